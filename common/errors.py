@@ -1,0 +1,65 @@
+"""Every error a user can meet, and the exit code that it ends a run with.
+
+HivemillError                 1  a defect of ours (also any exception that is not in this tree)
+├── ConfigError               2  usage or configuration
+├── DataNotReadyError         3  missing, late, empty, unreadable or too small partitions
+├── DataVerdictError          4  the data breaks the schema, or has drifted
+├── ModelNotBlessedError      5  a gate refused the model
+├── InfrastructureError       6  disk, permissions, metadata, serving check
+├── LockHeldError             7  another run holds the lock
+└── RolloutAbortedError       8  a rollout was stopped
+
+A message names the thing (file, partition, row, column or config key), states the rule and the value received;
+`hint` says what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class HivemillError(Exception):
+    """Base of the tree. `exit_code` is the contract of the command line (docs/cli.md)."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+def _rebuild(kind: type[HivemillError], message: str, hint: str | None) -> HivemillError:
+    return kind(message, hint=hint)
+
+
+class ConfigError(HivemillError):
+    exit_code = 2
+
+
+class DataNotReadyError(HivemillError):
+    exit_code = 3
+
+
+class DataVerdictError(HivemillError):
+    exit_code = 4
+
+
+class ModelNotBlessedError(HivemillError):
+    exit_code = 5
+
+
+class InfrastructureError(HivemillError):
+    exit_code = 6
+
+
+class LockHeldError(HivemillError):
+    exit_code = 7
+
+
+class RolloutAbortedError(HivemillError):
+    exit_code = 8

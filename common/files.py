@@ -1,0 +1,94 @@
+"""Files that are complete or absent: written beside their place, synced, and renamed into it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Replaces `path` by `text`; a reader sees the old file or the new one, never a part. Raises OSError."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json_atomically(path: Path, document: Any) -> None:
+    """`write_text_atomically` of a JSON document, indented, keys in the order given."""
+    write_text_atomically(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def folder_published_at(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path`; on success it is synced and renamed to `path`, on failure removed.
+
+    Raises FileExistsError where `path` exists by then: two writers never mix their files.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        sync_tree(temporary)
+        if path.exists():
+            raise FileExistsError(f"{path} exists already")
+        os.rename(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard link where the filesystem has them, else a copy. The files must never be written in place afterwards."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def sync_tree(folder: Path) -> None:
+    for current, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(current, name), "rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(current))
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fingerprint(*parts: Any) -> str:
+    """SHA-256 (hex) of JSON-serialisable parts; the same parts give the same fingerprint on every machine."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def code_fingerprint(*folders_or_files: str | Path) -> str:
+    """SHA-256 (hex) of the Python sources below the given places, names included."""
+    digest = hashlib.sha256()
+    for place in map(Path, folders_or_files):
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            relative = file.relative_to(place).as_posix() if place.is_dir() else file.name
+            digest.update(relative.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,24 @@
+"""The one place that prepares a process for TensorFlow. Call it before any import of TensorFlow or TFX."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+
+
+def prepare_tensorflow() -> None:
+    """Chooses tf-keras (Keras 3 cannot train with several workers, docs/decisions) and makes data-validation importable.
+
+    tensorflow-data-validation 1.16.1 imports `tfx_bsl.arrow.sql_util`, which tfx-bsl 1.21 no longer has; SQL slices are not
+    used here, so an empty module stands in, in this process and, through `install_sql_util_shim`, in Beam's workers.
+    """
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    install_sql_util_shim()
+
+
+def install_sql_util_shim() -> None:
+    name = "tfx_bsl.arrow.sql_util"
+    if name not in sys.modules:
+        sys.modules[name] = types.ModuleType(name)

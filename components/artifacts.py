@@ -1,0 +1,23 @@
+"""Artifact types of Hivemill's own nodes. Everything else is TFX's standard_artifacts."""
+
+from __future__ import annotations
+
+from tfx.types import artifact
+
+
+class WindowManifest(artifact.Artifact):
+    """`manifest.json`: the partitions, files, rows, bytes and fingerprints that ExampleGen read."""
+
+    TYPE_NAME = "HivemillWindowManifest"
+
+
+class DataVerdict(artifact.Artifact):
+    """`verdict.json`: the findings on the data and their colour."""
+
+    TYPE_NAME = "HivemillDataVerdict"
+
+
+class ModelVerdict(artifact.Artifact):
+    """`verdict.json`: metrics by slice, bounds, and what was refused."""
+
+    TYPE_NAME = "HivemillModelVerdict"

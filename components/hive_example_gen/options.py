@@ -1,0 +1,59 @@
+"""Options of the source and the window (`source:` and `window:` in hivemill.yaml)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from common.options import Options
+
+
+class TextOptions(Options):
+    """How a Hive TEXTFILE of LazySimpleSerDe is written; the defaults are Hive's own."""
+
+    field_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field("\x01", description="Between columns.")
+    collection_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field(
+        "\x02", description="Between elements of an array, fields of a struct, items of a map."
+    )
+    map_key_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field(
+        "\x03", description="Between key and value of a map item."
+    )
+    null_text: str = Field("\\N", description="What a NULL is written as.")
+
+
+class SourceOptions(Options):
+    """Where the click log lies and how its columns are typed."""
+
+    table: str = Field(description="Directory of the table: the folder that holds dt=.../")
+    format: Literal["auto", "text", "parquet", "orc"] = Field(
+        "auto", description="auto: by the magic bytes of each file (PAR1, ORC), else text."
+    )
+    ddl: str | None = Field(None, description="A .hql file with CREATE TABLE: columns, partition columns, delimiters.")
+    columns: dict[str, str] | None = Field(
+        None, description="Name: Hive type. Needed for text without `ddl`; Parquet and ORC carry their own."
+    )
+    partition_columns: dict[str, str] = Field(
+        {"dt": "string"}, description="Name: Hive type, in path order. A DDL's PARTITIONED BY goes first."
+    )
+    date_column: str = Field("dt", description="Partition column that holds the date.")
+    date_format: str = Field("%Y-%m-%d", description="How the date is written in the path (strftime).")
+    hour_column: str | None = Field(None, description="Partition column that holds the hour, 0 to 23, if there is one.")
+    success_file: str | None = Field(
+        None, description="Marker that says a partition is finished, e.g. _SUCCESS; without it the partition is late."
+    )
+    exclude_columns: tuple[str, ...] = Field((), description="Columns left out of the conversion.")
+    text: TextOptions = Field(TextOptions(), description="Delimiters of text files.")
+
+
+class WindowOptions(Options):
+    """Which days are read for run date D: eval = the last `eval_days` up to and with D, train = the days before."""
+
+    train_days: PositiveInt = Field(28, description="Days before the eval days, the validation days among them.")
+    validation_days: NonNegativeInt = Field(
+        1, description="The last so many of the train days are held out for early stopping; 0 for none."
+    )
+    eval_days: PositiveInt = Field(1, description="The last days, the ones the gates judge.")
+    missing: Literal["fail", "ignore"] = Field(
+        "fail", description="ignore goes on without a missing or late partition and says so in the manifest."
+    )

@@ -1,0 +1,45 @@
+"""Options of the model and of its training (`model:` and `training:` in hivemill.yaml)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from common.options import Options
+
+
+class ModelOptions(Options):
+    """DeepFM (Guo et al. 2017, arXiv 1703.04247): first order + factorisation machine + deep part, shared embeddings."""
+
+    embedding_size: Annotated[int, Field(ge=1, le=1024)] = Field(
+        10, description="Length k of the FM embeddings; fields with another size are projected to it for the FM part."
+    )
+    hidden_units: tuple[PositiveInt, ...] = Field((400, 400, 400), description="Width of each layer of the deep part.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Share of deep activations dropped in training.")
+    embedding_l2: NonNegativeFloat = Field(0.0, description="L2 penalty on the embeddings of the rows in the batch.")
+    kernel_l2: NonNegativeFloat = Field(0.0, description="L2 penalty on the kernels of the deep part.")
+
+
+class EarlyStoppingOptions(Options):
+    metric: Literal["auc", "loss"] = Field("auc", description="Metric on the validation split.")
+    patience: NonNegativeInt = Field(2, description="Epochs without improvement before training stops.")
+    min_change: NonNegativeFloat = Field(1e-4, description="A smaller improvement is none.")
+
+
+class TrainingOptions(Options):
+    epochs: PositiveInt = Field(3, description="Passes over the training split, at most.")
+    batch_size: PositiveInt = Field(4096, description="Examples per step (global, over all replicas).")
+    learning_rate: PositiveFloat = Field(1e-3, description="Step size of the optimizer.")
+    optimizer: Literal["adam", "adagrad"] = Field(
+        "adam", description="adam updates only the embedding rows of the batch (lazy Adam)."
+    )
+    shuffle_rows: PositiveInt = Field(65_536, description="Rows of the shuffle buffer: bounds the input's memory.")
+    early_stopping: EarlyStoppingOptions | None = Field(
+        EarlyStoppingOptions(), description="null trains all epochs; needs window.validation_days >= 1."
+    )
+    checkpoint_every_steps: PositiveInt = Field(500, description="A killed training loses at most so many steps.")
+    seed: NonNegativeInt = Field(17, description="Same seed, data and code: same metrics.")
+    strategy: Literal["none", "mirrored", "multi_worker"] = Field(
+        "none", description="tf.distribute strategy; multi_worker reads TF_CONFIG."
+    )

@@ -1,0 +1,9 @@
+"""Shared by all tests: the Keras that the project runs on is chosen before any TensorFlow import."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import common.runtime  # noqa: E402
+
+common.runtime.prepare_tensorflow()
