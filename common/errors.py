@@ -21,20 +21,21 @@ class HivemillError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None):
+    def __init__(self, message: str, *, hint: str | None = None, details: dict | None = None):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details = details  # a JSON-serialisable account for the verdict and the report
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
     def __reduce__(self):
-        return _rebuild, (type(self), self.message, self.hint)
+        return _rebuild, (type(self), self.message, self.hint, self.details)
 
 
-def _rebuild(kind: type[HivemillError], message: str, hint: str | None) -> HivemillError:
-    return kind(message, hint=hint)
+def _rebuild(kind: type[HivemillError], message: str, hint: str | None, details: dict | None) -> HivemillError:
+    return kind(message, hint=hint, details=details)
 
 
 class ConfigError(HivemillError):

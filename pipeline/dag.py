@@ -1,0 +1,163 @@
+"""The DAG, readable from top to bottom: what feeds what. Wiring only."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from pathlib import Path
+
+import common.runtime
+
+common.runtime.prepare_tensorflow()
+
+import ml_metadata.proto.metadata_store_pb2 as mlmd  # noqa: E402
+from tfx.components.example_validator.component import ExampleValidator  # noqa: E402
+from tfx.components.schema_gen.component import SchemaGen  # noqa: E402
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen  # noqa: E402
+from tfx.components.statistics_gen.component import StatisticsGen  # noqa: E402
+from tfx.components.trainer.component import Trainer  # noqa: E402
+from tfx.components.transform.component import Transform  # noqa: E402
+from tfx.dsl.components.base import base_node  # noqa: E402
+from tfx.orchestration import metadata, pipeline  # noqa: E402
+from tfx.proto import trainer_pb2, transform_pb2  # noqa: E402
+
+from common.files import code_fingerprint  # noqa: E402
+from components.data_verdict.component import DataVerdictGate  # noqa: E402
+from components.evaluator.component import ModelEvaluator  # noqa: E402
+from components.features import FeatureSet  # noqa: E402
+from components.hive_example_gen.component import HiveLogExampleGen  # noqa: E402
+from components.pusher.component import StorePusher  # noqa: E402
+from pipeline.config import PipelineConfig  # noqa: E402
+
+_CODE = Path(__file__).parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunInputs:
+    """What distinguishes one run from another of the same config. `baseline_*` is the store's `stable` version, if any."""
+
+    date: datetime.date
+    run_id: str
+    plan_fingerprint: str
+    baseline_path: str | None
+    baseline_version: int | None
+
+
+def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipeline:
+    """The whole DAG of one run, for any runner."""
+    places = config.places()
+
+    example_gen = HiveLogExampleGen(
+        source=config.source,
+        window=config.window,
+        date=inputs.date,
+        plan_fingerprint=inputs.plan_fingerprint,
+        partitions_path=str(places.partitions),
+    )
+    examples = example_gen.outputs["examples"]
+
+    statistics_gen = StatisticsGen(examples=examples)
+    schema_gen = _schema_node(config, statistics_gen)
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    data_verdict = DataVerdictGate(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        anomalies=example_validator.outputs["anomalies"],
+        options=config.data_verdict,
+        label_column=config.label.column,
+    )
+
+    fit_split, watch_split = "train", "validation" if config.window.validation_days else "eval"
+    transform = Transform(
+        examples=examples,
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=[fit_split], transform=[fit_split, watch_split]),
+        custom_config={"features": _feature_set(config).model_dump_json(), "code": _code_of("transform")},
+        # Both statistics passes of Transform repeat StatisticsGen's work on data that this node has just made.
+        disable_statistics=True,
+        # The analyzer cache would double the analysis to save it on spans; our spans are windows that slide.
+        disable_analyzer_cache=True,
+    )
+    transform.add_upstream_node(data_verdict)  # a red verdict stops the run here
+
+    trainer = Trainer(
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema_gen.outputs["schema"],
+        run_fn="components.trainer.run_fn.run_fn",
+        train_args=trainer_pb2.TrainArgs(splits=[fit_split]),
+        eval_args=trainer_pb2.EvalArgs(splits=[watch_split]),
+        custom_config={
+            "features": _feature_set(config).model_dump_json(),
+            "model": config.model.model_dump_json(),
+            "training": config.training.model_dump_json(),
+            "checkpoints": str(places.checkpoints),
+            "code": _code_of("trainer"),
+        },
+    )
+
+    evaluator = ModelEvaluator(
+        examples=examples,
+        model=trainer.outputs["model"],
+        gates=config.gates,
+        label_column=config.label.column,
+        user_column=config.label.user,
+        baseline_path=inputs.baseline_path,
+        baseline_version=inputs.baseline_version,
+    )
+    pusher = StorePusher(
+        model=trainer.outputs["model"],
+        blessing=evaluator.outputs["blessing"],
+        model_verdict=evaluator.outputs["verdict"],
+        store_path=str(places.store),
+        model_name=config.model_name(),
+        run_id=inputs.run_id,
+        run_date=inputs.date,
+    )
+
+    return pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(places.artifacts),
+        components=[
+            example_gen,
+            statistics_gen,
+            schema_gen,
+            example_validator,
+            data_verdict,
+            transform,
+            trainer,
+            evaluator,
+            pusher,
+        ],
+        enable_cache=config.runner.cache,
+        metadata_connection_config=_metadata_connection(places.metadata),
+        beam_pipeline_args=list(config.runner.beam_args),
+    )
+
+
+def _schema_node(config: PipelineConfig, statistics_gen: StatisticsGen) -> base_node.BaseNode:
+    if config.data_verdict.schema_path:
+        return ImportSchemaGen(schema_file=config.data_verdict.schema_path)
+    return SchemaGen(
+        statistics=statistics_gen.outputs["statistics"],
+        # A column that has no missing value this week may have one next week: no shape is inferred from its absence.
+        infer_feature_shape=False,
+        exclude_splits=["validation", "eval"],
+    )
+
+
+def _feature_set(config: PipelineConfig) -> FeatureSet:
+    return FeatureSet(features=config.features, label=config.label.column, weight=config.label.weight)
+
+
+def _code_of(component: str) -> str:
+    """TFX's cache sees a dotted `run_fn` as a name only; the hash of its code makes a change of the code a change of the node."""
+    return code_fingerprint(_CODE / "components" / component, _CODE / "components" / "features.py")
+
+
+def _metadata_connection(path: Path) -> mlmd.ConnectionConfig:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return metadata.sqlite_metadata_connection_config(str(path))

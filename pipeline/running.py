@@ -1,0 +1,215 @@
+"""One run from the plan to the exit code: lock, launch, collect, verdict, report."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from common.errors import HivemillError, InfrastructureError
+from common.files import write_json_atomically, write_text_atomically
+from pipeline import planning, report, runs, verdict
+from pipeline.config import LoadedConfig
+from pipeline.console import Console, library_noise_to
+from pipeline.lock import run_lock
+from pipeline.runs import RunFolder
+
+_LOW_DISK_BYTES = 64 * 2**20
+
+
+def run(
+    loaded: LoadedConfig,
+    date: datetime.date,
+    runner: str | None = None,
+    force: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Runs the pipeline for `date` and returns the run's record (docs/cli.md, `run.json`); its `exit_code` is the outcome.
+
+    A run of the same inputs that is finished is not repeated: its record comes back, with `nothing_to_do` set.
+    A run that was killed goes on: finished nodes are taken from the cache, training from its checkpoint.
+    Raises what goes wrong before the first node (ConfigError, DataNotReadyError, LockHeldError, InfrastructureError).
+    """
+    console = console or Console()
+    plan = planning.make_plan(loaded, date)
+    with run_lock(loaded.config.root_path(), plan.run_id):
+        plan = planning.make_plan(loaded, date)  # what was true before the lock may not be true under it
+        if plan.finished and not force:
+            console.line(f"Nothing to do: run {plan.run_id} of the same inputs is finished. --force runs it again.")
+            return {**plan.finished, "nothing_to_do": True}
+        plan.window.check()
+        _check_disk(loaded.config.root_path())
+        return _Run(loaded, plan, runner or loaded.config.runner.name, force, console).go()
+
+
+class _Run:
+    def __init__(self, loaded: LoadedConfig, plan: planning.RunPlan, runner: str, force: bool, console: Console):
+        self._loaded, self._plan, self._runner, self._force = loaded, plan, runner, force
+        self._root = loaded.config.root_path()
+        self._run_id = _free_run_id(self._root, plan.run_id) if force else plan.run_id
+        self._folder = RunFolder(self._root, self._run_id)
+        self._console = console
+        self._baseline = planning.baseline(loaded.config)
+        earlier = self._folder.read()
+        self._record = runs.new_record(
+            self._run_id,
+            plan.date,
+            attempt=(earlier["attempt"] + 1) if earlier else 1,
+            runner=runner,
+            config_fingerprint=plan.config_fingerprint,
+            plan_fingerprint=plan.window.fingerprint,
+            baseline_version=self._baseline[1],
+        )
+
+    def go(self) -> dict[str, Any]:
+        started = time.monotonic()
+        self._folder.clear_nodes()
+        self._folder.write(self._record)
+        write_text_atomically(self._folder.file("config.yaml"), self._loaded.config.to_yaml())
+        attempt = self._record["attempt"]
+        self._console.line(f"Run {self._run_id}" + (f", attempt {attempt}: goes on" if attempt > 1 else ""))
+        error, node_ids = self._launch()
+        self._finish(error, node_ids)
+        self._console.line(self._summary(time.monotonic() - started))
+        return self._record
+
+    def _launch(self) -> tuple[BaseException | None, list[str]]:
+        """Runs all nodes; returns the first error instead of raising it, since a failed run has a verdict and a report too."""
+        node_ids: list[str] = []
+        with library_noise_to(self._folder.file(runs.LOG_TXT)) as real_error, _stopped_by_signals():
+            self._console.rebind(real_error)
+            try:
+                ir = self._compiled()
+                node_ids.extend(node.pipeline_node.node_info.id for node in ir.nodes)
+                self._runner_object().run(ir, self._folder)
+                self._collect(ir)
+                return None, node_ids
+            except Exception as error:
+                traceback.print_exc()  # to the run's log
+                self._collect_quietly(locals().get("ir"))
+                return error, node_ids
+            finally:
+                self._console.rebind(None)
+
+    def _compiled(self) -> Any:
+        self._console.line("Loading TensorFlow and TFX …")
+        from tfx.dsl.compiler import compiler, constants
+        from tfx.orchestration.portable import runtime_parameter_utils
+
+        from pipeline import dag
+
+        config = self._loaded.config
+        if self._force:
+            config = config.model_copy(update={"runner": config.runner.model_copy(update={"cache": False})})
+        inputs = dag.RunInputs(self._plan.date, self._run_id, self._plan.window.fingerprint, *self._baseline)
+        ir = compiler.Compiler().compile(dag.create_pipeline(config, inputs))
+        runtime_parameter_utils.substitute_runtime_parameter(
+            ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: f"{self._run_id}.{self._record['attempt']}"}
+        )
+        return ir
+
+    def _runner_object(self) -> Any:
+        if self._runner == "beam":
+            from pipeline.runners.beam import BeamRunner
+
+            arguments = self._loaded.config.runner.orchestrator_args
+            return BeamRunner(self._console.node_starts, self._console.node_ended, arguments)
+        from pipeline.runners.local import LocalRunner
+
+        return LocalRunner(self._console.node_starts, self._console.node_ended)
+
+    def _collect(self, ir: Any) -> None:
+        """Copies what the page and the verdict need from the artifacts into the run's folder."""
+        from pipeline import collect
+
+        self._artifacts = collect.collect(ir, self._folder)
+
+    def _collect_quietly(self, ir: Any) -> None:
+        """After a failure: whatever earlier nodes left is worth showing; a second error must not hide the first."""
+        try:
+            if ir is not None:
+                self._collect(ir)
+        except Exception:
+            traceback.print_exc()
+
+    def _finish(self, error: BaseException | None, node_ids: list[str]) -> None:
+        nodes = [self._folder.node(node_id) or _skipped(node_id) for node_id in node_ids]
+        card = next((node["error"] for node in nodes if node.get("error")), None) or _card(error, self._folder)
+        made = verdict.assemble(self._record, getattr(self, "_artifacts", {}), card)
+        write_json_atomically(self._folder.file(runs.VERDICT_JSON), made)
+        self._record.update(
+            state="succeeded" if made["exit_code"] == 0 else "failed",
+            finished_utc=runs.utc_now(),
+            exit_code=made["exit_code"],
+            error=card or verdict.refusal_card(made),
+            nodes=nodes,
+            model_version=(made["model"] or {}).get("version"),
+        )
+        self._folder.write(self._record)
+        report.write_report(self._folder.path)
+
+    def _summary(self, seconds: float) -> str:
+        record = self._record
+        page = self._folder.file(runs.REPORT_HTML)
+        if record["exit_code"] == 0:
+            return f"Done in {seconds:.0f} s: version {record['model_version']} is in the store.\nReport: {page}"
+        log = self._folder.file(runs.LOG_TXT)
+        return f"Failed after {seconds:.0f} s (exit code {record['exit_code']}).\nReport: {page}\nLog: {log}"
+
+
+def _free_run_id(root: Path, run_id: str) -> str:
+    number = 2
+    while (root / "runs" / f"{run_id}-{number}").exists():
+        number += 1
+    return f"{run_id}-{number}"
+
+
+def _check_disk(root: Path) -> None:
+    free = shutil.disk_usage(root).free
+    if free < _LOW_DISK_BYTES:
+        raise InfrastructureError(
+            f"only {free / 2**20:.0f} MiB are free below root {root}; a run needs at least {_LOW_DISK_BYTES // 2**20} MiB",
+            hint="Free some space, or set `root` to another disk.",
+        )
+
+
+def _skipped(node_id: str) -> dict[str, Any]:
+    return {"node_id": node_id, "state": "skipped", "seconds": 0.0, "rows": None, "peak_memory_bytes": None}
+
+
+def _card(error: BaseException | None, folder: RunFolder) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    if isinstance(error, HivemillError):
+        return {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    return {
+        "message": f"{type(error).__name__}: {error}",
+        "hint": f"This is a defect of ours; the traceback is in {folder.file(runs.LOG_TXT)}.",
+        "exit_code": 1,
+    }
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM (a scheduler's stop) ends the run like an error: recorded, unlocked, resumable."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: object) -> None:
+        raise InfrastructureError(
+            f"stopped by {signal.Signals(number).name}", hint="Run it again: it goes on where it stopped."
+        )
+
+    saved = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, saved)

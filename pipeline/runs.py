@@ -1,0 +1,114 @@
+"""What ran: one folder per run with its record, and the reading of those records. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from common.files import write_json_atomically
+from pipeline import lock
+
+RUN_JSON, MANIFEST_JSON, VERDICT_JSON, HISTORY_JSON = "run.json", "manifest.json", "verdict.json", "history.json"
+REPORT_HTML, LOG_TXT, TENSORBOARD = "report.html", "log.txt", "tensorboard"
+NODE_STATES = ("succeeded", "cached", "failed", "skipped")
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRecord:
+    """What one node did in one attempt of a run. `error` is set for a failed node: {message, hint, exit_code}."""
+
+    node_id: str
+    state: str
+    seconds: float
+    rows: int | None = None
+    peak_memory_bytes: int | None = None
+    error: dict[str, Any] | None = None
+
+
+class RunFolder:
+    """`<root>/runs/<run id>/`: every file of a run and how it is written (atomically, so that a reader never sees half)."""
+
+    def __init__(self, root: Path, run_id: str):
+        self.run_id = run_id
+        self.path = root / "runs" / run_id
+
+    def file(self, name: str) -> Path:
+        return self.path / name
+
+    def read(self) -> dict[str, Any] | None:
+        """The run's record, or None where there is none."""
+        return read_json(self.file(RUN_JSON))
+
+    def write(self, record: dict[str, Any]) -> None:
+        write_json_atomically(self.file(RUN_JSON), record)
+
+    def write_node(self, record: NodeRecord) -> None:
+        write_json_atomically(self.path / "nodes" / f"{record.node_id}.json", dataclasses.asdict(record))
+
+    def clear_nodes(self) -> None:
+        for file in (self.path / "nodes").glob("*.json"):
+            file.unlink()
+
+    def node(self, node_id: str) -> dict[str, Any] | None:
+        return read_json(self.path / "nodes" / f"{node_id}.json")
+
+
+def new_record(run_id: str, date: datetime.date, attempt: int, **facts: Any) -> dict[str, Any]:
+    """The record of a run that starts now (docs/cli.md, `run.json`)."""
+    return {
+        "version": 1,
+        "run_id": run_id,
+        "date": date.isoformat(),
+        "attempt": attempt,
+        "state": "running",
+        "started_utc": utc_now(),
+        "finished_utc": None,
+        "exit_code": None,
+        "error": None,
+        **facts,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "nodes": [],
+        "model_version": None,
+    }
+
+
+def list_runs(root: Path) -> list[dict[str, Any]]:
+    """All runs below `root`, oldest date first; one whose process died is shown as `killed`."""
+    records = [read_json(file) for file in sorted((root / "runs").glob(f"*/{RUN_JSON}"))]
+    holder = lock.owner(root)
+    return [_with_true_state(record, holder) for record in records if record]
+
+
+def status(root: Path) -> dict[str, Any]:
+    """What runs now, who holds the lock, and the last finished run."""
+    runs = list_runs(root)
+    finished = [run for run in runs if run["state"] in ("succeeded", "failed")]
+    return {
+        "lock": lock.owner(root),
+        "running": [run for run in runs if run["state"] == "running"],
+        "last_finished": max(finished, key=lambda run: run["finished_utc"], default=None),
+    }
+
+
+def read_json(path: Path) -> Any | None:
+    """The document at `path`; None where it is absent or, after a crash of the machine, not whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def utc_now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _with_true_state(record: dict[str, Any], holder: dict[str, Any] | None) -> dict[str, Any]:
+    if record["state"] == "running" and (holder is None or holder.get("run_id") != record["run_id"]):
+        return {**record, "state": "killed"}
+    return record
