@@ -1,1 +1,1 @@
-"""What every package shares: the exception tree, option base class, atomic files, progress. Imports no TFX and no TensorFlow."""
+"""What every package shares: exception tree, options base, atomic files, progress. Imports no TFX, no TensorFlow."""

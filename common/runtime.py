@@ -8,10 +8,10 @@ import types
 
 
 def prepare_tensorflow() -> None:
-    """Chooses tf-keras (Keras 3 cannot train with several workers, docs/decisions) and makes data-validation importable.
+    """Chooses tf-keras (Keras 3 cannot train with several workers, docs/decisions), makes data-validation importable.
 
-    tensorflow-data-validation 1.16.1 imports `tfx_bsl.arrow.sql_util`, which tfx-bsl 1.21 no longer has; SQL slices are not
-    used here, so an empty module stands in, in this process and, through `install_sql_util_shim`, in Beam's workers.
+    tensorflow-data-validation 1.16.1 imports `tfx_bsl.arrow.sql_util`, which tfx-bsl 1.21 no longer has; SQL slices
+    are not used here, so an empty module stands in, in this process and in Beam's workers.
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

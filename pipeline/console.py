@@ -1,7 +1,7 @@
 """What a person sees of a run: one line per node, live progress on a terminal, plain lines elsewhere.
 
-Libraries write to file descriptors 1 and 2 as they please (TensorFlow from C++), so during a run both point at the log file
-and the console keeps the real standard error for itself.
+Libraries write to file descriptors 1 and 2 as they please (TensorFlow from C++), so during a run both point at the log
+file and the console keeps the real standard error for itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Console:
         self._base: int | None = None
 
     def rebind(self, stream: TextIO | None) -> None:
-        """Writes to `stream` from now on (None: back to its own), because descriptor 2 points elsewhere during a run."""
+        """Writes to `stream` from now on (None: its own again), because descriptor 2 points elsewhere during a run."""
         self._stream = stream or self._own
         self._live = self._stream.isatty()
 

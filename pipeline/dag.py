@@ -34,7 +34,7 @@ _CODE = Path(__file__).parents[1]
 
 @dataclasses.dataclass(frozen=True)
 class RunInputs:
-    """What distinguishes one run from another of the same config. `baseline_*` is the store's `stable` version, if any."""
+    """What tells one run from another of the same config. `baseline_*` is the store's `stable` version, if any."""
 
     date: datetime.date
     run_id: str
@@ -154,7 +154,7 @@ def _feature_set(config: PipelineConfig) -> FeatureSet:
 
 
 def _code_of(component: str) -> str:
-    """TFX's cache sees a dotted `run_fn` as a name only; the hash of its code makes a change of the code a change of the node."""
+    """TFX's cache sees a dotted `run_fn` as a name only; the hash of its code makes a changed code a changed node."""
     return code_fingerprint(_CODE / "components" / component, _CODE / "components" / "features.py")
 
 

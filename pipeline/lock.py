@@ -21,7 +21,7 @@ LOCK_NAME = "run.lock"
 def run_lock(root: Path, run_id: str) -> Iterator[None]:
     """Holds `<root>/run.lock` for `run_id`.
 
-    flock is tied to the open file, so a killed owner (SIGKILL too) leaves no stale lock; the file's text only tells who it is.
+    flock is tied to the open file, so a killed owner (SIGKILL too) leaves no stale lock; the text only tells who it is.
     Raises LockHeldError naming the owner, InfrastructureError where the root cannot be written.
     """
     path = root / LOCK_NAME

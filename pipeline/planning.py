@@ -28,15 +28,11 @@ class RunPlan:
     config_fingerprint: str
     finished: dict[str, Any] | None
 
-    @property
-    def folder_name(self) -> str:
-        return self.run_id
-
 
 def make_plan(loaded: LoadedConfig, date: datetime.date) -> RunPlan:
     """Plans the window and checks that the table has what the config names.
 
-    Raises ConfigError for columns that the table lacks. Missing partitions are in the plan; `plan.window.check()` raises.
+    Raises ConfigError for columns that the table lacks. Missing partitions are in the plan: `plan.window.check()`.
     """
     config = loaded.config
     window_plan = window.plan_window(config.source, config.window, date, str(config.places().partitions))
@@ -54,7 +50,7 @@ def project_code_fingerprint() -> str:
 
 
 def baseline(config: PipelineConfig) -> tuple[str | None, int | None]:
-    """Path and version of the store's `stable` version: what serves now is the bar. (None, None) before the first push."""
+    """Path and number of the store's `stable` version, the bar for a new model; (None, None) before the first push."""
     store = ModelStore(config.places().store, config.model_name())
     version = store.labels().get(STABLE)
     return (str(store.path_of(version)), version) if version else (None, None)

@@ -31,7 +31,7 @@ def run(
     force: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Runs the pipeline for `date` and returns the run's record (docs/cli.md, `run.json`); its `exit_code` is the outcome.
+    """Runs the pipeline for `date` and returns the run's record (docs/cli.md, `run.json`) with its `exit_code`.
 
     A run of the same inputs that is finished is not repeated: its record comes back, with `nothing_to_do` set.
     A run that was killed goes on: finished nodes are taken from the cache, training from its checkpoint.
@@ -57,6 +57,7 @@ class _Run:
         self._folder = RunFolder(self._root, self._run_id)
         self._console = console
         self._baseline = planning.baseline(loaded.config)
+        self._collected: dict[str, Any] = {}
         earlier = self._folder.read()
         self._record = runs.new_record(
             self._run_id,
@@ -81,8 +82,9 @@ class _Run:
         return self._record
 
     def _launch(self) -> tuple[BaseException | None, list[str]]:
-        """Runs all nodes; returns the first error instead of raising it, since a failed run has a verdict and a report too."""
+        """Runs all nodes; returns the first error, not raises it: a failed run has a verdict and a report too."""
         node_ids: list[str] = []
+        ir = None
         with library_noise_to(self._folder.file(runs.LOG_TXT)) as real_error, _stopped_by_signals():
             self._console.rebind(real_error)
             try:
@@ -93,7 +95,7 @@ class _Run:
                 return None, node_ids
             except Exception as error:
                 traceback.print_exc()  # to the run's log
-                self._collect_quietly(locals().get("ir"))
+                self._collect_quietly(ir)
                 return error, node_ids
             finally:
                 self._console.rebind(None)
@@ -129,7 +131,7 @@ class _Run:
         """Copies what the page and the verdict need from the artifacts into the run's folder."""
         from pipeline import collect
 
-        self._artifacts = collect.collect(ir, self._folder)
+        self._collected = collect.collect(ir, self._folder)
 
     def _collect_quietly(self, ir: Any) -> None:
         """After a failure: whatever earlier nodes left is worth showing; a second error must not hide the first."""
@@ -142,7 +144,7 @@ class _Run:
     def _finish(self, error: BaseException | None, node_ids: list[str]) -> None:
         nodes = [self._folder.node(node_id) or _skipped(node_id) for node_id in node_ids]
         card = next((node["error"] for node in nodes if node.get("error")), None) or _card(error, self._folder)
-        made = verdict.assemble(self._record, getattr(self, "_artifacts", {}), card)
+        made = verdict.assemble(self._record, self._collected, card)
         write_json_atomically(self._folder.file(runs.VERDICT_JSON), made)
         self._record.update(
             state="succeeded" if made["exit_code"] == 0 else "failed",
@@ -175,7 +177,7 @@ def _check_disk(root: Path) -> None:
     free = shutil.disk_usage(root).free
     if free < _LOW_DISK_BYTES:
         raise InfrastructureError(
-            f"only {free / 2**20:.0f} MiB are free below root {root}; a run needs at least {_LOW_DISK_BYTES // 2**20} MiB",
+            f"only {free / 2**20:.0f} MiB are free below root {root}, a run needs {_LOW_DISK_BYTES // 2**20} MiB",
             hint="Free some space, or set `root` to another disk.",
         )
 

@@ -31,7 +31,7 @@ class NodeRecord:
 
 
 class RunFolder:
-    """`<root>/runs/<run id>/`: every file of a run and how it is written (atomically, so that a reader never sees half)."""
+    """`<root>/runs/<run id>/`: every file of a run, written atomically, so that a reader never sees half of one."""
 
     def __init__(self, root: Path, run_id: str):
         self.run_id = run_id

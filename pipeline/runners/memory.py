@@ -13,7 +13,7 @@ _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 class PeakMemory:
     """`with PeakMemory() as memory: …; memory.peak_bytes`.
 
-    Linux keeps the peak itself (VmHWM; writing 5 to clear_refs sets it back, proc(5)); elsewhere a thread samples ten times a second.
+    Linux keeps the peak itself (VmHWM; writing 5 to clear_refs sets it back, proc(5)); elsewhere a thread samples it.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Launches ONE node of a compiled pipeline: TFX's own launcher, driver, caching and metadata, plus a record of what it cost."""
+"""Launches ONE node of a compiled pipeline: TFX's launcher, driver, caching and metadata, and a record of the cost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def launch_node(ir: pipeline_pb2.Pipeline, node_id: str, folder: RunFolder) -> N
 
 
 def translated(error: BaseException) -> BaseException:
-    """The error of common.errors behind `error`: itself, one in its chain, one that Beam turned into text, or one for its errno."""
+    """The error of common.errors behind `error`: itself, one in its chain, one that Beam made text of, or its errno's."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, HivemillError):
