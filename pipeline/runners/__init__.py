@@ -1,1 +1,1 @@
-"""Ways to run a compiled pipeline. All launch a node through `node.launch_node`, so they cannot differ in what it does."""
+"""Ways to run a compiled pipeline. All launch a node by `node.launch_node`, so they cannot differ in what it does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +46,26 @@ def launch_node(ir: pipeline_pb2.Pipeline, node_id: str, folder: RunFolder) -> N
 
 
 def translated(error: BaseException) -> BaseException:
-    """The error of common.errors behind `error`: itself, one in its chain, one that Beam made text of, or its errno's."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, HivemillError):
-            return link
+    """The error of common.errors behind `error`: itself, one in its chain, one that Beam made text of, or errno's."""
+    ours = [link for link in _chain(error) if isinstance(link, HivemillError)]
+    if ours:
+        return ours[-1]  # Beam re-raises a copy with words added to its message; the first one, below it, is whole
+    for link in _chain(error):
         found = _from_text(str(link))
         if found is not None:
             return found
         if isinstance(link, OSError) and link.errno in _DISK_ERRORS:
             return _disk_error(link)
-        link = link.__cause__ or link.__context__
     if re.search(r"No space left on device|ResourceExhaustedError.*(space|disk)", str(error)):
         return InfrastructureError(f"the disk is full: {_last_line(error)}", hint=_DISK_HINT)
     return error
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -122,7 +129,7 @@ def _from_text(text: str) -> HivemillError | None:
     found = re.findall(r"^(?:[\w.]*: )?common\.errors\.(\w+): (.*(?:\n  .*)*)", text, flags=re.MULTILINE)
     if not found:
         return None
-    name, body = found[-1]
+    name, body = found[0]  # the innermost error stands first in a traceback
     message, _, hint = re.sub(r" \[while running '.*?'\](\Z|\n)", r"\1", body).partition("\n  ")
     kind = getattr(errors, name, None)
     return kind(message.strip(), hint=hint.strip() or None) if kind else None

@@ -1,0 +1,63 @@
+# `make demo` and `make test` are all that a fresh machine needs; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO ?= demo
+DATE ?= 2026-11-15
+NAME ?= demo
+# Silences the message about the missing GPU and keeps logs to warnings in tests and tools.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-slow test-all check format lock docs bench clean
+
+help: ## This list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP) ## The environment in .venv, from the committed lock (PYTHON=python3.12 for another Python)
+
+$(STAMP): requirements/requirements.lock requirements/uv.lock.txt setup.py VERSION
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else f"Hivemill needs Python 3.10 to 3.13; {sys.executable} is {v[0]}.{v[1]}. Use make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.lock.txt
+	@# uv does not read pip's configuration: hand it the index that pip would use, if one is set.
+	INDEX=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true); \
+	if [ -n "$$INDEX" ]; then export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$INDEX}"; fi; \
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --require-hashes --no-deps -r requirements/requirements.lock
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: env ## The main job on a generated click log: from the log to a pushed model and a report, in ./demo
+	@test -e $(DEMO)/hivemill.yaml || $(BIN)/hivemill init $(DEMO)
+	$(BIN)/hivemill --config $(DEMO)/hivemill.yaml run --date $(DATE)
+
+test: env ## The tests, without the slow ones (under 15 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not slow" tests
+
+test-slow: env ## The slow tests: kill, Spark, image; what is missing for one is said in its skip
+	$(BIN)/python -m pytest -m slow tests
+
+test-all: test test-slow ## All tests
+
+check: env ## Style and imports
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: env ## Formats the code
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+lock: ## Makes the lock files anew from requirements/*.in (needs uv on PATH or in .venv)
+	cd requirements && UV=$$(command -v ../$(BIN)/uv || command -v uv) && \
+	$$UV pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" --override overrides.txt dev.in -o requirements.lock && \
+	$$UV pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" uv.in -o uv.lock.txt
+
+docs: env ## Makes the generated pages of docs/ anew
+	$(BIN)/python -m pipeline.config_reference > docs/config.md
+
+bench: env ## One benchmark: make bench NAME=example_gen
+	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+clean: ## Removes the environment and the demo
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info

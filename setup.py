@@ -1,0 +1,34 @@
+"""Makes Hivemill installable: `pip install .` on a system with glibc >= 2.39 (Debian 13, Ubuntu 24.04) or macOS.
+
+These are the official requirements of TFX 1.21. On older systems its ml-metadata wheel does not load, and
+requirements/overrides.txt says which wheels stand in; `make env` installs those from the lock.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="hivemill",
+    version=Path(__file__).with_name("VERSION").read_text().strip(),
+    description="Turns a partitioned Hive click log into a served DeepFM click model, every week.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["common*", "components*", "data*", "pipeline*", "schema*", "serving*"]),
+    package_data={"": ["*.yaml", "*.hql", "*.pbtxt", "*.css", "*.html", "*.j2"]},
+    install_requires=[
+        "tfx>=1.21,<1.22",
+        "tf-keras>=2.21,<2.22",
+        "tensorboard>=2.20,<2.22",
+        "pydantic>=2.10,<3",
+        "pyyaml>=6,<7",
+        "pyarrow>=18",
+        "google-crc32c>=1.5,<2",
+        "jinja2>=3.1,<4",
+        "psutil",
+    ],
+    extras_require={"kubeflow": ["kfp>=2.16,<2.17"]},
+    entry_points={"console_scripts": ["hivemill=pipeline.cli:entry"]},
+)

@@ -1,0 +1,83 @@
+"""Files are complete or absent."""
+
+import os
+import pickle
+
+import pytest
+
+from common import errors, files
+
+
+def test_text_replaces_the_old_file_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "deep" / "a.json"
+    files.write_text_atomically(path, "one")
+    files.write_text_atomically(path, "zwei ü")
+    assert path.read_text(encoding="utf-8") == "zwei ü"
+    assert os.listdir(path.parent) == ["a.json"]
+
+
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    files.write_text_atomically(path, "old")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        files.write_text_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "folder"
+    with pytest.raises(RuntimeError), files.folder_published_at(target) as folder:
+        (folder / "half").write_text("x")
+        raise RuntimeError("killed")
+    assert os.listdir(tmp_path) == []
+    with files.folder_published_at(target) as folder:
+        (folder / "whole").write_text("x")
+        assert not target.exists()
+    assert os.listdir(target) == ["whole"]
+
+
+def test_second_writer_of_a_folder_is_refused(tmp_path):
+    target = tmp_path / "folder"
+    with pytest.raises(FileExistsError), files.folder_published_at(target) as folder:
+        (folder / "mine").write_text("x")
+        target.mkdir()
+    assert os.listdir(target) == []
+
+
+def test_fingerprints_depend_on_content_and_names_only(tmp_path):
+    assert files.fingerprint({"b": 1, "a": 2}) == files.fingerprint({"a": 2, "b": 1})
+    assert files.fingerprint("a", "b") != files.fingerprint("ab")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "m.py").write_text("a = 1")
+    before = files.code_fingerprint(tmp_path / "x")
+    (tmp_path / "x" / "notes.txt").write_text("ignored")
+    assert files.code_fingerprint(tmp_path / "x") == before
+    (tmp_path / "x" / "m.py").write_text("a = 2")
+    assert files.code_fingerprint(tmp_path / "x") != before
+
+
+def test_errors_survive_pickling_with_everything_they_carry():
+    error = errors.DataNotReadyError("dt=2026-11-15 is missing", hint="Wait.", details={"a": 1})
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), again.message, again.hint, again.details, again.exit_code) == (
+        errors.DataNotReadyError,
+        error.message,
+        "Wait.",
+        {"a": 1},
+        3,
+    )
+
+
+def test_exit_codes_are_the_documented_contract():
+    codes = {kind.__name__: kind.exit_code for kind in errors.HivemillError.__subclasses__()}
+    assert codes == {
+        "ConfigError": 2,
+        "DataNotReadyError": 3,
+        "DataVerdictError": 4,
+        "ModelNotBlessedError": 5,
+        "InfrastructureError": 6,
+        "LockHeldError": 7,
+        "RolloutAbortedError": 8,
+    }
