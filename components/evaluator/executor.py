@@ -1,0 +1,185 @@
+"""Executor of ModelEvaluator: one TFMA run over the eval split, then the gates, then the blessing."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, get_args
+
+import tensorflow_model_analysis as tfma
+from absl import logging
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.components.util import tfxio_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+from common import progress
+from common.errors import DataVerdictError
+from common.files import write_json_atomically
+from components.evaluator import gates, metrics, results
+from components.evaluator.extractors import batch_extractors, slice_specs
+from components.evaluator.options import GateOptions, MetricName
+
+EVAL_SPLIT = "eval"
+VERDICT_FILE = "verdict.json"
+BATCH_ROWS = 4096
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Inputs examples, model; outputs evaluation, blessing, verdict. Raises DataVerdictError (check_eval_rows)."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        self._log_startup(input_dict, output_dict, exec_properties)
+        options = GateOptions.model_validate_json(exec_properties["gates"])
+        evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
+        label_column = exec_properties["label_column"]
+        self._evaluate(input_dict, evaluation.uri, options, exec_properties)
+        slices = results.load_slices(evaluation.uri)
+        check_eval_rows(slices, label_column)
+        section = model_section(
+            options, slices, results.load_calibration_curve(evaluation.uri), exec_properties.get("baseline_version")
+        )
+        _write_verdict(section, slices, output_dict)
+        _write_blessing(section["blessed"], input_dict, output_dict, exec_properties)
+
+    def _evaluate(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_path: str,
+        options: GateOptions,
+        exec_properties: dict[str, Any],
+    ) -> None:
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        paths = {metrics.CANDIDATE: path_utils.serving_model_path(model.uri)}
+        if exec_properties.get("baseline_path"):
+            paths[metrics.BASELINE] = exec_properties["baseline_path"]
+        specs = slice_specs(options)
+        config = metrics.eval_config(exec_properties["label_column"], specs, len(paths) > 1)
+        models = [_shared_model(name, path, config) for name, path in paths.items()]
+        examples = _eval_examples(input_dict["examples"])
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "ReadEvalSplit" >> examples.BeamSource(batch_size=BATCH_ROWS)
+                | "Evaluate"
+                >> tfma.ExtractEvaluateAndWriteResults(
+                    eval_shared_model=models if len(models) > 1 else models[0],
+                    eval_config=config,
+                    extractors=batch_extractors(
+                        config, models, exec_properties["label_column"], exec_properties.get("user_column"), specs
+                    ),
+                    output_path=output_path,
+                )
+            )
+
+
+def check_eval_rows(slices: list[gates.SliceMetrics], label_column: str) -> None:
+    """Raises DataVerdictError where the eval split has no rows, one class only, or labels that are neither 0 nor 1."""
+    if not slices:
+        raise _no_rows()
+    counts = slices[0].metrics
+    rows, clicks = int(counts["example_count"] or 0), int(counts["clicks"] or 0)
+    missing, bad = int(counts["missing_labels"] or 0), int(counts["bad_labels"] or 0)
+    if missing or bad:
+        raise DataVerdictError(
+            f"label `{label_column}` must be 0 or 1 in every row of the eval split; of {rows:,} rows {missing:,} "
+            f"have none and {bad:,} another value",
+            hint="Correct the label column of the table, or name the right one in `label.column`.",
+        )
+    if clicks in (0, rows):
+        raise DataVerdictError(
+            f"the eval split has one class only: {clicks:,} clicks in {rows:,} rows; no model can be judged by it",
+            hint="Widen window.eval_days, or check that clicks had arrived when the partitions were written.",
+        )
+
+
+def model_section(
+    options: GateOptions,
+    slices: list[gates.SliceMetrics],
+    calibration_curve: list[dict[str, Any]],
+    baseline_version: int | None,
+) -> dict[str, Any]:
+    """The `model` section of a run's verdict.json; `version` is filled in after the push."""
+    bounds = gates.judge(options, slices)
+    return {
+        "blessed": gates.is_blessed(bounds),
+        "version": None,
+        "baseline_version": baseline_version,
+        "bounds": bounds,
+        "slices": [
+            {
+                "slice": dict(part.slice),
+                "metrics": _named(part.metrics),
+                "baseline_metrics": None if part.baseline_metrics is None else _named(part.baseline_metrics),
+            }
+            for part in slices
+        ],
+        "calibration_curve": calibration_curve,
+    }
+
+
+def _named(values: gates.Metrics) -> dict[str, float | None]:
+    return {name: values.get(name) for name in get_args(MetricName)}
+
+
+def _no_rows() -> DataVerdictError:
+    return DataVerdictError(
+        "the eval split has 0 rows; no model can be judged by it",
+        hint="Check the partitions of the last window.eval_days days (`hivemill plan --date D`).",
+    )
+
+
+def _eval_examples(examples: list[types.Artifact]) -> Any:
+    uri = artifact_utils.get_split_uris(examples, EVAL_SPLIT)[0]
+    if not fileio.exists(uri) or not fileio.listdir(uri):
+        raise _no_rows()
+    factory = tfxio_utils.get_tfxio_factory_from_artifact(
+        examples=examples,
+        telemetry_descriptors=["ModelEvaluator"],  # names Beam counters; nothing is sent
+        raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
+    )
+    return factory(io_utils.all_files_pattern(uri))
+
+
+def _shared_model(name: str, path: str, config: tfma.EvalConfig) -> tfma.types.EvalSharedModel:
+    return tfma.default_eval_shared_model(eval_saved_model_path=path, model_name=name, eval_config=config)
+
+
+def _write_verdict(
+    section: dict[str, Any], slices: list[gates.SliceMetrics], output_dict: dict[str, list[types.Artifact]]
+) -> None:
+    verdict = artifact_utils.get_single_instance(output_dict["verdict"])
+    write_json_atomically(os.path.join(verdict.uri, VERDICT_FILE), section)
+    rows = int(slices[0].metrics["example_count"] or 0)
+    for output in ("evaluation", "verdict"):
+        artifact_utils.get_single_instance(output_dict[output]).set_int_custom_property("num_rows", rows)
+    progress.report(rows, rows)
+
+
+def _write_blessing(
+    blessed: bool,
+    input_dict: dict[str, list[types.Artifact]],
+    output_dict: dict[str, list[types.Artifact]],
+    exec_properties: dict[str, Any],
+) -> None:
+    """Files and properties as TFX's own Evaluator writes them, so that Cond and other pushers understand."""
+    blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+    model = artifact_utils.get_single_instance(input_dict["model"])
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    if exec_properties.get("baseline_path"):
+        blessing.set_string_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, exec_properties["baseline_path"]
+        )
+    name = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME
+    io_utils.write_string_file(os.path.join(blessing.uri, name), "")
+    value = constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
+    logging.info("Model %s.", "blessed" if blessed else "not blessed")
