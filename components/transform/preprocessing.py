@@ -1,0 +1,207 @@
+"""`preprocessing_fn` for TFX's Transform: raw columns in, the packed tensors of `layout` out, as declared.
+
+Cost: one analysis phase, that is one pass over the training split, whatever the number of features: all vocabularies
+are one analyzer (`vocabularies`), and TFT packs mean, variance and quantiles into the same pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from common.errors import ConfigError
+from components.features import CategoricalFeature, CrossFeature, FeatureSet, MultivalentFeature, NumericFeature
+from components.transform import layout as layout_lib
+from components.transform.columns import as_ragged, as_single, as_tokens
+from components.transform.vocabularies import VocabularyRule, lookup_tokens, packed_vocabularies
+
+Tensors = dict[str, Any]
+_CROSS_SEPARATOR = "\x1f"  # ASCII unit separator: in no sane value, so ("a", "bc") and ("ab", "c") differ
+
+
+def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]) -> Tensors:
+    """Builds the transform graph.
+
+    Args:
+      inputs: raw columns by name, dense [batch] or [batch, n], sparse or ragged; int64, float32 or string.
+      custom_config: `features` holds the FeatureSet as JSON.
+
+    Returns: the tensors that `layout` lists. Raises ConfigError where a feature cannot read its column.
+    """
+    features = FeatureSet.model_validate_json(custom_config["features"])
+    columns = _Columns(inputs)
+    tokens = {
+        name: _tokens(name, feature, columns)
+        for name, feature in features.features.items()
+        if isinstance(feature, CategoricalFeature | MultivalentFeature | CrossFeature)
+    }
+    files = _vocabulary_files(features, tokens)
+    outputs = _single_valued_outputs(features, columns, tokens, files)
+    for name, feature in features.features.items():
+        if isinstance(feature, MultivalentFeature):
+            ids = tokens[name].with_values(_ids(feature, tokens[name].values, files.get(name)))
+            outputs[layout_lib.ids_key(name)] = ids.to_sparse()
+            if feature.weights:
+                outputs[layout_lib.weights_key(name)] = _weights(name, feature, columns, ids).to_sparse()
+    return outputs | _label_outputs(features, columns)
+
+
+class _Columns:
+    """The raw columns, with errors that name the feature that asked for one."""
+
+    def __init__(self, inputs: Mapping[str, Any]):
+        self._inputs = inputs
+
+    def __contains__(self, column: str) -> bool:
+        return column in self._inputs
+
+    def get(self, column: str, owner: str, numeric: bool | None = None) -> Any:
+        if column not in self._inputs:
+            known = ", ".join(sorted(self._inputs))
+            raise ConfigError(
+                f"{owner} reads column {column!r}, which the table does not have", hint=f"columns: {known}"
+            )
+        tensor = self._inputs[column]
+        if numeric and tensor.dtype == tf.string:
+            raise ConfigError(
+                f"{owner} needs numbers, but column {column!r} holds strings",
+                hint="declare the feature as `categorical`, or give it another column",
+            )
+        if numeric is False and tensor.dtype.is_floating:
+            raise ConfigError(
+                f"{owner} needs strings or integers, but column {column!r} holds floats",
+                hint="declare the feature as `numeric` (transform: quantile_buckets gives it ids)",
+            )
+        return tensor
+
+
+def _tokens(name: str, feature: Any, columns: _Columns) -> Any:
+    """Strings to be turned into ids: dense [batch], or ragged [batch, any] for a multivalent feature."""
+    owner = f"features.{name}"
+    if isinstance(feature, CategoricalFeature):
+        return _single_tokens(columns.get(feature.column or name, owner, numeric=False), str(feature.default))
+    if isinstance(feature, CrossFeature):
+        parts = [_single_tokens(columns.get(c, owner, numeric=False), feature.default) for c in feature.columns]
+        return tf.strings.join(parts, separator=_CROSS_SEPARATOR)
+    tokens = _multivalent_tokens(owner, feature.column or name, feature, columns)
+    return tokens if feature.max_length is None else tokens[:, : feature.max_length]
+
+
+def _single_tokens(tensor: Any, default: str) -> tf.Tensor:
+    values, present = as_single(tensor)
+    return tf.where(present, as_tokens(values), tf.constant(default))
+
+
+def _multivalent_tokens(owner: str, column: str, feature: MultivalentFeature, columns: _Columns) -> tf.RaggedTensor:
+    is_map = column not in columns and f"{column}_keys" in columns
+    if feature.of == "items" and not is_map:
+        raise ConfigError(f"{owner}.of is `items`, but {column!r} is not a map column", hint="remove `of`")
+    keys = as_ragged(columns.get(f"{column}_keys" if is_map else column, owner, numeric=False))
+    tokens = keys.with_values(as_tokens(keys.values))
+    if feature.of == "keys":
+        return tokens
+    values = as_ragged(columns.get(f"{column}_values", owner))
+    _check_parallel(owner, tokens, values)
+    return tokens.with_values(tf.strings.join([tokens.values, as_tokens(values.values)], separator="="))
+
+
+def _weights(name: str, feature: MultivalentFeature, columns: _Columns, ids: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Weights parallel to the ids, float32 [batch, any]."""
+    owner = f"features.{name}.weights"
+    column = f"{feature.column or name}_values" if feature.weights == "values" else str(feature.weights)
+    weights = as_ragged(columns.get(column, owner, numeric=True))
+    if feature.max_length is not None:
+        weights = weights[:, : feature.max_length]
+    _check_parallel(owner, ids, weights)
+    return ids.with_values(tf.cast(weights.values, tf.float32))
+
+
+def _check_parallel(owner: str, first: tf.RaggedTensor, second: tf.RaggedTensor) -> None:
+    message = f"{owner}: the two parallel lists of a row differ in length"
+    tf.debugging.assert_equal(first.row_lengths(), second.row_lengths(), message=message)
+
+
+def _vocabulary_files(features: FeatureSet, tokens: Tensors) -> dict[str, tf.Tensor]:
+    """The vocabulary file (a deferred asset path) of every field that has one."""
+    rules = [
+        VocabularyRule(layout_lib.vocabulary_file_name(name), feature.min_count, feature.max_size)
+        for name, feature in features.features.items()
+        if layout_lib.uses_vocabulary(feature)
+    ]
+    names = [name for name, feature in features.features.items() if layout_lib.uses_vocabulary(feature)]
+    flat = [tokens[name].values if isinstance(tokens[name], tf.RaggedTensor) else tokens[name] for name in names]
+    return dict(zip(names, packed_vocabularies(flat, rules), strict=True))
+
+
+def _ids(feature: Any, tokens: tf.Tensor, vocabulary_file: tf.Tensor | None) -> tf.Tensor:
+    """int64 ids of the tokens, the same shape: 0 .. num_ids - 1; out-of-vocabulary ids come after the vocabulary."""
+    if isinstance(feature, CrossFeature) or feature.encoding == "hash":
+        return tf.strings.to_hash_bucket_fast(tokens, feature.hash_buckets)
+    return tft.apply_vocabulary(lookup_tokens(tokens), vocabulary_file, num_oov_buckets=feature.oov_buckets)
+
+
+def _single_valued_outputs(
+    features: FeatureSet, columns: _Columns, tokens: Tensors, files: Mapping[str, tf.Tensor]
+) -> Tensors:
+    ids, values = [], []
+    for name, feature in features.features.items():
+        if isinstance(feature, NumericFeature):
+            is_bucketised = feature.transform == "quantile_buckets"
+            (ids if is_bucketised else values).append(_number(name, feature, columns))
+        elif not isinstance(feature, MultivalentFeature):
+            ids.append(_ids(feature, tokens[name], files.get(name)))
+    outputs = {}
+    if ids:
+        outputs[layout_lib.FIELD_IDS_KEY] = tf.stack(ids, axis=1)
+    if values:
+        outputs[layout_lib.FIELD_VALUES_KEY] = tf.stack(values, axis=1)
+    return outputs
+
+
+def _number(name: str, feature: NumericFeature, columns: _Columns) -> tf.Tensor:
+    """float32 [batch], or int64 bucket numbers [batch]. A missing value and NaN are replaced by the default first."""
+    values, present = as_single(columns.get(feature.column or name, f"features.{name}", numeric=True))
+    values = tf.cast(values, tf.float32)
+    present &= ~tf.math.is_nan(values)
+    filled = tf.where(present, values, tf.constant(feature.default, tf.float32))
+    return _NUMERIC_TRANSFORMS[feature.transform](filled, tf.boolean_mask(values, present), feature)
+
+
+def _log(filled: tf.Tensor, _: tf.Tensor, __: NumericFeature) -> tf.Tensor:
+    return tf.sign(filled) * tf.math.log1p(tf.abs(filled))
+
+
+def _z_score(filled: tf.Tensor, seen: tf.Tensor, _: NumericFeature) -> tf.Tensor:
+    """Mean and deviation of the values that are there; a default that stands for many rows must not shift them."""
+    # float64: the variance of large numbers (timestamps, ids) is lost in float32.
+    deviation = tf.cast(tf.sqrt(tft.var(tf.cast(seen, tf.float64))), tf.float32)
+    centred = filled - tf.cast(tft.mean(tf.cast(seen, tf.float64)), tf.float32)
+    return tf.math.divide_no_nan(centred, deviation)
+
+
+def _quantile_buckets(filled: tf.Tensor, seen: tf.Tensor, feature: NumericFeature) -> tf.Tensor:
+    boundaries = tft.quantiles(seen, num_buckets=feature.buckets, epsilon=min(0.01, 1 / feature.buckets / 10))
+    return tft.apply_buckets(filled, boundaries)
+
+
+_NUMERIC_TRANSFORMS: dict[str, Callable[[tf.Tensor, tf.Tensor, NumericFeature], tf.Tensor]] = {
+    "log": _log,
+    "z_score": _z_score,
+    "quantile_buckets": _quantile_buckets,
+    "raw": lambda filled, *_: filled,
+}
+
+
+def _label_outputs(features: FeatureSet, columns: _Columns) -> Tensors:
+    """A missing label turns into NaN, which training refuses: it must never pass as a click or as none."""
+    keys = {layout_lib.LABEL_KEY: ("label", features.label)}
+    if features.weight is not None:
+        keys[layout_lib.WEIGHT_KEY] = ("label.weight", features.weight)
+    outputs = {}
+    for key, (owner, column) in keys.items():
+        values, present = as_single(columns.get(column, owner, numeric=True))
+        outputs[key] = tf.where(present, tf.cast(values, tf.float32), tf.constant(float("nan")))
+    return outputs
