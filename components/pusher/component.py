@@ -1,0 +1,68 @@
+"""StorePusher: a blessed model becomes a version of the model store; a refused one goes nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import ModelVerdict
+from components.pusher import executor
+
+
+class StorePusherSpec(ComponentSpec):
+    PARAMETERS = {  # noqa: RUF012  (TFX reads these class attributes)
+        "store_path": ExecutionParameter(type=str),
+        "model_name": ExecutionParameter(type=str),
+        "run_id": ExecutionParameter(type=str),
+        "run_date": ExecutionParameter(type=str),
+        "lineage": ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS = {  # noqa: RUF012
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "model_verdict": ChannelParameter(type=ModelVerdict),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel),
+    }
+
+
+class StorePusher(base_component.BaseComponent):
+    """Publishes `model` where `blessing` says so.
+
+    Output `pushed_model` has the custom properties that TFX's Pusher sets: `pushed` 1 or 0, and for 1
+    `pushed_version` and `pushed_destination`. The node succeeds when nothing is pushed.
+    """
+
+    SPEC_CLASS = StorePusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        blessing: types.BaseChannel,
+        model_verdict: types.BaseChannel,
+        store_path: str,
+        model_name: str,
+        run_id: str,
+        run_date: str,
+        lineage: Mapping[str, str] | None = None,
+    ):
+        """`store_path` is the folder of the store; `lineage` (plan and config fingerprints) goes into the record."""
+        spec = StorePusherSpec(
+            model=model,
+            blessing=blessing,
+            model_verdict=model_verdict,
+            store_path=store_path,
+            model_name=model_name,
+            run_id=run_id,
+            run_date=run_date,
+            lineage=json.dumps(lineage, sort_keys=True) if lineage else None,
+            pushed_model=types.Channel(type=standard_artifacts.PushedModel),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,72 @@
+"""Executor of StorePusher: publishes a blessed model into the model store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from tfx import types
+from tfx.components.util import model_utils
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components.evaluator.gates import refusals
+from serving.model_store import ModelStore
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Executor(base_executor.BaseExecutor):
+    """Inputs model, blessing, model_verdict; output pushed_model with the custom properties of TFX's own Pusher."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
+        verdict = _read_verdict(artifact_utils.get_single_instance(input_dict["model_verdict"]))
+        if not model_utils.is_model_blessed(artifact_utils.get_single_instance(input_dict["blessing"])):
+            pushed.set_int_custom_property("pushed", 0)
+            logging.info("Nothing pushed: %s", "; ".join(refusals(verdict)))
+            return
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        saved_model = Path(path_utils.serving_model_path(model.uri))
+        store = ModelStore(exec_properties["store_path"], exec_properties["model_name"])
+        version = store.publish(saved_model, _record(verdict, exec_properties), saved_model_fingerprint(saved_model))
+        pushed.set_int_custom_property("pushed", 1)
+        pushed.set_string_custom_property("pushed_destination", str(store.path_of(version)))
+        pushed.set_string_custom_property("pushed_version", str(version))
+
+
+def saved_model_fingerprint(saved_model: Path) -> str:
+    """SHA-256 (hex) of the names and contents of a SavedModel's files."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in saved_model.rglob("*") if path.is_file()):
+        content = hashlib.sha256()
+        with open(file, "rb") as opened:
+            while chunk := opened.read(_CHUNK_BYTES):
+                content.update(chunk)
+        digest.update(f"{file.relative_to(saved_model).as_posix()}\0{content.hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _read_verdict(artifact: types.Artifact) -> dict[str, Any]:
+    return json.loads((Path(artifact.uri) / "verdict.json").read_text("utf-8"))
+
+
+def _record(verdict: dict[str, Any], exec_properties: dict[str, Any]) -> dict[str, Any]:
+    overall = next(part for part in verdict["slices"] if not part["slice"])
+    return {
+        "run_id": exec_properties["run_id"],
+        "run_date": exec_properties["run_date"],
+        **json.loads(exec_properties.get("lineage") or "{}"),
+        "baseline_version": verdict["baseline_version"],
+        "metrics": overall["metrics"],
+    }
