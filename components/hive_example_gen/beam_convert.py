@@ -1,0 +1,50 @@
+"""The Beam part: converts the partitions of a plan that are not in the cache. Imports Beam, but no TensorFlow and no TFX."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from common.errors import HivemillError
+from components.hive_example_gen.convert import convert_partition
+from components.hive_example_gen.failures import Failures
+from components.hive_example_gen.table_spec import TableSpec
+from components.hive_example_gen.window import PlannedPartition
+
+METRICS = "hivemill"
+
+
+class ConvertPartitions(beam.PTransform):
+    """PCollection of PlannedPartition -> PCollection of fingerprints that are in the cache afterwards."""
+
+    def __init__(self, spec: TableSpec, table: str, partitions_path: str, failures: Failures):
+        super().__init__()
+        self._convert = _ConvertPartition(spec.model_dump_json(), table, partitions_path, failures)
+
+    def expand(self, partitions):
+        # Without Reshuffle a runner may fuse Create and ParDo, and one worker would convert everything.
+        return partitions | "Spread" >> beam.Reshuffle() | "Convert" >> beam.ParDo(self._convert)
+
+
+class _ConvertPartition(beam.DoFn):
+    """Holds plain values only; what cannot be pickled is made where it is used."""
+
+    def __init__(self, spec_json: str, table: str, partitions_path: str, failures: Failures):
+        self.spec_json = spec_json
+        self.table = table
+        self.partitions_path = partitions_path
+        self.failures = failures
+
+    def process(self, partition: PlannedPartition):
+        if self.failures.any():
+            return  # the run fails anyway; what is converted so far is kept
+        try:
+            spec = TableSpec.model_validate_json(self.spec_json)
+            record = convert_partition(partition, spec, self.table, self.partitions_path)
+        except HivemillError as error:
+            self.failures.add(partition.name, partition.fingerprint, error)
+            return
+        Metrics.counter(METRICS, "partitions_converted").inc()
+        Metrics.counter(METRICS, "rows_converted").inc(record.rows)
+        Metrics.counter(METRICS, "bytes_written").inc(record.bytes)
+        yield record.fingerprint

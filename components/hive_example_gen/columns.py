@@ -1,0 +1,78 @@
+"""The features that a table's rows will have, told before any conversion: from the declared columns or a file's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from common.errors import ConfigError, DataNotReadyError
+from components.hive_example_gen.flatten import FeatureKind, feature_kinds
+from components.hive_example_gen.formats import reader
+from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.hive_types import parse_type
+from components.hive_example_gen.options import SourceOptions
+from components.hive_example_gen.table_spec import TableSpec, resolve_spec
+from components.hive_example_gen.window import PlannedPartition, WindowPlan
+
+__all__ = ["FeatureKind", "all_kinds", "example_features"]
+
+
+def example_features(source: SourceOptions, plan: WindowPlan) -> dict[str, FeatureKind]:
+    """Flattened names and kinds of the window's rows, partition columns last. Opens one file, of the newest partition.
+
+    Raises:
+        ConfigError: nothing says the columns, one does not fit in tf.Example, or two give the same feature.
+        DataNotReadyError: the file cannot be read, or no partition of the window has a declared column.
+    """
+    spec = resolve_spec(source)
+    newest_first = list(reversed(plan.partitions))
+    if not newest_first:
+        if spec.schema is None:
+            raise DataNotReadyError(f"no partition of the window for {plan.date} is there, so its columns are unknown")
+        return all_kinds(spec.schema, spec)
+    file = _first_file(source, newest_first[0])
+    schema, present = reader.columns_of(file, spec)
+    if schema is None:
+        raise ConfigError(
+            f"{file.name} is text, which does not say its columns", hint="Give source.ddl or source.columns."
+        )
+    _check_present(schema, present, source, spec, newest_first)
+    return all_kinds(schema, spec)
+
+
+def all_kinds(schema: pa.Schema, spec: TableSpec) -> dict[str, FeatureKind]:
+    """The features of the columns and of the partition columns that are not excluded. Raises ConfigError."""
+    return feature_kinds(pa.schema([*schema, *partition_fields(spec)]))
+
+
+def partition_fields(spec: TableSpec) -> list[pa.Field]:
+    excluded = {name.lower() for name in spec.exclude_columns}
+    return [pa.field(name, parse_type(text)) for name, text in spec.partition_columns.items() if name not in excluded]
+
+
+def _check_present(
+    schema: pa.Schema, present: frozenset[str], source: SourceOptions, spec: TableSpec, newest_first: Sequence
+) -> None:
+    """A column added last week is absent from older files; one that no partition has is a mistake."""
+    absent = [name for name in schema.names if name not in present]
+    for columns in _columns_of_each(newest_first[1:], source, spec) if absent else ():
+        absent = [name for name in absent if name not in columns]
+        if not absent:
+            return
+    if absent:
+        raise DataNotReadyError(
+            f"column {absent[0]!r} is declared, but no partition of the window has it, e.g. {newest_first[0].files[0].path}",
+            hint="Correct source.columns or the DDL: names are compared without regard to case.",
+        )
+
+
+def _columns_of_each(
+    partitions: Sequence[PlannedPartition], source: SourceOptions, spec: TableSpec
+) -> Iterator[frozenset[str]]:
+    for partition in partitions:
+        yield reader.columns_of(_first_file(source, partition), spec)[1]
+
+
+def _first_file(source: SourceOptions, partition: PlannedPartition) -> DataFile:
+    return DataFile.of(source.table, partition.files[0].path)

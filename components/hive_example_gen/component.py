@@ -1,0 +1,66 @@
+"""HiveLogExampleGen: the window of a partitioned Hive click log as TFX Examples, split by time."""
+
+from __future__ import annotations
+
+import datetime
+
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import channel_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import WindowManifest
+from components.hive_example_gen import executor
+from components.hive_example_gen.options import SourceOptions, WindowOptions
+
+
+class HiveLogExampleGenSpec(ComponentSpec):
+    """The execution properties decide, with the inputs, whether TFX's cache holds; the plan's fingerprint covers the files."""
+
+    PARAMETERS = {
+        "source": ExecutionParameter(type=str),
+        "window": ExecutionParameter(type=str),
+        "date": ExecutionParameter(type=str),
+        "plan_fingerprint": ExecutionParameter(type=str),
+        "partitions_path": ExecutionParameter(type=str),
+    }
+    INPUTS = {}
+    OUTPUTS = {
+        executor.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
+        executor.MANIFEST_KEY: ChannelParameter(type=WindowManifest),
+    }
+
+
+class HiveLogExampleGen(base_beam_component.BaseBeamComponent):
+    """Reads the window's partitions, by columns, and writes the splits `train`, `validation` (if any) and `eval`.
+
+    Partitions that were converted by an earlier run are reused. Outputs: `examples` (GZIP TFRecords of tf.Example, int
+    custom properties `num_rows` and `num_rows_<split>`) and `manifest` (WindowManifest, int custom property `num_rows`).
+    """
+
+    SPEC_CLASS = HiveLogExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        *,
+        source: SourceOptions,
+        window: WindowOptions,
+        date: datetime.date,
+        plan_fingerprint: str,
+        partitions_path: str,
+    ):
+        """Args:
+        plan_fingerprint: of `window.plan_window` for the same arguments. The executor plans again, and refuses with
+            DataNotReadyError where the files have changed since.
+        partitions_path: folder that keeps converted partitions, on a filesystem that all workers see.
+        """
+        spec = HiveLogExampleGenSpec(
+            source=source.model_dump_json(),
+            window=window.model_dump_json(),
+            date=date.isoformat(),
+            plan_fingerprint=plan_fingerprint,
+            partitions_path=str(partitions_path),
+            examples=channel_utils.as_channel([standard_artifacts.Examples()]),
+            manifest=channel_utils.as_channel([WindowManifest()]),
+        )
+        super().__init__(spec=spec)

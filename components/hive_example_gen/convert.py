@@ -1,0 +1,189 @@
+"""Converts one partition into GZIP TFRecord shards in the cache of converted partitions.
+
+Imports neither TensorFlow nor TFX: a Beam worker starts in under a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+from common.errors import DataNotReadyError, InfrastructureError
+from common.files import folder_published_at, write_json_atomically
+from components.hive_example_gen import cache
+from components.hive_example_gen.cache import PartitionRecord, Shard
+from components.hive_example_gen.columns import all_kinds, partition_fields
+from components.hive_example_gen.flatten import FeatureKind, flatten
+from components.hive_example_gen.formats import reader
+from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.table_spec import TableSpec
+from components.hive_example_gen.tfrecord import TFRecordWriter
+from components.hive_example_gen.window import PlannedPartition, SourceFile
+
+# Uncompressed; several shards of a big partition let readers work in parallel.
+SHARD_BYTES = 256 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+rows_converted = 0
+"""Rows converted in this process so far, for live progress."""
+_counting = threading.Lock()
+
+
+def convert_partition(
+    partition: PlannedPartition, spec: TableSpec, table: str, partitions_path: str
+) -> PartitionRecord:
+    """The record of the converted partition, found in the cache or made now.
+
+    Raises:
+        DataNotReadyError: a file cannot be read as declared, or changed since the plan.
+        ConfigError: a column does not fit in tf.Example.
+        InfrastructureError: the disk is full, or the cache cannot be written. Nothing half-written is left visible.
+    """
+    record = cache.find(partitions_path, partition.fingerprint)
+    if record is not None:
+        return record
+    cache.discard(partitions_path, partition.fingerprint)
+    with _translated(partitions_path):
+        try:
+            with folder_published_at(cache.entry_path(partitions_path, partition.fingerprint)) as folder:
+                record = _Conversion(partition, spec, table, folder).run()
+                write_json_atomically(folder / cache.RECORD_NAME, record.to_json())
+        except FileExistsError:  # another worker was faster; what it published is the same
+            record = cache.find(partitions_path, partition.fingerprint)
+    if record is None:
+        raise InfrastructureError(
+            f"{partition.name}: its converted form in {partitions_path} vanished while it was written",
+            hint="Is something removing files there? Run again.",
+        )
+    return record
+
+
+@contextlib.contextmanager
+def _translated(partitions_path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        full = error.errno in _FULL
+        raise InfrastructureError(
+            f"{'the disk is full' if full else 'cannot write'}: {partitions_path}: {error.strerror or error}",
+            hint="Free space there and run again; partitions that are converted stay."
+            if full
+            else "Check its owner and mode.",
+        ) from error
+
+
+@dataclass
+class _Conversion:
+    partition: PlannedPartition
+    spec: TableSpec
+    table: str
+    folder: Path
+    shards: list[Shard] = field(default_factory=list)
+    kinds: dict[str, FeatureKind] = field(default_factory=dict)
+    dropped_nulls: dict[str, int] = field(default_factory=dict)
+    present_columns: set[str] = field(default_factory=set)
+
+    def run(self) -> PartitionRecord:
+        batches = self._batches()
+        more = True
+        while more:
+            more = self._write_shard(batches)
+        declared = self.spec.schema.names if self.spec.schema else ()
+        return PartitionRecord(
+            fingerprint=self.partition.fingerprint,
+            partition=self.partition.name,
+            rows=sum(shard.rows for shard in self.shards),
+            shards=tuple(self.shards),
+            features={name: (kind.dtype, kind.multivalent) for name, kind in self.kinds.items()},
+            absent_columns=tuple(name for name in declared if name not in self.present_columns),
+            dropped_nulls=dict(sorted(self.dropped_nulls.items())),
+        )
+
+    def _write_shard(self, batches: Iterator[pa.RecordBatch]) -> bool:
+        """Writes the next shard; False when the batches came to their end before it was full."""
+        path = self.folder / f"data-{len(self.shards):05d}.gz"
+        encoder = RecordBatchToExamplesEncoder()
+        full = False
+        with TFRecordWriter(path) as writer:
+            for batch in batches:
+                writer.write(encoder.encode(flatten(batch, self.dropped_nulls)))
+                _count(batch.num_rows)
+                if full := writer.num_bytes >= SHARD_BYTES:
+                    break
+        if writer.num_records:
+            self.shards.append(Shard(path.name, writer.num_records, path.stat().st_size))
+        else:
+            path.unlink()
+        return full
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        for source in self.partition.files:
+            file = DataFile.of(self.table, source.path)
+            _check_unchanged(file, source)
+            schema, present = reader.columns_of(file, self.spec)
+            self.present_columns |= present
+            if schema is not None:
+                self._check_kinds(all_kinds(schema, self.spec), file)
+            for batch in reader.read_batches(file, self.spec):
+                if batch.num_rows:
+                    yield _with_partition_values(batch, self.partition, self.spec)
+            _check_unchanged(file, source)
+
+    def _check_kinds(self, kinds: dict[str, FeatureKind], file: DataFile) -> None:
+        """Without declared columns each file has its own: they may come and go, but not change their kind."""
+        for name, kind in kinds.items():
+            known = self.kinds.setdefault(name, kind)
+            if (known.dtype, known.multivalent) != (kind.dtype, kind.multivalent):
+                raise DataNotReadyError(
+                    f"{file.name}: feature {name!r} is {kind.dtype} here and {known.dtype} in another file of "
+                    f"{self.partition.name}",
+                    hint="Declare the columns (source.columns or source.ddl), or write the file again.",
+                )
+
+
+def _with_partition_values(batch: pa.RecordBatch, partition: PlannedPartition, spec: TableSpec) -> pa.RecordBatch:
+    values = dict(partition.values)
+    fields = partition_fields(spec)
+    columns = [pa.repeat(_partition_value(values[f.name], f, partition), batch.num_rows) for f in fields]
+    return pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=pa.schema([*batch.schema, *fields]))
+
+
+def _partition_value(text: str | None, field: pa.Field, partition: PlannedPartition) -> pa.Scalar:
+    try:
+        return pa.scalar(text, pa.string()).cast(field.type)
+    except pa.ArrowInvalid as error:
+        raise DataNotReadyError(
+            f"partition {partition.name}: {field.name}={text!r} is not a {field.type}",
+            hint="Correct source.partition_columns, or rename the folder.",
+        ) from error
+
+
+def _check_unchanged(file: DataFile, planned: SourceFile) -> None:
+    try:
+        status = os.stat(file.path)
+    except OSError as error:
+        raise DataNotReadyError(
+            f"{file.name} was there when the window was planned and is gone",
+            hint="Run again once the table is at rest.",
+        ) from error
+    if (status.st_size, status.st_mtime_ns) != (planned.num_bytes, planned.modified_ns):
+        raise DataNotReadyError(
+            f"{file.name} changed after the window was planned: it has {status.st_size:,} bytes, planned {planned.num_bytes:,}",
+            hint="Run again once the table is at rest.",
+        )
+
+
+def _count(rows: int) -> None:
+    global rows_converted
+    with _counting:
+        rows_converted += rows

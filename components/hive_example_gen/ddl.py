@@ -1,0 +1,315 @@
+"""Reads `CREATE TABLE … PARTITIONED BY … ROW FORMAT … STORED AS …`: columns, types, delimiters and format of a Hive table.
+
+Only what decides how files are read is kept; what cannot be honoured (ESCAPED BY, other SerDes) is refused, because reading
+on would give wrong rows. Source: Apache Hive language manual, DDL.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.errors import ConfigError
+from components.hive_example_gen.hive_types import parse_type
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
+      | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+      | (?P<quoted>`(?:[^`]|``)+`)
+      | (?P<word>[\w$]+)
+      | (?P<mark>[^\w\s])""",
+    re.VERBOSE | re.DOTALL,
+)
+_FORMATS = {"textfile": "text", "parquet": "parquet", "parquetfile": "parquet", "orc": "orc", "orcfile": "orc"}
+_SERDES = {"LazySimpleSerDe": "text", "ParquetHiveSerDe": "parquet", "OrcSerde": "orc"}
+_INPUT_FORMATS = {"TextInputFormat": "text", "MapredParquetInputFormat": "parquet", "OrcInputFormat": "orc"}
+_SERDE_PROPERTIES = {
+    "field.delim": "field_delimiter",
+    "collection.delim": "collection_delimiter",
+    "colelction.delim": "collection_delimiter",  # Hive's own spelling
+    "mapkey.delim": "map_key_delimiter",
+    "serialization.null.format": "null_text",
+}
+
+
+@dataclass
+class TableDefinition:
+    """What a DDL says about reading a table; `text` holds only the delimiters that it names."""
+
+    name: str
+    columns: dict[str, str]
+    partition_columns: dict[str, str] = field(default_factory=dict)
+    format: str | None = None
+    text: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    line: int
+
+
+def read_ddl(path: str | Path) -> TableDefinition:
+    """The one CREATE TABLE of a .hql file. Raises ConfigError naming file and line."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"source.ddl: cannot read {path}: {error}") from error
+    return parse_ddl(text, str(path))
+
+
+def parse_ddl(text: str, name: str = "DDL") -> TableDefinition:
+    """The one CREATE TABLE of `text`; other statements are skipped. Raises ConfigError naming `name` and line."""
+    creations = [s for s in _statements(_tokens(text, name)) if _creates_table(s)]
+    if len(creations) != 1:
+        raise ConfigError(
+            f"{name} holds {len(creations)} CREATE TABLE statements; source.ddl needs exactly one",
+            hint="Write the output of SHOW CREATE TABLE into a file of its own.",
+        )
+    return _Parser(creations[0], name).create_table()
+
+
+def _tokens(text: str, name: str) -> list[_Token]:
+    tokens, line = [], 1
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or ""
+        if kind == "mark" and match[0] in "'\"`":
+            raise ConfigError(f"{name}, line {line}: a quote {match[0]} is never closed")
+        if kind != "space":
+            tokens.append(_Token(kind, match[0], line))
+        line += match[0].count("\n")
+    return tokens
+
+
+def _statements(tokens: list[_Token]) -> list[list[_Token]]:
+    statements: list[list[_Token]] = [[]]
+    for token in tokens:
+        if token.text == ";":
+            statements.append([])
+        else:
+            statements[-1].append(token)
+    return [statement for statement in statements if statement]
+
+
+def _creates_table(statement: list[_Token]) -> bool:
+    words = [token.text.lower() for token in statement[:4]]
+    return words[0] == "create" and "table" in words
+
+
+class _Parser:
+    def __init__(self, tokens: list[_Token], name: str):
+        self.tokens = tokens
+        self.name = name
+        self.place = 0
+
+    def create_table(self) -> TableDefinition:
+        while not self.accept("table"):
+            self.advance()
+        if self.accept("if"):
+            self.expect("not")
+            self.expect("exists")
+        table = self.identifier()
+        while self.accept("."):
+            table = self.identifier()
+        definition = TableDefinition(table, self.column_list())
+        clauses = self.clauses(definition)
+        while self.place < len(self.tokens):
+            word = self.advance()
+            if word.text.lower() not in clauses:
+                raise self.error(word, f"unexpected {word.text!r}")
+            clauses[word.text.lower()]()
+        shared = definition.columns.keys() & definition.partition_columns.keys()
+        if shared:
+            raise ConfigError(f"{self.name}: column {min(shared)!r} is also a partition column")
+        return definition
+
+    def clauses(self, definition: TableDefinition) -> dict[str, Callable[[], None]]:
+        return {
+            "comment": lambda: self.string() and None,
+            "location": lambda: self.string() and None,
+            "tblproperties": lambda: self.properties() and None,
+            "partitioned": lambda: self.partitioned(definition),
+            "clustered": self.clustered,
+            "row": lambda: self.row_format(definition),
+            "with": lambda: self.serde_properties(definition),
+            "stored": lambda: self.stored(definition),
+        }
+
+    def column_list(self) -> dict[str, str]:
+        columns: dict[str, str] = {}
+        self.expect("(")
+        while True:
+            token = self.current()
+            name = self.identifier().lower()  # Hive's metastore keeps names in lower case, quoted or not
+            if name in columns:
+                raise self.error(token, f"column {name!r} is defined twice")
+            columns[name] = self.type(name)
+            if self.accept("comment"):
+                self.string()
+            if not self.accept(","):
+                break
+        self.expect(")")
+        return columns
+
+    def type(self, column: str) -> str:
+        first, parts, depth = self.current(), [], 0
+        while depth or self.current().text.lower() not in (",", ")", "comment"):
+            token = self.advance()
+            depth += {"<": 1, "(": 1, ">": -1, ")": -1}.get(token.text, 0)
+            if depth and token.text.lower() == "comment" and self.current().kind == "string":
+                self.advance()  # a struct's field may carry a comment of its own
+                continue
+            parts.append(token.text)
+        text = "".join(parts)
+        try:
+            parse_type(text)
+        except ConfigError as error:
+            raise self.error(first, f"column {column!r}: {error.message}", error.hint) from error
+        return text
+
+    def partitioned(self, definition: TableDefinition) -> None:
+        self.expect("by")
+        definition.partition_columns = self.column_list()
+
+    def clustered(self) -> None:
+        """Buckets do not change how a file is read."""
+        while not self.accept("buckets"):
+            self.advance()
+
+    def row_format(self, definition: TableDefinition) -> None:
+        self.expect("format")
+        if self.accept("serde"):
+            token = self.current()
+            self.set_format(definition, token, _SERDES.get(self.string().rpartition(".")[2]))
+            return
+        self.expect("delimited")
+        definition.format = definition.format or "text"
+        while self.current_word() in ("fields", "collection", "map", "lines", "null", "escaped"):
+            self.delimiter(definition)
+
+    def delimiter(self, definition: TableDefinition) -> None:
+        token = self.advance()
+        word = token.text.lower()
+        if word == "escaped":
+            raise self.error(
+                token,
+                "ESCAPED BY is not supported",
+                "Write the table without an escape character, as Parquet, or as ORC.",
+            )
+        for expected in {"collection": ["items"], "map": ["keys"]}.get(word, []):
+            self.expect(expected)
+        self.expect("defined" if word == "null" else "terminated")
+        self.expect("as" if word == "null" else "by")
+        text = self.string()
+        if word == "null":
+            definition.text["null_text"] = text
+        elif word == "lines":
+            self.lines_end(token, text)
+        else:
+            key = {"fields": "field", "collection": "collection", "map": "map_key"}[word] + "_delimiter"
+            definition.text[key] = self.character(token, text)
+
+    def lines_end(self, token: _Token, text: str) -> None:
+        if text not in ("\n", "10"):
+            raise self.error(token, f"LINES TERMINATED BY {text!r}: Hive itself supports '\\n' only")
+
+    def serde_properties(self, definition: TableDefinition) -> None:
+        token = self.expect("serdeproperties")
+        for key, value in self.properties().items():
+            if key == "escape.delim":
+                raise self.error(token, "escape.delim is not supported", "Write the table as Parquet or ORC.")
+            if key in _SERDE_PROPERTIES:
+                name = _SERDE_PROPERTIES[key]
+                definition.text[name] = value if name == "null_text" else self.character(token, value)
+
+    def stored(self, definition: TableDefinition) -> None:
+        token = self.expect("as")
+        if self.accept("inputformat"):
+            token = self.current()
+            self.set_format(definition, token, _INPUT_FORMATS.get(self.string().rpartition(".")[2]))
+            self.expect("outputformat")
+            self.string()
+            return
+        token = self.current()
+        self.set_format(definition, token, _FORMATS.get(self.advance().text.lower()))
+
+    def set_format(self, definition: TableDefinition, token: _Token, name: str | None) -> None:
+        if name is None:
+            raise self.error(token, f"{token.text} is not supported; formats: text (LazySimpleSerDe), Parquet, ORC")
+        definition.format = name
+
+    def character(self, token: _Token, text: str) -> str:
+        """One byte; like Hive (LazyUtils.getByte), a decimal number is the byte's code."""
+        if re.fullmatch(r"\d{1,3}", text) and int(text) < 128:
+            return chr(int(text))
+        if len(text) != 1 or not text.isascii():
+            raise self.error(token, f"a delimiter must be one byte, found {text!r}")
+        return text
+
+    def properties(self) -> dict[str, str]:
+        properties = {}
+        self.expect("(")
+        while not self.accept(")"):
+            key = self.string()
+            self.expect("=")
+            properties[key] = self.string()
+            self.accept(",")
+        return properties
+
+    def current(self) -> _Token:
+        if self.place < len(self.tokens):
+            return self.tokens[self.place]
+        raise self.error(self.tokens[-1], "the statement ends too early")
+
+    def current_word(self) -> str:
+        return self.tokens[self.place].text.lower() if self.place < len(self.tokens) else ""
+
+    def advance(self) -> _Token:
+        token = self.current()
+        self.place += 1
+        return token
+
+    def accept(self, word: str) -> bool:
+        if self.current_word() == word:
+            self.place += 1
+            return True
+        return False
+
+    def expect(self, word: str) -> _Token:
+        token = self.advance()
+        if token.text.lower() != word:
+            raise self.error(token, f"expected {word.upper()}, found {token.text!r}")
+        return token
+
+    def identifier(self) -> str:
+        token = self.advance()
+        if token.kind == "quoted":
+            return token.text[1:-1].replace("``", "`")
+        if token.kind != "word":
+            raise self.error(token, f"expected a name, found {token.text!r}")
+        return token.text
+
+    def string(self) -> str:
+        token = self.advance()
+        if token.kind != "string":
+            raise self.error(token, f"expected a quoted string, found {token.text!r}")
+        return _unescaped(token.text[1:-1])
+
+    def error(self, token: _Token, what: str, hint: str | None = None) -> ConfigError:
+        return ConfigError(f"{self.name}, line {token.line}: {what}", hint=hint)
+
+
+def _unescaped(text: str) -> str:
+    """Backslash escapes of a Hive string literal: \\001 (octal), \\u0001, \\t, \\n, \\\\ and so on; others stay as they are."""
+
+    def replace(match: re.Match[str]) -> str:
+        body = match[1]
+        if re.fullmatch(r"[0-3][0-7]{2}|u[0-9a-fA-F]{4}|[tnrb0]", body):
+            return codecs.decode("\\" + body, "unicode_escape")
+        return body if body in "\\'\"" else match[0]
+
+    return re.sub(r"\\([0-3][0-7]{2}|u[0-9a-fA-F]{4}|.)", replace, text, flags=re.DOTALL)

@@ -1,0 +1,183 @@
+"""Executor of HiveLogExampleGen: plans the window again, converts what is not kept, links the splits, writes the manifest."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
+from tfx.types import Artifact, artifact_utils
+
+from common.errors import DataNotReadyError, InfrastructureError
+from common.files import link_or_copy, write_text_atomically
+from components.hive_example_gen import cache, manifest, progress
+from components.hive_example_gen.beam_convert import ConvertPartitions
+from components.hive_example_gen.cache import PartitionRecord
+from components.hive_example_gen.columns import example_features
+from components.hive_example_gen.failures import failures_below
+from components.hive_example_gen.options import SourceOptions, WindowOptions
+from components.hive_example_gen.table_spec import resolve_spec
+from components.hive_example_gen.window import PlannedPartition, WindowPlan, plan_window
+
+EXAMPLES_KEY = "examples"
+MANIFEST_KEY = "manifest"
+NUM_ROWS_PROPERTY = "num_rows"
+_FILE_FORMAT = "tfrecords_gzip"
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """See component.HiveLogExampleGen for the execution properties."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Raises DataNotReadyError, ConfigError, InfrastructureError."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        source = SourceOptions.model_validate_json(exec_properties["source"])
+        partitions_path = exec_properties["partitions_path"]
+        plan = _plan_again(source, exec_properties)
+        example_features(source, plan)  # a wrong column is found before anything is converted
+        self._convert(source, plan, partitions_path)
+        records = _records(plan, partitions_path)
+        _check_agreement(plan, records)
+        rows = manifest.num_rows(plan, records)
+        _check_rows(plan, rows)
+        examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
+        _assemble(examples, plan, records, partitions_path)
+        _describe(examples, rows)
+        _write_manifest(artifact_utils.get_single_instance(output_dict[MANIFEST_KEY]), plan, records)
+
+    def _convert(self, source: SourceOptions, plan: WindowPlan, partitions_path: str) -> None:
+        """Converts what is not in the cache. No pipeline is made where that is nothing."""
+        todo = list({p.fingerprint: p for p in plan.partitions if not p.cached}.values())
+        if not todo:
+            return
+        with failures_below(partitions_path) as failures:
+            with progress.reported(todo, partitions_path), self._make_beam_pipeline() as pipeline:
+                _ = (
+                    pipeline
+                    | "Partitions" >> beam.Create(todo)
+                    | "ConvertPartitions"
+                    >> ConvertPartitions(resolve_spec(source), source.table, partitions_path, failures)
+                )
+            failures.raise_first()
+
+
+def _plan_again(source: SourceOptions, exec_properties: Mapping[str, Any]) -> WindowPlan:
+    """The plan as the files are now. Raises DataNotReadyError where it is not the one that the run was started for."""
+    window = WindowOptions.model_validate_json(exec_properties["window"])
+    date = datetime.date.fromisoformat(exec_properties["date"])
+    plan = plan_window(source, window, date, exec_properties["partitions_path"])
+    plan.check()
+    if plan.fingerprint != exec_properties["plan_fingerprint"]:
+        raise DataNotReadyError(
+            f"the partitions of the window for {date} changed between the plan and the run (fingerprint "
+            f"{plan.fingerprint[:12]}, planned {exec_properties['plan_fingerprint'][:12]})",
+            hint="Run again: the new plan takes the files as they are then.",
+        )
+    return plan
+
+
+def _records(plan: WindowPlan, partitions_path: str) -> dict[str, PartitionRecord]:
+    records = {p.fingerprint: cache.find(partitions_path, p.fingerprint) for p in plan.partitions}
+    lost = [p.name for p in plan.partitions if records[p.fingerprint] is None]
+    if lost:
+        raise InfrastructureError(
+            f"partition {lost[0]} was converted, but {partitions_path} does not hold it",
+            hint="Beam's workers must write to the same filesystem as this process; set `root` to a shared place.",
+        )
+    return {key: record for key, record in records.items() if record is not None}
+
+
+def _check_agreement(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> None:
+    """Without declared columns every partition has its own: a feature must have one kind in all of them."""
+    known: dict[str, tuple[tuple[str, bool], PlannedPartition]] = {}
+    for partition in plan.partitions:
+        for name, kind in records[partition.fingerprint].features.items():
+            first_kind, first = known.setdefault(name, (kind, partition))
+            if kind != first_kind:
+                raise DataNotReadyError(
+                    f"feature {name!r} is {_kind(first_kind)} in {first.name} and {_kind(kind)} in {partition.name}",
+                    hint="Declare the columns (source.columns or source.ddl), or write one of the partitions again.",
+                )
+
+
+def _kind(kind: tuple[str, bool]) -> str:
+    return f"a list of {kind[0]}" if kind[1] else kind[0]
+
+
+def _check_rows(plan: WindowPlan, rows: Mapping[str, int]) -> None:
+    empty = [split for split, count in rows.items() if not count]
+    if empty:
+        days = plan.days[empty[0]]
+        raise DataNotReadyError(
+            f"split {empty[0]!r} has no row: the files of {days[0]} to {days[-1]} hold none",
+            hint="Load these days again, or choose another date.",
+        )
+
+
+def _assemble(
+    examples: Artifact, plan: WindowPlan, records: Mapping[str, PartitionRecord], partitions_path: str
+) -> None:
+    """Puts the shards of each split into its folder: hard links where the filesystem has them, copies elsewhere."""
+    examples.split_names = artifact_utils.encode_split_names(list(plan.splits))
+    for split, partitions in plan.splits.items():
+        folder = artifact_utils.get_split_uri([examples], split)
+        fileio.makedirs(folder)
+        shards = _shards(partitions, records, partitions_path)
+        for index, shard in enumerate(shards):
+            _place(shard, f"{folder}/data_tfrecord-{index:05d}-of-{len(shards):05d}.gz")
+
+
+def _shards(
+    partitions: Sequence[PlannedPartition], records: Mapping[str, PartitionRecord], partitions_path: str
+) -> list[Path]:
+    keys = [partition.fingerprint for partition in partitions]
+    return [cache.entry_path(partitions_path, key) / shard.name for key in keys for shard in records[key].shards]
+
+
+def _place(shard: Path, target: str) -> None:
+    try:
+        if "://" in target:
+            fileio.copy(str(shard), target, overwrite=True)
+        else:
+            Path(target).unlink(missing_ok=True)  # left by an attempt that was killed
+            link_or_copy(shard, Path(target))
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise InfrastructureError(
+            f"{'the disk is full' if full else 'cannot write'}: {target}: {error.strerror or error}",
+            hint="Free space there and run again." if full else "Check its owner and mode.",
+        ) from error
+
+
+def _describe(examples: Artifact, rows: Mapping[str, int]) -> None:
+    """What TFX's own components read from an Examples artifact, and the rows for Hivemill's."""
+    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(examples, _FILE_FORMAT)
+    examples.set_int_custom_property(NUM_ROWS_PROPERTY, sum(rows.values()))
+    for split, count in rows.items():
+        examples.set_int_custom_property(f"{NUM_ROWS_PROPERTY}_{split}", count)
+
+
+def _write_manifest(artifact: Artifact, plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> None:
+    document = manifest.build_manifest(plan, records)
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if "://" in artifact.uri:
+        fileio.makedirs(artifact.uri)
+        with fileio.open(f"{artifact.uri}/{manifest.FILE_NAME}", "w") as file:
+            file.write(text)
+    else:
+        write_text_atomically(Path(artifact.uri) / manifest.FILE_NAME, text)
+    artifact.set_int_custom_property(NUM_ROWS_PROPERTY, sum(document["num_rows"].values()))

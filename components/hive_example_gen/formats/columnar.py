@@ -1,0 +1,177 @@
+"""What Parquet and ORC share: the file's columns matched with the declared ones, by name, as Hive does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+
+from common.errors import ConfigError, DataNotReadyError
+from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.hive_types import name_of
+from components.hive_example_gen.table_spec import TableSpec
+
+BATCH_ROWS = 16_384
+_POSITIONAL = re.compile(r"_col\d+")
+
+
+def target_schema(own: pa.Schema, spec: TableSpec, file: DataFile) -> tuple[pa.Schema, dict[str, str]]:
+    """What a file's batches shall look like, and for each of those columns that the file has, its name there.
+
+    Raises DataNotReadyError where a column has a type that does not widen to the declared one.
+    """
+    if spec.schema is None:
+        _check_named(own, file)
+        kept = [field for field in own if not spec.excludes(field.name)]
+        return pa.schema(kept), {field.name: field.name for field in kept}
+    present = _names_in_file(own, spec)
+    for declared in spec.schema:
+        if declared.name in present:
+            _check_widens(own.field(present[declared.name]).type, declared.type, declared, own, present, file)
+    return spec.schema, present
+
+
+def _names_in_file(own: pa.Schema, spec: TableSpec) -> dict[str, str]:
+    if own.names and all(_POSITIONAL.fullmatch(name) for name in own.names):  # old Hive writes ORC columns by position
+        by_name: Mapping[str, str] = dict(zip(map(str.lower, spec.columns or {}), own.names, strict=False))
+    else:
+        by_name = {name.lower(): name for name in own.names}
+    return {name: by_name[name.lower()] for name in (spec.schema or pa.schema([])).names if name.lower() in by_name}
+
+
+def _check_named(own: pa.Schema, file: DataFile) -> None:
+    if own.names and all(_POSITIONAL.fullmatch(name) for name in own.names):
+        raise ConfigError(
+            f"{file.name} carries no column names (_col0, ...), as old versions of Hive write ORC",
+            hint="Give source.ddl or source.columns: the columns are then taken by position.",
+        )
+
+
+def _check_widens(found: pa.DataType, declared: pa.DataType, field: pa.Field, own, present, file: DataFile) -> None:
+    if not widens(found, declared):
+        raise DataNotReadyError(
+            f"{file.name}: column {field.name!r} is {name_of(own.field(present[field.name]).type)} in the file, "
+            f"declared {name_of(field.type)}",
+            hint="Correct source.columns or the DDL, or write the partition again with the declared type.",
+        )
+
+
+def widens(found: pa.DataType, declared: pa.DataType) -> bool:
+    """Whether every value of `found` is one of `declared`, as Hive widens them."""
+    types = pa.types
+    if types.is_dictionary(found):
+        return widens(found.value_type, declared)
+    if types.is_null(found):
+        return True
+    if types.is_integer(found):
+        bits = found.bit_width + types.is_unsigned_integer(found)
+        return (types.is_signed_integer(declared) and bits <= declared.bit_width) or (
+            types.is_floating(declared) and bits < (32 if declared.bit_width == 32 else 64) and declared.bit_width > 16
+        )
+    if types.is_floating(found):
+        return types.is_floating(declared) and found.bit_width <= declared.bit_width
+    if types.is_decimal(found):
+        return (
+            types.is_decimal(declared)
+            and found.scale <= declared.scale
+            and (found.precision - found.scale <= declared.precision - declared.scale)
+        )
+    if _is_text(found):  # Hive before 1.2 and Impala write Parquet strings without the UTF-8 mark
+        return _is_text(declared)
+    if types.is_timestamp(found):
+        return types.is_timestamp(declared)
+    if types.is_date(found):
+        return types.is_date(declared)
+    return _nested_widens(found, declared) if types.is_nested(found) else found == declared
+
+
+def _is_text(data_type: pa.DataType) -> bool:
+    types = pa.types
+    return any(
+        is_text(data_type)
+        for is_text in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    )
+
+
+def _nested_widens(found: pa.DataType, declared: pa.DataType) -> bool:
+    types = pa.types
+    if types.is_map(found):
+        return (
+            types.is_map(declared)
+            and widens(found.key_type, declared.key_type)
+            and (widens(found.item_type, declared.item_type))
+        )
+    if types.is_struct(found):
+        own = {field.name.lower(): field.type for field in found}
+        return types.is_struct(declared) and all(
+            widens(own[field.name.lower()], field.type) for field in declared if field.name.lower() in own
+        )
+    return types.is_list(declared) and widens(found.value_type, declared.value_type)
+
+
+def conformed(batch: pa.RecordBatch, target: pa.Schema, present: Mapping[str, str], file: DataFile, first_row: int):
+    """Slices of at most BATCH_ROWS rows with the target's columns; a column that the file lacks is NULL.
+
+    Raises DataNotReadyError for text that is not UTF-8, with its row (counted from 1).
+    """
+    for start in range(0, batch.num_rows, BATCH_ROWS):
+        part = batch.slice(start, BATCH_ROWS)
+        columns = [
+            _conform(part.column(present[field.name]), field.type)
+            if field.name in present
+            else pa.nulls(part.num_rows, field.type)
+            for field in target
+        ]
+        result = pa.RecordBatch.from_arrays(columns, schema=target)
+        _check_text(result, file, first_row + start)
+        yield result
+
+
+def _conform(array: pa.Array, declared: pa.DataType) -> pa.Array:
+    if array.type == declared:
+        return array
+    if pa.types.is_dictionary(array.type):
+        return _conform(array.dictionary_decode(), declared)
+    if pa.types.is_timestamp(declared) and pa.types.is_timestamp(array.type):
+        return array.cast(pa.timestamp(declared.unit, array.type.tz), safe=False).cast(declared)
+    if pa.types.is_struct(declared) and pa.types.is_struct(array.type):
+        own = {field.name.lower(): index for index, field in enumerate(array.type)}
+        children = [
+            _conform(array.field(own[field.name.lower()]), field.type)
+            if field.name.lower() in own
+            else pa.nulls(len(array), field.type)
+            for field in declared
+        ]
+        return pa.StructArray.from_arrays(children, fields=list(declared), mask=array.is_null())
+    if _is_text(declared) and _is_text(array.type):
+        return array.cast(declared, safe=False)  # UTF-8 is checked afterwards, with the row
+    return array.cast(declared)
+
+
+def _check_text(batch: pa.RecordBatch, file: DataFile, first_row: int) -> None:
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if _holds_text(field.type):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid as error:
+                row = next(_bad_rows(column, first_row))
+                raise DataNotReadyError(
+                    f"{file.name}: row {row}, column {field.name!r} is not valid UTF-8",
+                    hint="Declare the column as binary, exclude it, or write it again as UTF-8.",
+                ) from error
+
+
+def _holds_text(data_type: pa.DataType) -> bool:
+    if pa.types.is_nested(data_type):
+        return any(_holds_text(data_type.field(index).type) for index in range(data_type.num_fields))
+    return pa.types.is_string(data_type) or pa.types.is_large_string(data_type)
+
+
+def _bad_rows(column: pa.Array, first_row: int) -> Iterator[int]:
+    for index in range(len(column)):
+        try:
+            column.slice(index, 1).to_pylist()
+        except UnicodeDecodeError:
+            yield first_row + index + 1
+    yield first_row + 1

@@ -1,0 +1,46 @@
+"""A data file as messages name it, and the translation of every reader's own errors into DataNotReadyError."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from common.errors import DataNotReadyError
+
+_SYNC = "Write the file again, or exclude its day from the window."
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """`path` opens it; `name` (relative to the table) names it in messages."""
+
+    path: str
+    name: str
+
+    @classmethod
+    def of(cls, table: str, name: str) -> DataFile:
+        return cls(str(Path(table.removeprefix("file://")) / name), name)
+
+
+@contextlib.contextmanager
+def translated(file: DataFile, what: str) -> Iterator[None]:
+    """Foreign errors while reading `file` become a DataNotReadyError that names it; `what` says as what it was read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataNotReadyError(
+            f"{file.name} was there when the window was planned and is gone",
+            hint="Run again once the table is at rest.",
+        ) from error
+    except PermissionError as error:
+        raise DataNotReadyError(
+            f"{file.name} cannot be read: permission denied", hint="Check its mode and owner."
+        ) from error
+    except (pa.ArrowInvalid, OSError, EOFError, zlib.error) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataNotReadyError(f"{file.name} cannot be read as {what}: {reason}", hint=_SYNC) from error

@@ -1,0 +1,33 @@
+"""The one way in: reads a file of a table as whatever format it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from components.hive_example_gen.formats import orc, parquet, text
+from components.hive_example_gen.formats.columnar import target_schema
+from components.hive_example_gen.formats.detect import format_of
+from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.table_spec import TableSpec
+
+_READERS = {"text": text.read_batches, "parquet": parquet.read_batches, "orc": orc.read_batches}
+_SCHEMAS = {"parquet": parquet.read_schema, "orc": orc.read_schema}
+
+
+def read_batches(file: DataFile, spec: TableSpec) -> Iterator[pa.RecordBatch]:
+    """The rows of `file` in bounded batches. Raises DataNotReadyError naming the file, ConfigError without columns."""
+    yield from _READERS[format_of(file, spec.format)](file, spec)
+
+
+def columns_of(file: DataFile, spec: TableSpec) -> tuple[pa.Schema | None, frozenset[str]]:
+    """The columns that reading `file` gives, and which of them it really has.
+
+    The schema is None for text without declared columns. A text file does not name its columns: it has the declared ones.
+    """
+    read_schema = _SCHEMAS.get(format_of(file, spec.format))
+    if read_schema is None:
+        return spec.schema, frozenset(spec.schema.names if spec.schema else ())
+    schema, present = target_schema(read_schema(file), spec, file)
+    return schema, frozenset(present)

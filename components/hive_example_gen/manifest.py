@@ -1,0 +1,51 @@
+"""`manifest.json`: the partitions, files, rows, bytes and fingerprints that a run read; the same on every runner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.hive_example_gen.cache import PartitionRecord
+from components.hive_example_gen.window import PlannedPartition, WindowPlan
+
+FILE_NAME = "manifest.json"
+_VERSION = 1
+
+
+def build_manifest(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> dict[str, Any]:
+    """The manifest of a converted window; `records` by partition fingerprint."""
+    return {
+        "version": _VERSION,
+        "date": plan.date.isoformat(),
+        "table": Path(plan.table).name,
+        "window": {split: [day.isoformat() for day in days] for split, days in plan.days.items()},
+        "partitions": [_entry(partition, records[partition.fingerprint]) for partition in plan.partitions],
+        "missing": list(plan.missing),
+        "late": list(plan.late),
+        "empty": list(plan.empty),
+        "notes": list(plan.notes),
+        "num_rows": num_rows(plan, records),
+        "fingerprint": plan.fingerprint,
+    }
+
+
+def num_rows(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> dict[str, int]:
+    """Rows per split."""
+    return {
+        split: sum(records[partition.fingerprint].rows for partition in partitions)
+        for split, partitions in plan.splits.items()
+    }
+
+
+def _entry(partition: PlannedPartition, record: PartitionRecord) -> dict[str, Any]:
+    return {
+        "split": partition.split,
+        "partition": partition.name,
+        "files": [
+            {"path": file.path, "bytes": file.num_bytes, "modified_ns": file.modified_ns} for file in partition.files
+        ],
+        "rows": record.rows,
+        "bytes": partition.num_bytes,
+        "fingerprint": partition.fingerprint,
+    }

@@ -1,0 +1,101 @@
+"""How the files of one table are read: the source options and the DDL, resolved into one value that travels to workers."""
+
+from __future__ import annotations
+
+import functools
+from typing import Literal
+
+import pyarrow as pa
+
+from common.errors import ConfigError
+from common.options import Options
+from components.hive_example_gen.ddl import TableDefinition, read_ddl
+from components.hive_example_gen.hive_types import parse_type
+from components.hive_example_gen.options import SourceOptions, TextOptions
+
+# Part of every partition's fingerprint. Raise it with any change that alters what a conversion writes: the
+# partitions that are kept from before are then converted again.
+CONVERTER_VERSION = 1
+
+
+class TableSpec(Options):
+    """Everything besides the files themselves that a conversion depends on."""
+
+    format: Literal["auto", "text", "parquet", "orc"]
+    columns: dict[str, str] | None
+    partition_columns: dict[str, str]
+    exclude_columns: tuple[str, ...] = ()
+    text: TextOptions = TextOptions()
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema | None:
+        """The declared columns that are read, with their Arrow types; None where the files' own schema decides."""
+        if self.columns is None:
+            return None
+        return pa.schema([(name, parse_type(text)) for name, text in self.columns.items() if not self.excludes(name)])
+
+    def excludes(self, column: str) -> bool:
+        """Excluded by the config, or shadowed by the partition column of that name (as in Hive)."""
+        return column.lower() in self._left_out
+
+    @functools.cached_property
+    def _left_out(self) -> frozenset[str]:
+        return frozenset(name.lower() for name in (*self.exclude_columns, *self.partition_columns))
+
+
+def resolve_spec(source: SourceOptions) -> TableSpec:
+    """The spec of a source; what the config says itself goes before the DDL, except for PARTITIONED BY.
+
+    Raises:
+        ConfigError: the DDL cannot be read, or config and DDL contradict each other.
+    """
+    ddl = read_ddl(source.ddl) if source.ddl else None
+    if ddl and source.columns:
+        raise ConfigError("source.ddl and source.columns both define the columns", hint="Keep one of the two.")
+    spec = TableSpec(
+        format=_format(source, ddl),
+        columns=ddl.columns if ddl else source.columns,
+        partition_columns=(ddl.partition_columns if ddl else None) or source.partition_columns,
+        exclude_columns=source.exclude_columns,
+        text=_text(source.text, ddl),
+    )
+    _check(spec, source)
+    return spec
+
+
+def _format(source: SourceOptions, ddl: TableDefinition | None) -> str:
+    return ddl.format if ddl and ddl.format and source.format == "auto" else source.format
+
+
+def _text(text: TextOptions, ddl: TableDefinition | None) -> TextOptions:
+    given = text.model_dump(include=text.model_fields_set)
+    return TextOptions(**{**(ddl.text if ddl else {}), **given})
+
+
+def _check(spec: TableSpec, source: SourceOptions) -> None:
+    for key, types in (("columns", spec.columns or {}), ("partition_columns", spec.partition_columns)):
+        for name, text in types.items():
+            _check_type(f"source.{key}.{name}", text, nested=key == "columns")
+    for option, column in (("date_column", source.date_column), ("hour_column", source.hour_column)):
+        if column is not None and column not in spec.partition_columns:
+            raise ConfigError(
+                f"source.{option} is {column!r}, which is no partition column",
+                hint=f"Partition columns: {', '.join(spec.partition_columns)}.",
+            )
+    for name, delimiter in spec.text.model_dump(exclude={"null_text"}).items():
+        if len(delimiter.encode()) != 1:
+            raise ConfigError(f"source.text.{name} must be one byte, found {delimiter!r}")
+    if spec.format == "text" and spec.columns is None:
+        raise ConfigError(
+            "source.format is text, and a text file does not say its columns",
+            hint="Give source.ddl (a .hql file with CREATE TABLE) or source.columns.",
+        )
+
+
+def _check_type(key: str, text: str, *, nested: bool) -> None:
+    try:
+        data_type = parse_type(text)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error.message}", hint=error.hint) from error
+    if not nested and pa.types.is_nested(data_type):
+        raise ConfigError(f"{key}: a partition column must have a primitive type, found {text}")
