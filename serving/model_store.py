@@ -35,7 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class ModelStore:
-    """The versions and labels of one model. Every method raises InfrastructureError, naming the path, where disks fail."""
+    """The versions and labels of one model. Where a disk fails, InfrastructureError names the path."""
 
     def __init__(self, path: str | Path, model: str):
         """`path` is the store's folder, made at the first publish. Raises ConfigError for an unusable model name."""
