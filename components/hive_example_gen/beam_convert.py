@@ -1,4 +1,4 @@
-"""The Beam part: converts the partitions of a plan that are not in the cache. Imports Beam, but no TensorFlow and no TFX."""
+"""The Beam part: converts the partitions of a plan that are not in the cache. Imports no TensorFlow and no TFX."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class _ConvertPartition(beam.DoFn):
         self.partitions_path = partitions_path
         self.failures = failures
 
-    def process(self, partition: PlannedPartition):
+    def process(self, partition: PlannedPartition) -> list[str]:
         if self.failures.any():
-            return  # the run fails anyway; what is converted so far is kept
+            return []  # the run fails anyway; what is converted so far is kept
         try:
             spec = TableSpec.model_validate_json(self.spec_json)
             record = convert_partition(partition, spec, self.table, self.partitions_path)
         except HivemillError as error:
             self.failures.add(partition.name, partition.fingerprint, error)
-            return
+            return []
         Metrics.counter(METRICS, "partitions_converted").inc()
         Metrics.counter(METRICS, "rows_converted").inc(record.rows)
         Metrics.counter(METRICS, "bytes_written").inc(record.bytes)
-        yield record.fingerprint
+        return [record.fingerprint]

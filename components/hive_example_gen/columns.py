@@ -62,7 +62,8 @@ def _check_present(
             return
     if absent:
         raise DataNotReadyError(
-            f"column {absent[0]!r} is declared, but no partition of the window has it, e.g. {newest_first[0].files[0].path}",
+            f"column {absent[0]!r} is declared, but no partition of the window has it, "
+            f"e.g. {newest_first[0].files[0].path}",
             hint="Correct source.columns or the DDL: names are compared without regard to case.",
         )
 

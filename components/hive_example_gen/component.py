@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import ClassVar
 
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel_utils, standard_artifacts
@@ -14,17 +15,17 @@ from components.hive_example_gen.options import SourceOptions, WindowOptions
 
 
 class HiveLogExampleGenSpec(ComponentSpec):
-    """The execution properties decide, with the inputs, whether TFX's cache holds; the plan's fingerprint covers the files."""
+    """The execution properties decide whether TFX's cache holds; the plan's fingerprint covers the files."""
 
-    PARAMETERS = {
+    PARAMETERS: ClassVar = {
         "source": ExecutionParameter(type=str),
         "window": ExecutionParameter(type=str),
         "date": ExecutionParameter(type=str),
         "plan_fingerprint": ExecutionParameter(type=str),
         "partitions_path": ExecutionParameter(type=str),
     }
-    INPUTS = {}
-    OUTPUTS = {
+    INPUTS: ClassVar = {}
+    OUTPUTS: ClassVar = {
         executor.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
         executor.MANIFEST_KEY: ChannelParameter(type=WindowManifest),
     }
@@ -33,8 +34,8 @@ class HiveLogExampleGenSpec(ComponentSpec):
 class HiveLogExampleGen(base_beam_component.BaseBeamComponent):
     """Reads the window's partitions, by columns, and writes the splits `train`, `validation` (if any) and `eval`.
 
-    Partitions that were converted by an earlier run are reused. Outputs: `examples` (GZIP TFRecords of tf.Example, int
-    custom properties `num_rows` and `num_rows_<split>`) and `manifest` (WindowManifest, int custom property `num_rows`).
+    Partitions that were converted by an earlier run are reused. Outputs: `examples` (GZIP TFRecords of
+    tf.Example, int custom properties `num_rows` and `num_rows_<split>`) and `manifest` (WindowManifest, `num_rows`).
     """
 
     SPEC_CLASS = HiveLogExampleGenSpec

@@ -1,7 +1,7 @@
-"""Reads `CREATE TABLE … PARTITIONED BY … ROW FORMAT … STORED AS …`: columns, types, delimiters and format of a Hive table.
+"""Reads `CREATE TABLE … PARTITIONED BY … ROW FORMAT … STORED AS …`: columns, delimiters and format of a Hive table.
 
-Only what decides how files are read is kept; what cannot be honoured (ESCAPED BY, other SerDes) is refused, because reading
-on would give wrong rows. Source: Apache Hive language manual, DDL.
+Only what decides how files are read is kept; what cannot be honoured (ESCAPED BY, other SerDes) is refused, because
+reading on would give wrong rows. Source: Apache Hive language manual, DDL.
 """
 
 from __future__ import annotations
@@ -304,7 +304,7 @@ class _Parser:
 
 
 def _unescaped(text: str) -> str:
-    """Backslash escapes of a Hive string literal: \\001 (octal), \\u0001, \\t, \\n, \\\\ and so on; others stay as they are."""
+    """Backslash escapes of a Hive string literal: \\001 (octal), \\u0001, \\t, \\n, \\\\ …; others stay as they are."""
 
     def replace(match: re.Match[str]) -> str:
         body = match[1]

@@ -1,4 +1,4 @@
-"""Executor of HiveLogExampleGen: plans the window again, converts what is not kept, links the splits, writes the manifest."""
+"""Executor of HiveLogExampleGen: plans again, converts what is not kept, links the splits, writes the manifest."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Errors of Beam workers on their way to the executor.
 
-Beam turns a worker's exception into a RuntimeError that holds its traceback as text; exit code and hint would be lost. So a
-worker leaves its error in a folder beside the converted partitions, and the executor raises it.
+Beam turns a worker's exception into a RuntimeError that holds its traceback as text; exit code and hint would be
+lost. So a worker leaves its error in a folder beside the converted partitions, and the executor raises it.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@
 | map<K,V> | `c_keys`, `c_values` | two parallel lists |
 | struct<a:T> | `c_a` | as T; structs may nest |
 
-NULL is an absent feature (a null list), an empty array is a present and empty one. tf.Example has no NULL inside a list: such
-elements are left out (both sides of a map's item) and counted.
+NULL is an absent feature (a null list), an empty array is a present and empty one. tf.Example has no NULL inside a
+list: such elements are left out (both sides of a map's item) and counted.
 """
 
 from __future__ import annotations
@@ -82,10 +82,9 @@ def _leaves(name: str, data_type: pa.DataType, column: pa.Field) -> Iterator[tup
 def _leaf_dtype(data_type: pa.DataType, column: pa.Field) -> Dtype:
     dtype = _dtype(data_type)
     if dtype is None:
+        inside = f": it holds {name_of(data_type)}" if pa.types.is_nested(column.type) else ""
         raise ConfigError(
-            f"column {column.name!r} is {name_of(column.type)}: {name_of(data_type)} inside it does not fit in tf.Example"
-            if pa.types.is_nested(column.type)
-            else f"column {column.name!r} is {name_of(column.type)}, which does not fit in tf.Example",
+            f"column {column.name!r} is {name_of(column.type)}{inside}, which does not fit in tf.Example",
             hint=_HINT,
         )
     return dtype

@@ -1,7 +1,7 @@
 """Hive's type strings (`array<struct<a:int>>`, `decimal(10,2)`) as Arrow types.
 
-Source: Apache Hive language manual, "Hive Data Types". Types compare by what Hive reads, so `varchar(n)` and `char(n)` are
-Arrow strings here; `text_length` gives their n back to the readers that have to cut.
+Source: Apache Hive language manual, "Hive Data Types". Types compare by what Hive reads, so `varchar(n)` and `char(n)`
+are Arrow strings here; `text_length` gives their n back to the readers that have to cut.
 """
 
 from __future__ import annotations
@@ -177,6 +177,6 @@ class _Parser:
     def _error(self, what: str) -> ConfigError:
         return ConfigError(
             f"Hive type {self.text!r}: {what}",
-            hint="Types: tinyint smallint int bigint float double decimal(p,s) boolean string varchar(n) char(n) binary "
-            "date timestamp array<T> map<K,V> struct<name:T,...>.",
+            hint="Types: tinyint smallint int bigint float double decimal(p,s) boolean string varchar(n) char(n) "
+            "binary date timestamp array<T> map<K,V> struct<name:T,...>.",
         )

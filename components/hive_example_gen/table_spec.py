@@ -1,4 +1,4 @@
-"""How the files of one table are read: the source options and the DDL, resolved into one value that travels to workers."""
+"""How the files of one table are read: the source options and the DDL, resolved into one value for the workers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Writes GZIP TFRecord files, a batch of records at a time, without TensorFlow (whose import costs 11 s per worker).
 
-Format: TensorFlow's `lib/io/record_writer.h`: length (uint64), masked CRC32C of the length, data, masked CRC32C of the data.
+Format: TensorFlow's `lib/io/record_writer.h`: length (uint64), masked CRC32C of the length, data,
+masked CRC32C of the data.
 """
 
 from __future__ import annotations

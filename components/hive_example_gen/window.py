@@ -1,7 +1,7 @@
 """Plans the window of a run: which days, which partitions, what is missing, what is converted already.
 
-Pure but for the listing: no TensorFlow, no Beam, nothing written. The plan's fingerprint covers the files and how they are
-read, so that it decides whether a run has anything to do.
+Pure but for the listing: no TensorFlow, no Beam, nothing written. The plan's fingerprint covers the files and how they
+are read, so that it decides whether a run has anything to do.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def read_schema(file: DataFile) -> pa.Schema:
 
 
 def read_batches(file: DataFile, spec: TableSpec) -> Iterator[pa.RecordBatch]:
-    """The rows of `file`; memory is bounded by one stripe (64 MiB by default). Raises DataNotReadyError, ConfigError."""
+    """The rows of `file`; memory: one stripe (64 MiB by default). Raises DataNotReadyError, ConfigError."""
     with translated(file, "ORC"):
         opened = pyarrow.orc.ORCFile(file.path)
         target, present = target_schema(opened.schema, spec, file)

@@ -24,7 +24,7 @@ def read_batches(file: DataFile, spec: TableSpec) -> Iterator[pa.RecordBatch]:
 def columns_of(file: DataFile, spec: TableSpec) -> tuple[pa.Schema | None, frozenset[str]]:
     """The columns that reading `file` gives, and which of them it really has.
 
-    The schema is None for text without declared columns. A text file does not name its columns: it has the declared ones.
+    The schema is None for text without declared columns. Text does not name its columns: it has the declared ones.
     """
     read_schema = _SCHEMAS.get(format_of(file, spec.format))
     if read_schema is None:

@@ -1,8 +1,8 @@
 """Hive TEXTFILE as LazySimpleSerDe reads it: delimiters without quotes, \\N for NULL, short rows padded, long rows cut.
 
 Columnar: blocks of whole lines go through Arrow's CSV parser as strings and are then converted column by column
-(text_values). Only blocks with uneven rows are touched line by line. Unlike in Hive, a number that does not parse is an error
-and not NULL; an empty number is NULL, as in Hive. Source: Hive's LazySimpleSerDe, LazyStruct and Hadoop's LineRecordReader.
+(text_values). Only blocks with uneven rows are touched line by line. Unlike in Hive, a number that does not parse is
+an error and not NULL; an empty number is NULL, as in Hive. Source: Hive's LazySimpleSerDe, Hadoop's LineRecordReader.
 """
 
 from __future__ import annotations
@@ -136,8 +136,9 @@ class _BlockReader:
             try:
                 line.decode()
             except UnicodeDecodeError as error:
+                found = _quoted(line[: error.end + 1][-20:])
                 raise DataNotReadyError(
-                    f"{self.file.name}: row {first_row + index + 1} is not valid UTF-8: {_quoted(line[: error.end + 1][-20:])}",
+                    f"{self.file.name}: row {first_row + index + 1} is not valid UTF-8: {found}",
                     hint="Write the file again as UTF-8, or remove the row.",
                 ) from error
 

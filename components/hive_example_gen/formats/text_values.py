@@ -1,7 +1,7 @@
-"""Strings of a Hive text file to typed Arrow arrays, nested ones by their delimiters; vectorised, no Python object per row.
+"""Strings of a Hive text file to typed Arrow arrays, nested ones by their delimiters; no Python object per row.
 
-Hive's LazySimpleSerDe takes the delimiter of each level of nesting from one list: fields, collection items, map keys, then
-\\004, \\005 and so on; an array or a struct uses one of them, a map two.
+Hive's LazySimpleSerDe takes the delimiter of each level of nesting from one list: fields, collection items, map keys,
+then \\004, \\005 and so on; an array or a struct uses one of them, a map two.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Partitions of a table that is a local directory, `dt=2026-11-15/hour=07/000000_0`.
 
-Only the folders of the days asked for are opened, so that a table with years of partitions is planned as fast as a new one.
+Only the folders of the days asked for are opened, so that a table with years of partitions is planned as fast as
+a new one.
 """
 
 from __future__ import annotations
