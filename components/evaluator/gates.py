@@ -120,7 +120,7 @@ def _refusal(bound: Mapping[str, Any]) -> str:
     where = f" on {slice_name(bound['slice'])}" if bound["slice"] else ""
     if bound["metric"] == "bad_predictions":
         return f"{bound['value']:,.0f} predictions are NaN or outside 0..1, must be none"
-    value = "undefined (one class only?)" if bound["value"] is None else _figure(bound["value"])
+    value = "undefined" if bound["value"] is None else _figure(bound["value"])
     requirement = bound["rule"].removeprefix(bound["metric"]).strip()
     stable = "" if bound["baseline"] is None else f" (stable: {_figure(bound['baseline'])})"
     return f"{bound['metric']}{where} is {value}, must be {requirement}{stable}"
