@@ -1,0 +1,184 @@
+"""The report page of a run: one self-contained HTML file, made from the run folder's JSON documents alone.
+
+Imports no TensorFlow. A run that failed, was killed or still runs has a page too; it says what is not there and why.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from common.files import write_text_atomically
+from pipeline.report import charts, facts, numbers
+from pipeline.report.documents import Epoch, History, RunFolder, read_run_folder
+
+REPORT_NAME = "report.html"
+_HERE = Path(__file__).parent
+_BESIDE = ("run.json", "verdict.json", "manifest.json", "history.json", "config.yaml", "log.txt")
+_TILES = ("auc", "logloss", "calibration", "example_count")
+_NODE_BADGES = {"succeeded": "pass", "cached": "info", "failed": "fail", "skipped": "idle"}
+_MAX_EPOCHS = 300
+
+__all__ = ["REPORT_NAME", "render", "write_report"]
+
+
+def write_report(run_folder: Path) -> Path:
+    """Writes `report.html` into the run folder, complete or not at all, and returns its path. Raises OSError."""
+    path = Path(run_folder) / REPORT_NAME
+    write_text_atomically(path, render(run_folder))
+    return path
+
+
+def render(run_folder: Path) -> str:
+    """The page as text, valid UTF-8. Absent or broken documents are named on the page; they raise nothing."""
+    folder = read_run_folder(run_folder)
+    values = _verdict_part(folder) | _model_part(folder) | _run_part(folder)
+    text = _environment().get_template("page.html.j2").render(values)
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (numbers.count, numbers.decimal, numbers.percent, numbers.size, numbers.duration):
+        environment.filters[function.__name__] = function
+    environment.globals["missing"] = numbers.MISSING
+    return environment
+
+
+def _verdict_part(folder: RunFolder) -> dict[str, Any]:
+    """The head of the page: verdict, facts, key numbers."""
+    metrics = facts.metric_rows(folder)
+    model = folder.verdict.model if folder.verdict else None
+    baseline = model.baseline_version if model else None
+    return {
+        "style": Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+        "run": folder.run,
+        "run_id": folder.run.run_id if folder.run else folder.path.name,
+        "date": next((one.date for one in (folder.run, folder.verdict, folder.manifest) if one and one.date), None),
+        "headline": facts.headline(folder),
+        "exit_words": facts.exit_words(folder),
+        "pushed": facts.pushed_version(folder),
+        "baseline_version": baseline,
+        "baseline_words": f"stable, version {baseline}" if baseline is not None else "no stable version",
+        "took": facts.run_seconds(folder.run),
+        "metrics": metrics,
+        "metrics_absent": facts.why_absent(folder, "verdict.json", metrics),
+        "tiles": [row for name in _TILES for row in metrics if row.kind is facts.METRICS[name]],
+        "has_baseline": any(row.baseline != numbers.MISSING for row in metrics),
+        "best": facts.best_reachable(folder),
+    }
+
+
+def _model_part(folder: RunFolder) -> dict[str, Any]:
+    """Slices, calibration, training and the best reachable values."""
+    model = folder.verdict.model if folder.verdict else None
+    slices = facts.slice_rows(model)
+    curve = model.calibration_curve if model else ()
+    chart = charts.reliability_chart("reliability", curve)
+    return {
+        "slices": slices[: facts.MAX_SLICES],
+        "slices_left_out": max(0, len(slices) - facts.MAX_SLICES),
+        "slices_absent": _no_slices(folder) if not slices else None,
+        "slice_kinds": [facts.METRICS[name] for name in facts.SLICE_METRICS],
+        "calibration": curve,
+        "calibration_chart": chart,
+        "calibration_absent": facts.why_absent(folder, "verdict.json", chart),
+        "truth": facts.truth_of_eval_days(folder),
+        "truth_absent": _no_truth(folder),
+        **_training_part(folder),
+    }
+
+
+def _training_part(folder: RunFolder) -> dict[str, Any]:
+    history = folder.history or History()
+    drawn = [("Loss", "loss"), ("AUC", "auc")]
+    made = [(title, _curve(title, field, history)) for title, field in drawn]
+    return {
+        "history": history,
+        "epochs": history.epochs[-_MAX_EPOCHS:],
+        "marks_best": history.best_epoch in {one.epoch for one in history.epochs},
+        "training_charts": [(title, chart) for title, chart in made if chart],
+        "training_absent": facts.why_absent(folder, "history.json", history.epochs),
+    }
+
+
+def _curve(title: str, field: str, history: History) -> Markup | None:
+    series = [
+        charts.Series("train", "train", _points(history.epochs, field)),
+        charts.Series("validation", "validation", _points(history.epochs, f"val_{field}")),
+    ]
+    return charts.line_chart(f"curve-{field}", f"{title} by epoch", series, best_epoch=history.best_epoch)
+
+
+def _points(epochs: tuple[Epoch, ...], field: str) -> tuple[tuple[float, float], ...]:
+    values = ((one.epoch, getattr(one, field)) for one in epochs)
+    return tuple((epoch, value) for epoch, value in values if numbers.is_known(value))
+
+
+def _run_part(folder: RunFolder) -> dict[str, Any]:
+    """The data's findings, the window, the nodes and the lineage."""
+    found, days = facts.findings(folder), facts.days(folder)
+    has_data = folder.verdict is not None and folder.verdict.data is not None
+    manifest, nodes = folder.manifest, facts.node_rows(folder.run)
+    return {
+        "findings": found[: facts.MAX_FINDINGS],
+        "findings_total": len(found),
+        "data_absent": facts.why_absent(folder, "verdict.json", has_data),
+        "manifest": manifest,
+        "days": days[-facts.MAX_DAYS :],
+        "days_left_out": max(0, len(days) - facts.MAX_DAYS),
+        "splits": facts.split_totals(folder),
+        "left_out": facts.left_out(folder),
+        "max_named": facts.MAX_NAMED,
+        "window_absent": facts.why_absent(folder, "manifest.json", manifest),
+        "nodes": nodes,
+        "node_badges": _NODE_BADGES,
+        "nodes_absent": facts.why_absent(folder, "run.json", nodes),
+        "lineage": _lineage(folder),
+        "problems": folder.problems,
+        "beside": [name for name in _BESIDE if (folder.path / name).is_file()],
+    }
+
+
+def _lineage(folder: RunFolder) -> list[tuple[str, Any]]:
+    """What ran, where, from which config and plan; only what was recorded."""
+    run, history = folder.run, folder.history
+    model = folder.verdict.model if folder.verdict else None
+    rows = [
+        ("Run", run and run.run_id),
+        ("Attempt", run and run.attempt),
+        ("Started (UTC)", run and run.started_utc),
+        ("Finished (UTC)", run and run.finished_utc),
+        ("Runner", run and run.runner),
+        ("Host", run and run.host),
+        ("Config fingerprint", run and run.config_fingerprint),
+        ("Plan fingerprint", run and run.plan_fingerprint),
+        ("Data fingerprint", folder.manifest and folder.manifest.fingerprint),
+        ("Model version pushed", facts.pushed_version(folder)),
+        ("Baseline version", model and model.baseline_version),
+        ("Parameters", history and history.num_parameters and numbers.count(history.num_parameters)),
+        *((name, version) for name, version in sorted((run.versions if run else {}).items())),
+    ]
+    return [(name, value) for name, value in rows if value is not None]
+
+
+def _no_slices(folder: RunFolder) -> str:
+    reason = facts.why_absent(folder, "verdict.json", folder.verdict and folder.verdict.model)
+    return reason or "The config asks for no slices (gates.slices)."
+
+
+def _no_truth(folder: RunFolder) -> str:
+    if folder.manifest is None:
+        return facts.why_absent(folder, "manifest.json", None) or ""
+    if "_truth.json" in folder.problems:
+        return f"_truth.json could not be used: {folder.problems['_truth.json']}."
+    return "Not known: only a generated log comes with the best reachable values (_truth.json in the table's folder)."

@@ -1,0 +1,237 @@
+"""The run folder's JSON files as typed documents. Any of them may be absent, cut short or of another version: the page
+is still written, and says what is not there and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+TRUTH_NAME = "_truth.json"
+_MAX_BYTES = 64 * 2**20
+
+
+class _Document(BaseModel):
+    """Unknown keys are left alone: a newer Hivemill may have written the file."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class RunError(_Document):
+    message: str
+    hint: str | None = None
+
+
+class NodeRun(_Document):
+    node_id: str
+    state: str
+    seconds: float | None = None
+    rows: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+class Run(_Document):
+    """`run.json`: who ran, when, how it ended, node by node."""
+
+    run_id: str
+    date: str | None = None
+    attempt: int | None = None
+    state: str = "unknown"
+    started_utc: str | None = None
+    finished_utc: str | None = None
+    exit_code: int | None = None
+    error: RunError | None = None
+    runner: str | None = None
+    config_fingerprint: str | None = None
+    plan_fingerprint: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    nodes: tuple[NodeRun, ...] = ()
+    model_version: int | None = None
+    baseline_version: int | None = None
+    versions: dict[str, str] = {}
+
+
+class PartitionFile(_Document):
+    path: str = ""
+    bytes: int | None = None
+
+
+class Partition(_Document):
+    split: str
+    partition: str
+    files: tuple[PartitionFile, ...] = ()
+    rows: int | None = None
+    bytes: int | None = None
+
+
+class Manifest(_Document):
+    """`manifest.json`: what was read."""
+
+    date: str | None = None
+    table: str | None = None
+    window: dict[str, tuple[str, ...]] = {}
+    partitions: tuple[Partition, ...] = ()
+    missing: tuple[Any, ...] = ()
+    late: tuple[Any, ...] = ()
+    empty: tuple[Any, ...] = ()
+    notes: tuple[str, ...] = ()
+    num_rows: dict[str, int] = {}
+    fingerprint: str | None = None
+
+
+class Finding(_Document):
+    severity: str
+    kind: str | None = None
+    feature: str | None = None
+    split: str | None = None
+    message: str = ""
+
+
+class DataSection(_Document):
+    colour: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+class BoundResult(_Document):
+    metric: str
+    slice: dict[str, Any] = {}
+    value: float | None = None
+    baseline: float | None = None
+    rule: str = ""
+    passed: bool
+    judged: bool = True
+
+
+class SliceMetrics(_Document):
+    slice: dict[str, Any] = {}
+    metrics: dict[str, float | None] = {}
+    baseline_metrics: dict[str, float | None] | None = None
+
+
+class CalibrationBin(_Document):
+    lower: float
+    upper: float
+    examples: float
+    mean_prediction: float | None = None
+    click_rate: float | None = None
+
+
+class ModelSection(_Document):
+    blessed: bool | None = None
+    version: int | None = None
+    baseline_version: int | None = None
+    bounds: tuple[BoundResult, ...] = ()
+    slices: tuple[SliceMetrics, ...] = ()
+    calibration_curve: tuple[CalibrationBin, ...] = ()
+
+
+class Verdict(_Document):
+    """`verdict.json`: the one verdict that the exit code, the page and the alert share."""
+
+    run_id: str | None = None
+    date: str | None = None
+    colour: str
+    exit_code: int | None = None
+    reason: str = ""
+    data: DataSection | None = None
+    model: ModelSection | None = None
+
+
+class Epoch(_Document):
+    epoch: int
+    loss: float | None = None
+    auc: float | None = None
+    val_loss: float | None = None
+    val_auc: float | None = None
+    learning_rate: float | None = None
+    examples_per_second: float | None = None
+
+
+class History(_Document):
+    """`history.json`: the training, epoch by epoch."""
+
+    epochs: tuple[Epoch, ...] = ()
+    num_parameters: int | None = None
+    num_train_examples: int | None = None
+    best_epoch: int | None = None
+
+
+class TruthDay(_Document):
+    rows: int | None = None
+    clicks: int | None = None
+    best_auc: float | None = None
+    best_logloss: float | None = None
+
+
+class Truth(_Document):
+    """`_truth.json` of a generated table: the best that any model can reach, day by day."""
+
+    days: dict[str, TruthDay] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run folder holds. `problems` says, by file name, why a document that exists could not be used."""
+
+    path: Path
+    run: Run | None
+    manifest: Manifest | None
+    verdict: Verdict | None
+    history: History | None
+    truth: Truth | None
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def read_run_folder(path: Path) -> RunFolder:
+    """Reads what is there. Raises nothing for absent or broken files; they end in `problems`."""
+    path = Path(path)
+    problems: dict[str, str] = {}
+    manifest = _read(path / "manifest.json", Manifest, problems)
+    return RunFolder(
+        path=path,
+        run=_read(path / "run.json", Run, problems),
+        manifest=manifest,
+        verdict=_read(path / "verdict.json", Verdict, problems),
+        history=_read(path / "history.json", History, problems),
+        truth=_read_truth(path, manifest, problems),
+        problems=problems,
+    )
+
+
+def _read_truth(path: Path, manifest: Manifest | None, problems: dict[str, str]) -> Truth | None:
+    """The run's own copy first: the table's may have been generated anew since."""
+    tables = (manifest.table if manifest else None, _configured_table(path / "config.yaml"))
+    folders = [path, *(Path(table) for table in tables if table and Path(table).is_absolute())]
+    place = next((folder for folder in folders if (folder / TRUTH_NAME).is_file()), None)
+    return _read(place / TRUTH_NAME, Truth, problems) if place else None
+
+
+def _configured_table(path: Path) -> str | None:
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8"))["source"]["table"]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+        return None
+    return table if isinstance(table, str) else None
+
+
+_Kind = TypeVar("_Kind", bound=_Document)
+
+
+def _read(path: Path, kind: type[_Kind], problems: dict[str, str]) -> _Kind | None:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"larger than {_MAX_BYTES:,} bytes")
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        problems[path.name] = f"{'.'.join(map(str, first['loc'])) or 'the document'}: {first['msg']}"
+    except (OSError, ValueError, RecursionError) as error:
+        problems[path.name] = str(error)
+    return None
