@@ -107,7 +107,7 @@ class ModelStore:
             **record,
         }
         with folder_published_at(self.folder / str(version)) as folder:
-            shutil.copytree(saved_model, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            _copy_files(saved_model, folder)
             (folder / RECORD_FILE).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
         return version
 
@@ -188,6 +188,17 @@ def _read_json(file: Path) -> dict[str, Any]:
             ) from error
 
 
+def _copy_files(source: Path, target: Path) -> None:
+    """Stops at the first failure with its own OSError; shutil.copytree goes on and keeps only texts."""
+    for file in sorted(source.rglob("*")):
+        copy = target / file.relative_to(source)
+        if file.is_dir():
+            copy.mkdir(exist_ok=True)
+        else:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+
+
 def _is_version(entry: Path) -> bool:
     return entry.name.isdecimal() and entry.is_dir()
 
@@ -201,15 +212,11 @@ def _translated(path: Path) -> Iterator[None]:
         raise InfrastructureError(
             f"model store {path}: {where}: {error.strerror or error}", hint=_hint(error)
         ) from error
-    except shutil.Error as error:  # copytree's collection of (source, target, reason)
-        _, target, reason = error.args[0][0]
-        raise InfrastructureError(f"model store {path}: {target}: {reason}", hint=_hint(error)) from error
 
 
-def _hint(error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
+def _hint(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "Free space on that disk and run again; the store is as it was before."
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "Make it writable for this user, or set store.path to a place that is; the store is as it was before."
     return "Check store.path; the store is as it was before."
