@@ -1,0 +1,280 @@
+"""hivemill.yaml as one typed, checked value: `load` reads it, `check_columns` holds it against the table.
+
+Every mistake names the file, the line, the key, the rule and the value received; all of them are reported at once.
+Values come, each over the one before, from the defaults, the file, the environment
+(`HIVEMILL__TRAINING__EPOCHS=5`) and `--set training.epochs=5`. Imports no TensorFlow and no TFX.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from common import files
+from common.errors import ConfigError
+from common.options import Options
+from components.data_verdict.options import DataVerdictOptions
+from components.evaluator.options import GateOptions
+from components.features import Feature, FeatureSet
+from components.hive_example_gen.options import SourceOptions, WindowOptions
+from components.pusher.options import StoreOptions
+from components.trainer.options import ModelOptions, TrainingOptions
+from pipeline import config_checks, config_mistakes, config_yaml
+from pipeline.config_yaml import Mistake, Tree, dotted
+
+ENVIRONMENT_PREFIX = "HIVEMILL__"
+DEFAULT_FILE = "hivemill.yaml"
+_RELATIVE_PATHS = (("root",), ("source", "table"), ("source", "ddl"), ("data_verdict", "schema_path"))
+_SECTIONS_THAT_MAY_BE_EMPTY = ("window", "data_verdict", "model", "training", "gates", "store", "runner")
+
+
+class LabelOptions(Options):
+    column: str = Field(description="Column that says whether the impression was clicked: 0 or 1.")
+    user: str | None = Field(None, description="Column that identifies the user; needed for the metric gauc.")
+    weight: str | None = Field(None, description="Column with each example's weight in training, 0 or more.")
+
+
+class RunnerOptions(Options):
+    name: Literal["local", "beam"] = Field(
+        "local", description="local: nodes one after the other in this process; beam: TFX's BeamDagRunner."
+    )
+    beam_args: tuple[str, ...] = Field((), description="Beam options of the nodes' own pipelines, e.g. [--runner=...].")
+    orchestrator_args: tuple[str, ...] = Field(
+        (),
+        description="Beam options of the pipeline that orders the nodes, with `name: beam`; Beam's default if empty.",
+    )
+    cache: bool = Field(True, description="Take a node's earlier outputs where its inputs and code are the same.")
+
+
+class PipelineConfig(Options):
+    """The whole of hivemill.yaml. `load` also checks what one section demands of another."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)] = Field(
+        description="Name of the pipeline, and of the model in the store unless store.model says otherwise."
+    )
+    root: str = Field("hivemill", description="Folder of everything that runs leave: artifacts, runs, models.")
+    source: SourceOptions = Field(description="Where the click log lies and how its columns are typed.")
+    window: WindowOptions = Field(WindowOptions(), description="Which days a run reads.")
+    label: LabelOptions = Field(description="The columns that are no features.")
+    features: dict[str, Feature] = Field(description="The fields of the model, by name.", min_length=1)
+    data_verdict: DataVerdictOptions = Field(DataVerdictOptions(), description="What stops a run before training.")
+    model: ModelOptions = Field(ModelOptions(), description="The size of the DeepFM.")
+    training: TrainingOptions = Field(TrainingOptions(), description="How it is trained.")
+    gates: GateOptions = Field(GateOptions(), description="What a model must reach to be pushed.")
+    store: StoreOptions = Field(StoreOptions(), description="Where pushed models go.")
+    runner: RunnerOptions = Field(RunnerOptions(), description="What runs the nodes.")
+
+    def root_path(self) -> Path:
+        return Path(self.root)
+
+    def model_name(self) -> str:
+        return self.store.model or self.name
+
+    def places(self) -> Places:
+        root = self.root_path()
+        return Places(
+            artifacts=root / "artifacts",
+            partitions=root / "partitions",
+            checkpoints=root / "checkpoints",
+            metadata=root / "metadata.db",
+            store=root / self.store.path,
+        )
+
+    def feature_set(self) -> FeatureSet:
+        return FeatureSet(features=self.features, label=self.label.column, weight=self.label.weight)
+
+    def to_yaml(self) -> str:
+        """All values, defaults too, as a hivemill.yaml that loads to an equal config."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+    def semantic_fingerprint(self) -> str:
+        """SHA-256 of what changes a model or its verdict: all but where things lie, who runs them and the cache.
+
+        The DDL and the curated schema count by content. Raises ConfigError where one of them cannot be read.
+        """
+        document = self.model_dump(mode="json", exclude={"root", "runner", "features"})
+        del document["source"]["table"], document["store"]["path"]
+        document["source"]["ddl"] = _content_hash(self.source.ddl, "source.ddl")
+        document["data_verdict"]["schema_path"] = _content_hash(
+            self.data_verdict.schema_path, "data_verdict.schema_path"
+        )
+        features = self.model_dump(mode="json", include={"features"})["features"]
+        return files.fingerprint(document, list(features.items()))  # the order of the features is the model's
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where things land below `root` (docs/cli.md)."""
+
+    artifacts: Path
+    partitions: Path
+    checkpoints: Path
+    metadata: Path
+    store: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedConfig:
+    """A config with where each value came from.
+
+    Attributes:
+        config: the values; paths are resolved against the folder of `path`.
+        origins: dotted key to `default`, `hivemill.yaml:12`, `environment HIVEMILL__...` or `--set`. A list is one key.
+        path: the file.
+    """
+
+    config: PipelineConfig
+    origins: dict[str, str]
+    path: Path
+    tree: Tree = dataclasses.field(repr=False, compare=False)
+
+    def place_of(self, *key: str | int) -> str:
+        """Where `key`, or the section around it, was given: `hivemill.yaml:12`."""
+        return self.tree.place_of(key) or self.path.name
+
+
+def load(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> LoadedConfig:
+    """Reads and checks the config.
+
+    Args:
+        path: the YAML file.
+        overrides: `a.b=value` each, the value in YAML.
+        environment: variables named HIVEMILL__A__B override the key a.b.
+
+    Raises:
+        ConfigError: with one line per mistake.
+    """
+    path = Path(path)
+    tree = config_yaml.parse(_read(path), str(path))
+    _stop_on(tree.mistakes, path)
+    _override(tree, overrides, environment)
+    _stop_on(tree.mistakes, path)
+    config = _validated(tree, path)
+    _stop_on(config_checks.consistency(config, tree), path)
+    config = _with_resolved_paths(config, path.absolute().parent)
+    return LoadedConfig(config, _origins(config, tree), path, tree)
+
+
+def check_columns(loaded: LoadedConfig, example_features: Mapping[str, Any]) -> None:
+    """Raises ConfigError where the config names columns that the table lacks or that hold something else.
+
+    Args:
+        loaded: from `load`.
+        example_features: flattened name to `FeatureKind`, from components.hive_example_gen.columns.
+    """
+    _stop_on(config_checks.columns(loaded.config, loaded.tree, example_features), loaded.path)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        hint = "Give it with --config FILE, or write one with `hivemill init DIR`."
+        raise ConfigError(f"there is no config file {path}", hint=hint) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: must be UTF-8 text; byte {error.start} is not", hint="Save it as UTF-8.") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _stop_on(mistakes: Sequence[Mistake], path: Path) -> None:
+    if len(mistakes) == 1:
+        raise ConfigError(str(mistakes[0]))
+    if mistakes:
+        raise ConfigError(f"{path}: {len(mistakes)} mistakes\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+
+
+def _override(tree: Tree, overrides: Sequence[str], environment: Mapping[str, str]) -> None:
+    for variable in sorted(name for name in environment if name.startswith(ENVIRONMENT_PREFIX)):
+        key = _key_of_variable(variable, tree.data)
+        _set(tree, key, environment[variable], f"environment {variable}")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        parts = tuple(part.strip() for part in key.split("."))
+        if not equals or not all(parts):
+            tree.mistakes.append(
+                Mistake("--set", (), f"must be KEY=VALUE, like training.epochs=5; received {override!r}")
+            )
+            continue
+        _set(tree, parts, text, "--set")
+
+
+def _set(tree: Tree, key: tuple[str, ...], text: str, place: str) -> None:
+    try:
+        tree.set(key, config_yaml.parse_value(text), place)
+    except ValueError as error:
+        tree.mistakes.append(Mistake(place, key, f"{error}; received {text!r}"))
+    except KeyError as error:
+        rule = f"`{dotted(error.args[0])}` holds a value, not a section, so nothing in it can be set"
+        tree.mistakes.append(Mistake(place, key, rule))
+
+
+def _key_of_variable(variable: str, data: Any) -> tuple[str, ...]:
+    """Variables are upper case by custom: a part is the key that is there but for case, else lower case."""
+    key: list[str] = []
+    for part in variable.removeprefix(ENVIRONMENT_PREFIX).split("__"):
+        known = data if isinstance(data, dict) else {}
+        name = next((name for name in known if name.lower() == part.lower()), part.lower())
+        key.append(name)
+        data = known.get(name)
+    return tuple(key)
+
+
+def _validated(tree: Tree, path: Path) -> PipelineConfig:
+    """Strict: `"3"` is no number and 3 no text. As JSON, because strict JSON still takes a list for a tuple."""
+    data = {key: _present(key, value) for key, value in tree.data.items()}
+    try:
+        return PipelineConfig.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        _stop_on(config_mistakes.mistakes_of(error, dataclasses.replace(tree, data=data), PipelineConfig), path)
+        raise
+
+
+def _present(key: str, value: Any) -> Any:
+    """A section whose lines are all commented out is an empty section."""
+    return {} if value is None and key in _SECTIONS_THAT_MAY_BE_EMPTY else value
+
+
+def _with_resolved_paths(config: PipelineConfig, folder: Path) -> PipelineConfig:
+    for section, *rest in _RELATIVE_PATHS:
+        owner = getattr(config, section) if rest else config
+        name = rest[0] if rest else section
+        value = getattr(owner, name)
+        if value is None or "://" in value:
+            continue
+        resolved = os.path.normpath(folder / os.path.expanduser(value))
+        changed = owner.model_copy(update={name: resolved})
+        config = config.model_copy(update={section: changed}) if rest else changed
+    return config
+
+
+def _origins(config: PipelineConfig, tree: Tree) -> dict[str, str]:
+    origins: dict[str, str] = {}
+
+    def visit(value: Any, given: Any, path: tuple[str, ...], is_given: bool) -> None:
+        if isinstance(value, dict) and value:
+            for key, child in value.items():
+                has = isinstance(given, dict) and key in given
+                visit(child, given[key] if has else None, (*path, key), has)
+        else:
+            origins[dotted(path)] = (tree.place_of(path) if is_given else None) or "default"
+
+    visit(config.model_dump(mode="json"), tree.data, (), True)
+    return origins
+
+
+def _content_hash(path: str | None, key: str) -> str | None:
+    if path is None or "://" in path:
+        return path
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}", hint="Correct the path.") from error
