@@ -4,7 +4,7 @@
 
 writes click_log/dt=2026-11-09/hour=00/000000_0 and so on, and click_log/_truth.json with the best AUC and logloss that
 any model can reach. The same options give the same bytes on every machine with the locked libraries. Later days can be
-added: a day depends on its date and the options, never on other days. Memory is bounded by one chunk of CHUNK_ROWS rows.
+added: a day depends on its date and the options, never on other days. Memory is bounded by a chunk of CHUNK_ROWS rows.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ class ClickLogOptions(Options):
     format: Literal["text", "parquet", "orc"] = Field("parquet", description="As Hive writes it.")
     hours: bool = Field(True, description="Hourly partitions below the daily ones; else `hour` is a column.")
     num_users: Annotated[int, Field(ge=10)] = Field(20_000, description="Known users; every day brings new ones.")
-    num_items: Annotated[int, Field(ge=100)] = Field(3_000, description="Known items; every day brings new ones.")
-    click_rate: Annotated[float, Field(gt=0.001, lt=0.5)] = Field(0.07, description="Mean, about.")
+    num_items: Annotated[int, Field(ge=100)] = Field(2_000, description="Known items; every day brings new ones.")
+    click_rate: Annotated[float, Field(gt=0.001, lt=0.5)] = Field(0.08, description="Mean, about.")
     signal: Annotated[float, Field(ge=0, le=3)] = Field(
         1.0, description="Multiplies all effects on the click; 0 makes it a matter of pure luck."
     )
@@ -137,9 +137,7 @@ class ClickLogOptions(Options):
             if change.kind == "rename":
                 raise ValueError("schema_changes: text files have no column names, so a rename cannot be seen in them")
             if change.kind == "retype" and change.to in ("string", "bigint"):
-                raise ValueError(
-                    f"schema_changes: text looks the same with {change.column!r} as {change.to}; use double"
-                )
+                raise ValueError(f"schema_changes: text is the same with {change.column!r} as {change.to}; use double")
         changed = [change.column for change in self.schema_changes]
         if len(set(changed)) < len(changed):
             raise ValueError(f"schema_changes: one change for each column; got {', '.join(changed)}")

@@ -50,7 +50,7 @@ class TextCorruption:
         self.names, self.share = column_names, share
 
     def choose(self, num_rows: int, random: np.random.Generator) -> None:
-        """Draws the fate of the next chunk's rows: 0 whole; 1, 2 a column too many, too few; 3 bad UTF-8; 4 no number."""
+        """Draws the fate of the next rows: 0 whole; 1, 2 a column too many, too few; 3 bad UTF-8; 4 no number."""
         uniform = random.random(num_rows)
         kinds = 1 + np.floor(uniform / self.share * 4).astype(np.int64) if self.share else np.zeros(num_rows, np.int64)
         self.fate = np.where(uniform < self.share, kinds, 0)

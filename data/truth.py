@@ -36,16 +36,16 @@ MAX_LEVEL = 12 * STEPS
 CALIBRATION_ROWS = 40_000
 HEAD_ITEMS = 150
 """The most popular items have an effect of their own, which fades with the rank at this scale."""
-ITEM_EFFECT = 0.30
-USER_EFFECT = 0.06
-PRICE_EFFECT = -0.30
+ITEM_EFFECT = 0.15
+USER_EFFECT = 0.04
+PRICE_EFFECT = -0.35
 HOUR_EFFECTS = (12, 10, 4, -4, -10, -14, -16, -12, -8, -6, -4, -2, 6, 2, -4, -6, -4, 0, 4, 8, 14, 18, 18, 16)
 """In hundredths of the logit."""
 WEEKDAY_EFFECTS = (-4, -4, -2, -2, 2, 5, 5)
 EFFECTS = {
-    "age_band": (0.26, 0.24), "gender": (0.16, 0.24), "city": (0.20, 0.06), "member_level": (0.30, 0.15),
-    "category": (0.36, 0.30), "brand": (0.22, 0.08), "device": (0.26, 0.15), "context": (0.72, 0.28),
-    "query": (0.16, 0.26), "recent_items": (0.0, 0.32),
+    "age_band": (0.34, 0.20), "gender": (0.24, 0.22), "city": (0.16, 0.0), "member_level": (0.38, 0.12),
+    "category": (0.42, 0.26), "brand": (0.16, 0.0), "device": (0.34, 0.10), "context": (0.90, 0.16),
+    "query": (0.10, 0.20), "recent_items": (0.0, 0.26),
 }  # fmt: skip
 """For each field: the standard deviation of its weights, and of each coordinate of its vectors."""
 
@@ -65,8 +65,8 @@ class TrueModel:
         self.shop, self.signal = shop, signal
         self.fields = {name: _draw_field(shop.seed, number, name) for number, name in enumerate(EFFECTS)}
         self._liken_interests()
-        self.position_weights = -0.55 * (np.log(np.arange(1, NUM_POSITIONS + 1)) - 1.67)
-        self.price_vector = _normals(generator(shop.seed, 77), DIMENSION) * 0.20
+        self.position_weights = -0.70 * (np.log(np.arange(1, NUM_POSITIONS + 1)) - 1.67)
+        self.price_vector = _normals(generator(shop.seed, 77), DIMENSION) * 0.12
         self.bias = self._calibrate(click_rate)
 
     def _liken_interests(self) -> None:
