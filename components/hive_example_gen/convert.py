@@ -178,7 +178,7 @@ def _check_unchanged(file: DataFile, planned: SourceFile) -> None:
         ) from error
     if (status.st_size, status.st_mtime_ns) != (planned.num_bytes, planned.modified_ns):
         raise DataNotReadyError(
-            f"{file.name} changed after the window was planned: {status.st_size:,} bytes now, {planned.num_bytes:,} then",
+            f"{file.name} changed after the window was planned: {status.st_size:,} bytes, then {planned.num_bytes:,}",
             hint="Run again once the table is at rest.",
         )
 

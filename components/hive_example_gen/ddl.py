@@ -297,7 +297,9 @@ class _Parser:
         token = self.advance()
         if token.kind != "string":
             raise self.error(token, f"expected a quoted string, found {token.text!r}")
-        return _unescaped(token.text[1:-1])
+        text = _unescaped(token.text[1:-1])
+        more = self.place < len(self.tokens) and self.tokens[self.place].kind == "string"
+        return text + self.string() if more else text  # Hive joins adjacent literals: 'it''s'
 
     def error(self, token: _Token, what: str, hint: str | None = None) -> ConfigError:
         return ConfigError(f"{self.name}, line {token.line}: {what}", hint=hint)
