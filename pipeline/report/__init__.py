@@ -68,7 +68,10 @@ def _verdict_part(folder: RunFolder) -> dict[str, Any]:
         "exit_words": facts.exit_words(folder),
         "pushed": facts.pushed_version(folder),
         "baseline_version": baseline,
-        "baseline_words": f"stable, version {baseline}" if baseline is not None else "no stable version",
+        "baseline_words": f"compared with stable, version {baseline}"
+        if baseline is not None
+        else "no stable to compare with",
+        "started": facts.start_words(folder.run),
         "took": facts.run_seconds(folder.run),
         "metrics": metrics,
         "metrics_absent": facts.why_absent(folder, "verdict.json", metrics),

@@ -88,7 +88,7 @@ def reliability_chart(name: str, bins: Sequence[CalibrationBin]) -> Markup | Non
     svg = _canvas(name, "Calibration: click rate by predicted probability", _describe_bins(bins), 380)
     _axis_y(svg, frame, levels, "click rate")
     _line(svg, "diagonal", frame.x(0), frame.y(0), frame.x(top), frame.y(top))
-    _text(svg, frame.x(top * 0.97), frame.y(top * 0.985) + 26, "perfect", "tick end")
+    _text(svg, frame.x(top) - 2, frame.y(top * 0.84) + 4, "perfect", "tick end")
     bars = _Frame(0, top, 0, math.log10(max(one.examples for one in bins) + 1), height=52, top=280)
     for one in bins:
         _bar(svg, bars, one, top)

@@ -98,6 +98,15 @@ class MetricRow:
     gap: str
     bounds: tuple[BoundResult, ...]
 
+    @property
+    def state(self) -> tuple[str, str] | None:
+        """CSS class and words of the bounds taken together; None where nothing was judged."""
+        judged = [bound for bound in self.bounds if bound.judged]
+        if not judged:
+            return None
+        failed = sum(not bound.passed for bound in judged)
+        return ("worse", f"✕ {failed} of {len(judged)} failed") if failed else ("better", "✓ in bounds")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -233,7 +242,7 @@ def metric_kind(name: str) -> MetricKind:
 
 
 def metric_rows(folder: RunFolder) -> list[MetricRow]:
-    """Metrics of the whole eval split: those with bounds first, in the order of the config, then the others."""
+    """Metrics of the whole eval split, the known ones in the order of METRICS, then any others."""
     model = folder.verdict.model if folder.verdict else None
     if model is None:
         return []
@@ -244,7 +253,7 @@ def metric_rows(folder: RunFolder) -> list[MetricRow]:
     for one in bounds:
         values.setdefault(one.metric, one.value)
         baselines.setdefault(one.metric, one.baseline)
-    names = list(dict.fromkeys([one.metric for one in bounds] + [*METRICS, *values]))
+    names = dict.fromkeys([*METRICS, *values])
     best = best_reachable(folder)
     return [
         _metric_row(name, values[name], baselines.get(name), best, [one for one in bounds if one.metric == name])
@@ -426,12 +435,25 @@ def node_rows(run: Run | None) -> list[NodeRow]:
     return [NodeRow(node, (node.seconds or 0) / longest if longest else 0) for node in nodes]
 
 
+def start_words(run: Run | None) -> str:
+    """`from 2026-11-16 03:00 UTC`, or what was recorded where that is not a time."""
+    if run is None or not run.started_utc:
+        return "start not recorded"
+    try:
+        return f"from {_time(run.started_utc):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, TypeError):
+        return numbers.shortened(run.started_utc, 40)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def run_seconds(run: Run | None) -> float | None:
     """Wall time from the record's start to its end; None while either is not recorded."""
     if run is None or not run.started_utc or not run.finished_utc:
         return None
     try:
-        ends = [datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (run.started_utc, run.finished_utc)]
-        return (ends[1] - ends[0]).total_seconds()
+        return (_time(run.finished_utc) - _time(run.started_utc)).total_seconds()
     except (ValueError, TypeError):
         return None
