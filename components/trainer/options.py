@@ -16,7 +16,9 @@ class ModelOptions(Options):
         10, description="Length k of the FM embeddings; fields with another size are projected to it for the FM part."
     )
     hidden_units: tuple[PositiveInt, ...] = Field((400, 400, 400), description="Width of each layer of the deep part.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Share of deep activations dropped in training.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of deep activations dropped in training."
+    )
     embedding_l2: NonNegativeFloat = Field(0.0, description="L2 penalty on the embeddings of the rows in the batch.")
     kernel_l2: NonNegativeFloat = Field(0.0, description="L2 penalty on the kernels of the deep part.")
 

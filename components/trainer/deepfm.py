@@ -1,0 +1,278 @@
+"""DeepFM (Guo et al. 2017, arXiv 1703.04247) over fused embedding tables. Keras only; no TFX.
+
+    click_logit = linear_logit + fm_logit + deep_logit
+
+All fields of one embedding size share one variable [num_ids, size + 1]: a field's ids start at its offset, and the last
+column holds the first-order weights, so that one gather serves the first order, the FM part and the deep part.
+
+Shapes, for the fields of one table: B batch, S single-valued id fields, M multivalent fields, N numeric fields,
+F = S + M + N, K embedding size, V ids looked up in total, D length of the deep part's input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+Tensors = Mapping[str, Any]
+EMBEDDING_STDDEV = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class IdField:
+    """A single-valued field: column `position` of `field_ids`, with ids 0 .. num_ids - 1."""
+
+    position: int
+    num_ids: int
+    embedding_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ValueField:
+    """A numeric field: column `position` of `field_values`."""
+
+    position: int
+    embedding_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class MultivalentField:
+    """Any number of ids per row under `ids_key`, pooled by mean, weighted where there is a `weights_key`."""
+
+    ids_key: str
+    num_ids: int
+    embedding_size: int
+    weights_key: str | None = None
+
+
+Field = IdField | ValueField | MultivalentField
+_FIELD_KINDS: dict[str, type] = {kind.__name__: kind for kind in (IdField, ValueField, MultivalentField)}
+
+
+def fields_to_config(fields: Sequence[Field]) -> list[dict[str, Any]]:
+    return [{"kind": type(field).__name__, **dataclasses.asdict(field)} for field in fields]
+
+
+def fields_from_config(config: Sequence[Mapping[str, Any]]) -> tuple[Field, ...]:
+    return tuple(_FIELD_KINDS[c["kind"]](**{k: v for k, v in c.items() if k != "kind"}) for c in config)
+
+
+@tf_keras.utils.register_keras_serializable("hivemill")
+class FusedEmbedding(tf_keras.layers.Layer):
+    """Embeddings and first-order terms of all fields that share one embedding size K.
+
+    Call with the packed tensors; returns (field_embeddings_BFK, linear_terms_BF), F in the order id fields, multivalent
+    fields, numeric fields. A numeric field's embedding is its value times its row, as in the paper; a multivalent field
+    without values, or with weights that sum to 0, has a zero embedding.
+    """
+
+    def __init__(self, fields: Sequence[Field | Mapping[str, Any]], stddev: float = EMBEDDING_STDDEV, **kwargs):
+        super().__init__(**kwargs)
+        self.fields = fields_from_config([f if isinstance(f, Mapping) else fields_to_config([f])[0] for f in fields])
+        self.stddev = stddev
+        sizes = {field.embedding_size for field in self.fields}
+        if len(sizes) != 1:
+            raise ValueError(f"the fields of one table must have one embedding_size; got {sorted(sizes)}")
+        (self.embedding_size,) = sizes
+        self._ids = [f for f in self.fields if isinstance(f, IdField)]
+        self._values = [f for f in self.fields if isinstance(f, ValueField)]
+        self._multivalent = [f for f in self.fields if isinstance(f, MultivalentField)]
+        self._offsets: list[int] = []
+        rows = 0
+        for field in [*self._ids, *self._multivalent]:
+            self._offsets.append(rows)
+            rows += field.num_ids
+        self.num_rows = rows
+
+    def build(self, input_shape: Any) -> None:
+        if self.num_rows:
+            self.table = self._add_rows("table", self.num_rows)
+        if self._values:
+            self.numeric = self._add_rows("numeric", len(self._values))
+        super().build(input_shape)
+
+    def _add_rows(self, name: str, rows: int) -> tf.Variable:
+        """Embeddings normal(0, stddev); first-order weights 0, so that training starts from the bias."""
+
+        def initialise(shape: Sequence[int], dtype: Any = None, **_: Any) -> tf.Tensor:
+            random = tf_keras.initializers.RandomNormal(stddev=self.stddev)
+            return tf.concat([random([shape[0], shape[1] - 1], dtype), tf.zeros([shape[0], 1], dtype)], axis=1)
+
+        return self.add_weight(name, shape=[rows, self.embedding_size + 1], initializer=initialise, trainable=True)
+
+    def call(self, inputs: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        parts = self._looked_up(inputs) if self.num_rows else []
+        if self._values:
+            values_BN = tf.gather(inputs["field_values"], [f.position for f in self._values], axis=1)
+            parts.append(values_BN[:, :, tf.newaxis] * self.numeric)
+        terms_BFK1 = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+        return terms_BFK1[:, :, :-1], terms_BFK1[:, :, -1]
+
+    def _looked_up(self, inputs: Tensors) -> list[tf.Tensor]:
+        """One gather for the id fields [B, S, K+1] and the multivalent ones [B, M, K+1], each if there is one."""
+        num_ids = len(self._ids)
+        offsets = tf.constant(self._offsets, tf.int64)
+        flat = []
+        if self._ids:
+            flat.append(tf.reshape(self._field_ids(inputs["field_ids"]) + offsets[:num_ids], [-1]))
+        bags = [inputs[field.ids_key] for field in self._multivalent]
+        flat += [bag.values + offset for bag, offset in zip(bags, self._offsets[num_ids:], strict=True)]
+        rows_VK1 = tf.gather(self.table, flat[0] if len(flat) == 1 else tf.concat(flat, axis=0))
+        if not bags:
+            return [tf.reshape(rows_VK1, [-1, num_ids, self.embedding_size + 1])]
+        num_single = tf.size(flat[0]) if self._ids else 0
+        pooled = self._pooled(rows_VK1[num_single:], bags, inputs)
+        if not self._ids:
+            return [pooled]
+        return [tf.reshape(rows_VK1[:num_single], [-1, num_ids, self.embedding_size + 1]), pooled]
+
+    def _field_ids(self, field_ids: tf.Tensor) -> tf.Tensor:
+        positions = [field.position for field in self._ids]
+        if positions == list(range(field_ids.shape[1] or -1)):
+            return field_ids
+        return tf.gather(field_ids, positions, axis=1)
+
+    def _pooled(self, rows_VK1: tf.Tensor, bags: Sequence[tf.RaggedTensor], inputs: Tensors) -> tf.Tensor:
+        """Weighted mean per row and field, [B, M, K+1], as one segment sum over all fields together."""
+        num_bags, batch = len(bags), bags[0].nrows()
+        segments = tf.concat([bag.value_rowids() * num_bags + place for place, bag in enumerate(bags)], axis=0)
+        weights = tf.concat(
+            [self._bag_weights(f, b, inputs) for f, b in zip(self._multivalent, bags, strict=True)], axis=0
+        )
+        sums = tf.math.unsorted_segment_sum(rows_VK1 * weights[:, tf.newaxis], segments, batch * num_bags)
+        totals = tf.math.unsorted_segment_sum(weights, segments, batch * num_bags)
+        means = tf.math.divide_no_nan(sums, totals[:, tf.newaxis])
+        return tf.reshape(means, [-1, num_bags, self.embedding_size + 1])
+
+    def _bag_weights(self, field: MultivalentField, bag: tf.RaggedTensor, inputs: Tensors) -> tf.Tensor:
+        if field.weights_key is None:
+            return tf.ones_like(bag.values, dtype=self.compute_dtype)
+        return inputs[field.weights_key].values
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "fields": fields_to_config(self.fields), "stddev": self.stddev}
+
+
+@tf_keras.utils.register_keras_serializable("hivemill")
+class FactorizationMachine(tf_keras.layers.Layer):
+    """Second-order interactions of all pairs of fields: field_embeddings_BFK -> fm_logit [B, 1].
+
+    sum over i < j of <e_i, e_j> = ((sum_f e_f)^2 - sum_f e_f^2) / 2, summed over K: O(F K) (Rendle 2010, eq. 5).
+    """
+
+    def call(self, field_embeddings_BFK: tf.Tensor) -> tf.Tensor:
+        square_of_sum_BK = tf.square(tf.reduce_sum(field_embeddings_BFK, axis=1))
+        sum_of_squares_BK = tf.reduce_sum(tf.square(field_embeddings_BFK), axis=1)
+        return 0.5 * tf.reduce_sum(square_of_sum_BK - sum_of_squares_BK, axis=1, keepdims=True)
+
+
+@tf_keras.utils.register_keras_serializable("hivemill")
+class DeepFM(tf_keras.Model):
+    """Packed tensors (`components.transform.layout`; multivalent ids and weights ragged) -> click_logit [B, 1].
+
+    Args:
+      fields: in any order; their embedding sizes decide the tables.
+      embedding_size: K of the FM part. Fields of another size are projected to it there, by a matrix without bias; the
+        deep part sees all embeddings at their own size.
+      hidden_units, dropout, kernel_l2: of the deep part (ReLU).
+      embedding_l2: penalty on the squared embeddings that an example uses, mean over the batch.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[Field | Mapping[str, Any]],
+        embedding_size: int,
+        hidden_units: Sequence[int],
+        dropout: float = 0.0,
+        embedding_l2: float = 0.0,
+        kernel_l2: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not fields:
+            raise ValueError("DeepFM needs at least one field; got none")
+        self.fields = fields_from_config([f if isinstance(f, Mapping) else fields_to_config([f])[0] for f in fields])
+        self.embedding_size, self.hidden_units = embedding_size, tuple(hidden_units)
+        self.dropout, self.embedding_l2, self.kernel_l2 = dropout, embedding_l2, kernel_l2
+        sizes = sorted({field.embedding_size for field in self.fields})
+        self.tables = [
+            FusedEmbedding([f for f in self.fields if f.embedding_size == size], name=f"embedding_{size}")
+            for size in sizes
+        ]
+        self.projections = {
+            str(size): tf_keras.layers.Dense(embedding_size, use_bias=False, name=f"project_{size}")
+            for size in sizes
+            if size != embedding_size
+        }
+        self.factorization_machine = FactorizationMachine(name="fm")
+        self.deep = self._deep_layers()
+
+    def _deep_layers(self) -> list[tf_keras.layers.Layer]:
+        regularizer = tf_keras.regularizers.L2(self.kernel_l2) if self.kernel_l2 else None
+        layers: list[tf_keras.layers.Layer] = []
+        for number, units in enumerate(self.hidden_units):
+            layers.append(
+                tf_keras.layers.Dense(
+                    units,
+                    activation="relu",
+                    kernel_initializer="he_uniform",
+                    kernel_regularizer=regularizer,
+                    name=f"deep_{number}",
+                )
+            )
+            if self.dropout:
+                # A generator of its own: its state is a variable, so a restored training draws the same masks.
+                layers.append(tf_keras.layers.Dropout(self.dropout, force_generator=True, name=f"dropout_{number}"))
+        return [*layers, tf_keras.layers.Dense(1, name="deep_logit")]  # its bias is the model's
+
+    def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
+        looked_up = [table(inputs) for table in self.tables]
+        if training and self.embedding_l2:
+            self.add_loss(self.embedding_l2 * sum(_mean_square_norm(embeddings) for embeddings, _ in looked_up))
+        linear_logit = sum(tf.reduce_sum(terms_BF, axis=1, keepdims=True) for _, terms_BF in looked_up)
+        return linear_logit + self._fm_logit(looked_up) + self._deep_logit(looked_up, training)
+
+    def _fm_logit(self, looked_up: Sequence[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+        projected = []
+        for table, (field_embeddings_BFK, _) in zip(self.tables, looked_up, strict=True):
+            project = self.projections.get(str(table.embedding_size))
+            projected.append(project(field_embeddings_BFK) if project else field_embeddings_BFK)
+        return self.factorization_machine(projected[0] if len(projected) == 1 else tf.concat(projected, axis=1))
+
+    def _deep_logit(self, looked_up: Sequence[tuple[tf.Tensor, tf.Tensor]], training: bool) -> tf.Tensor:
+        flat = [
+            tf.reshape(embeddings, [-1, len(table.fields) * table.embedding_size])
+            for table, (embeddings, _) in zip(self.tables, looked_up, strict=True)
+        ]
+        deep_BD = flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
+        for layer in self.deep:
+            deep_BD = (
+                layer(deep_BD, training=training) if isinstance(layer, tf_keras.layers.Dropout) else layer(deep_BD)
+            )
+        return deep_BD
+
+    def embedding_norm(self) -> tf.Tensor:
+        """Root mean square length of the rows of the embedding tables: a scalar to watch, for regularisation."""
+        tables = [w for table in self.tables for w in table.trainable_weights]
+        squares = sum(tf.reduce_sum(tf.square(table[:, :-1])) for table in tables)
+        return tf.sqrt(squares / sum(table.shape[0] for table in tables))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "fields": fields_to_config(self.fields),
+            "embedding_size": self.embedding_size,
+            "hidden_units": list(self.hidden_units),
+            "dropout": self.dropout,
+            "embedding_l2": self.embedding_l2,
+            "kernel_l2": self.kernel_l2,
+        }
+
+
+def _mean_square_norm(field_embeddings_BFK: tf.Tensor) -> tf.Tensor:
+    batch = tf.cast(tf.maximum(tf.shape(field_embeddings_BFK)[0], 1), field_embeddings_BFK.dtype)
+    return tf.reduce_sum(tf.square(field_embeddings_BFK)) / batch

@@ -1,0 +1,124 @@
+"""`run_fn` for TFX's Trainer: trains DeepFM on the declared features, goes on after a kill, exports one SavedModel."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras
+
+from common.files import fingerprint, write_json_atomically
+from components.features import FeatureSet
+from components.trainer import signatures
+from components.trainer.checkpoints import TrainingCheckpoints
+from components.trainer.deepfm import DeepFM
+from components.trainer.input import InputSource, count_rows, evaluation_batches
+from components.trainer.model_fields import model_fields
+from components.trainer.monitoring import TensorBoardLog
+from components.trainer.optimizers import make_optimizer
+from components.trainer.options import ModelOptions, TrainingOptions
+from components.trainer.steps import TrainingSteps
+from components.trainer.strategies import is_chief, make_strategy
+from components.trainer.training import Schedule, train
+from components.transform.layout import FieldLayout
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """What TFX's `custom_config` carries."""
+
+    features: FeatureSet
+    model: ModelOptions
+    training: TrainingOptions
+    checkpoints: Path | None
+    code: str
+
+    @classmethod
+    def of(cls, custom_config: Mapping[str, Any]) -> TrainingConfig:
+        checkpoints = custom_config.get("checkpoints")
+        return cls(
+            features=FeatureSet.model_validate_json(custom_config["features"]),
+            model=ModelOptions.model_validate_json(custom_config["model"]),
+            training=TrainingOptions.model_validate_json(custom_config["training"]),
+            checkpoints=Path(checkpoints) if checkpoints else None,
+            code=custom_config.get("code", ""),
+        )
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains on fn_args.train_files, stops early on fn_args.eval_files (none: no early stopping), exports the model.
+
+    Reads fn_args.transform_output and fn_args.custom_config (`TrainingConfig`); writes the SavedModel to
+    fn_args.serving_model_dir, history.json and TensorBoard's events to fn_args.model_run_dir. Raises DataNotReadyError
+    without training rows, DataVerdictError or ConfigError when the loss is not a number.
+    """
+    config = TrainingConfig.of(fn_args.custom_config)
+    layout = FieldLayout.of(config.features)
+    train_source = InputSource.of(fn_args.train_files, layout)
+    eval_source = InputSource.of(fn_args.eval_files or [], layout)
+    tf_keras.utils.set_random_seed(config.training.seed)
+    transform_output = tft.TFTransformOutput(fn_args.transform_output)
+    strategy = make_strategy(config.training.strategy)
+    folder = _checkpoint_folder(config, fn_args, train_source, eval_source)
+    result = fit(config, transform_output, train_source, eval_source, strategy, folder, Path(fn_args.model_run_dir))
+    if is_chief(strategy):
+        signatures.export(result.model, transform_output, config.features, fn_args.serving_model_dir)
+        write_json_atomically(Path(fn_args.model_run_dir) / "history.json", result.document)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    model: DeepFM
+    document: dict[str, Any]
+
+
+def fit(
+    config: TrainingConfig,
+    transform_output: tft.TFTransformOutput,
+    train_source: InputSource,
+    eval_source: InputSource,
+    strategy: tf.distribute.Strategy,
+    checkpoint_folder: Path,
+    log_folder: Path,
+) -> TrainingResult:
+    """The training itself, without export: the model with the weights of the best epoch, and what history.json says."""
+    options = config.training
+    num_rows = count_rows(train_source, "train")
+    schedule = Schedule.of(options, num_rows, strategy.num_replicas_in_sync)
+    with strategy.scope():
+        model = DeepFM(model_fields(config.features, config.model, transform_output), **_model_arguments(config.model))
+        steps = TrainingSteps(model, make_optimizer(options), strategy)
+        steps.build(train_source)
+    checkpoints = TrainingCheckpoints(checkpoint_folder, steps, is_chief(strategy))
+    validation = evaluation_batches(eval_source, options.batch_size) if eval_source.files else None
+    with TensorBoardLog(log_folder if is_chief(strategy) else None) as log:
+        history = train(steps, schedule, options, train_source, validation, checkpoints, log)
+    best_epoch = history.best_epoch(options.early_stopping)
+    document = history.document(num_parameters=model.count_params(), num_train_examples=num_rows, best_epoch=best_epoch)
+    return TrainingResult(model, document)
+
+
+def _model_arguments(options: ModelOptions) -> dict[str, Any]:
+    return options.model_dump()
+
+
+def _checkpoint_folder(
+    config: TrainingConfig, fn_args: Any, train_source: InputSource, eval_source: InputSource
+) -> Path:
+    """The same inputs, options and code find the same folder again after a kill; anything else starts afresh."""
+    files = [(name, tf.io.gfile.stat(name).length) for name in (*train_source.files, *eval_source.files)]
+    key = fingerprint(
+        files,
+        fn_args.transform_output,
+        config.features.model_dump(mode="json"),
+        config.model.model_dump(mode="json"),
+        config.training.model_dump(mode="json"),
+        config.code,
+    )
+    return (config.checkpoints or Path(fn_args.model_run_dir) / "checkpoints") / key[:32]

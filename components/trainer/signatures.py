@@ -1,0 +1,125 @@
+"""The one SavedModel: what a server is asked, from raw columns to `click_probability`, with the transform inside.
+
+    serving_default       `examples`: serialised tf.Example, string [batch] -> `click_probability` float32 [batch, 1]
+    predict               one tensor per raw column -> `click_probability`
+    transformed_features  `examples` -> the packed tensors of `components.transform.layout`
+
+`predict` takes a single-valued column as [batch]; a missing value is `\\N` (Hive's own NULL) in strings, NaN in floats
+and the smallest int64 in integers. A multivalent column is two tensors, `<column>` with the values of all rows one
+after the other and `<column>_row_lengths` int64 [batch]: TensorFlow Serving's APIs cannot carry a RaggedTensor.
+No signature needs the label or the weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.features import FeatureSet, MultivalentFeature
+from components.trainer.deepfm import DeepFM
+from components.transform import layout as layout_lib
+
+PROBABILITY_KEY = "click_probability"
+EXAMPLES_KEY = "examples"
+ROW_LENGTHS_SUFFIX = "_row_lengths"
+MISSING_STRING = "\\N"
+MISSING_INTEGER = tf.int64.min
+
+Tensors = dict[str, Any]
+
+
+def export(model: DeepFM, transform_output: tft.TFTransformOutput, features: FeatureSet, folder: str) -> None:
+    """Writes the SavedModel. It holds plain TensorFlow functions: loading it needs neither Keras nor TFT."""
+    module = _ServingModule(model, transform_output, features)
+    tf.saved_model.save(module, folder, signatures=module.signatures())
+
+
+def raw_columns(features: FeatureSet) -> tuple[set[str], set[str]]:
+    """Columns that the features may read: (single-valued, multivalent); the label and the weight are not among them."""
+    single, multivalent = set(), set()
+    for name, feature in features.features.items():
+        columns = layout_lib.candidate_columns(name, feature)
+        (multivalent if isinstance(feature, MultivalentFeature) else single).update(columns)
+    return single, multivalent
+
+
+class _ServingModule(tf.Module):
+    def __init__(self, model: DeepFM, transform_output: tft.TFTransformOutput, features: FeatureSet):
+        super().__init__()
+        single, multivalent = raw_columns(features)
+        spec = transform_output.raw_feature_spec()
+        self._raw_spec = {column: spec[column] for column in sorted(spec) if column in single | multivalent}
+        self._multivalent = multivalent
+        self._layout = layout_lib.FieldLayout.of(features)
+        self.model_variables = model.variables
+        self._model = _untracked(model)
+        self.transform_layer = transform_output.transform_features_layer()
+
+    def signatures(self) -> Mapping[str, Any]:
+        examples = tf.TensorSpec([None], tf.string, name=EXAMPLES_KEY)
+        serve = tf.function(lambda examples: self._probability(self._transformed(self._parsed(examples))))
+        transform = tf.function(lambda examples: self._transformed(self._parsed(examples)))
+        return {
+            "serving_default": serve.get_concrete_function(examples),
+            "transformed_features": transform.get_concrete_function(examples),
+            "predict": self._predict_function(),
+        }
+
+    def _parsed(self, examples: tf.Tensor) -> Tensors:
+        return tf.io.parse_example(examples, self._raw_spec)
+
+    def _transformed(self, raw: Mapping[str, Any]) -> Tensors:
+        outputs = self.transform_layer(raw)
+        return {
+            key: value for key, value in outputs.items() if key not in (layout_lib.LABEL_KEY, layout_lib.WEIGHT_KEY)
+        }
+
+    def _probability(self, transformed: Mapping[str, Any]) -> Tensors:
+        inputs = {
+            key: tf.RaggedTensor.from_sparse(value) if isinstance(value, tf.SparseTensor) else value
+            for key, value in transformed.items()
+        }
+        return {PROBABILITY_KEY: tf.sigmoid(self._model()(inputs, training=False))}
+
+    def _predict_function(self) -> Any:
+        specs = {}
+        for column, feature in self._raw_spec.items():
+            specs[column] = tf.TensorSpec([None], feature.dtype, name=column)
+            if column in self._multivalent:
+                name = column + ROW_LENGTHS_SUFFIX
+                specs[name] = tf.TensorSpec([None], tf.int64, name=name)
+        predict = tf.function(lambda **columns: self._probability(self._transformed(self._raw_from(columns))))
+        return predict.get_concrete_function(**specs)
+
+    def _raw_from(self, columns: Mapping[str, tf.Tensor]) -> Tensors:
+        """The tensors that the transform expects, as if they had been parsed from tf.Example."""
+        raw = {}
+        for column, feature in self._raw_spec.items():
+            values = columns[column]
+            if column in self._multivalent:
+                ragged = tf.RaggedTensor.from_row_lengths(values, columns[column + ROW_LENGTHS_SUFFIX])
+            else:
+                ragged = tf.ragged.boolean_mask(values[:, tf.newaxis], ~_is_missing(values)[:, tf.newaxis])
+            raw[column] = _as_parsed(ragged, values, feature)
+        return raw
+
+
+def _as_parsed(ragged: tf.RaggedTensor, values: tf.Tensor, feature: Any) -> Any:
+    if not isinstance(feature, tf.io.FixedLenFeature):
+        return ragged.to_sparse()
+    # The schema promises a value in every row, so there is nothing to be missing.
+    return tf.reshape(values, [-1, *feature.shape])
+
+
+def _is_missing(values: tf.Tensor) -> tf.Tensor:
+    if values.dtype == tf.string:
+        return values == MISSING_STRING
+    return tf.math.is_nan(values) if values.dtype.is_floating else values == MISSING_INTEGER
+
+
+def _untracked(model: DeepFM) -> Any:
+    """Hides the model from SavedModel's tracking: its variables are tracked by themselves, and Keras would add functions."""
+    return lambda: model

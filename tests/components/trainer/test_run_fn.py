@@ -1,0 +1,183 @@
+"""run_fn from transformed files to a SavedModel: what it writes, that it repeats itself, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click_world
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow_transform")
+
+import tensorflow as tf
+
+from common.errors import ConfigError, DataNotReadyError, DataVerdictError
+from components.trainer.run_fn import run_fn
+
+_PREDICT_WITH_TENSORFLOW_ALONE = """
+import sys, json, numpy as np, tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+rows = [r.numpy() for r in tf.data.TFRecordDataset(sys.argv[2], "GZIP").take(50)]
+out = model.signatures["serving_default"](examples=tf.constant(rows))["click_probability"]
+assert out.shape == (50, 1), out.shape
+foreign = [m for m in sys.modules if m.split(".")[0] in ("tfx", "tensorflow_transform", "tf_keras", "keras", "components")]
+print(json.dumps({"predictions": out.numpy()[:, 0].tolist(), "foreign": foreign}))
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    click_world.write_world(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(world) -> Path:
+    run_fn(click_world.fn_args(world, world / "run"))
+    return world / "run"
+
+
+def _history(run: Path) -> dict:
+    return json.loads((run / "model_run" / "history.json").read_text())
+
+
+def _raw_rows(world: Path, count: int) -> list[bytes]:
+    path = str(world / "raw" / "validation.gz")
+    return [row.numpy() for row in tf.data.TFRecordDataset(path, "GZIP").take(count)]
+
+
+def _serve(run: Path, rows: list[bytes]) -> np.ndarray:
+    model = tf.saved_model.load(str(run / "Format-Serving"))
+    return model.signatures["serving_default"](examples=tf.constant(rows))["click_probability"].numpy()
+
+
+def test_history_has_learnt_something(run):
+    history = _history(run)
+    assert history["version"] == 1 and history["num_train_examples"] == 3000
+    assert [entry["epoch"] for entry in history["epochs"]] == [1, 2, 3]
+    best = history["epochs"][history["best_epoch"] - 1]
+    assert best["val_auc"] > 0.75  # the true logit reaches about 0.82
+    assert best["val_auc"] == max(entry["val_auc"] for entry in history["epochs"])
+    assert history["epochs"][0]["examples_per_second"] > 0
+
+
+def test_tensorboard_has_every_scalar(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "model_run" / "train"), size_guidance={"tensors": 0})
+    events.Reload()
+    assert {"loss", "auc", "learning_rate", "embedding_norm", "examples_per_second"} <= set(events.Tags()["tensors"])
+    assert len(events.Tensors("loss")) == 3
+
+
+def test_checkpoints_are_gone_after_success(world, run):
+    assert list((world / "checkpoints").iterdir()) == []
+
+
+def test_same_seed_same_metrics(world, run):
+    run_fn(click_world.fn_args(world, world / "again"))
+    metrics = [
+        [[entry[key] for key in ("loss", "auc", "val_loss", "val_auc")] for entry in _history(folder)["epochs"]]
+        for folder in (run, world / "again")
+    ]
+    assert np.allclose(metrics[0], metrics[1], rtol=0, atol=1e-5)
+
+
+def test_export_serves_without_keras_and_tft(world, run):
+    """A fresh process that imports TensorFlow alone predicts what this one does."""
+    command = [
+        sys.executable,
+        "-c",
+        _PREDICT_WITH_TENSORFLOW_ALONE,
+        str(run / "Format-Serving"),
+        str(world / "raw/validation.gz"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=world)
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["foreign"] == []
+    assert np.allclose(answer["predictions"], _serve(run, _raw_rows(world, 50))[:, 0], atol=1e-6)
+
+
+def test_predict_agrees_with_serving_default(world, run):
+    """Raw tensors, missing values and empty lists included, give what the serialised rows give."""
+    rows = _raw_rows(world, 64)
+    model = tf.saved_model.load(str(run / "Format-Serving"))
+    columns = {"user_id": [], "hour": [], "item": [], "price": []}
+    lists = {"tags": [], "recent_keys": [], "recent_values": []}
+    for row in rows:
+        feature = tf.train.Example.FromString(row).features.feature
+        columns["user_id"] += feature["user_id"].int64_list.value
+        columns["hour"] += feature["hour"].int64_list.value
+        columns["item"] += list(feature["item"].bytes_list.value) or [b"\\N"]
+        columns["price"] += list(feature["price"].float_list.value) or [float("nan")]
+        for name in lists:
+            kind = "float_list" if name == "recent_values" else "bytes_list"
+            lists[name].append(list(getattr(feature[name], kind).value))
+    assert b"\\N" in columns["item"] and [] in lists["tags"]
+    inputs = {name: tf.constant(values) for name, values in columns.items()}
+    inputs = {k: tf.cast(v, tf.int64) if v.dtype == tf.int32 else v for k, v in inputs.items()}
+    for name, values in lists.items():
+        dtype = tf.float32 if name == "recent_values" else tf.string
+        inputs[name] = tf.constant([v for row in values for v in row], dtype)
+        inputs[f"{name}_row_lengths"] = tf.constant([len(row) for row in values], tf.int64)
+    predicted = model.signatures["predict"](**inputs)["click_probability"].numpy()
+    assert np.allclose(predicted, _serve(run, rows), atol=1e-6)
+
+
+def test_transformed_features_are_the_packed_tensors(world, run):
+    model = tf.saved_model.load(str(run / "Format-Serving"))
+    out = model.signatures["transformed_features"](examples=tf.constant(_raw_rows(world, 3)))
+    assert {"field_ids", "field_values"} <= set(out)
+    assert out["field_ids"].shape == (3, 4) and out["field_values"].shape == (3, 1)
+    assert "label" not in out
+
+
+def test_serving_needs_no_label(world, run):
+    example = tf.train.Example.FromString(_raw_rows(world, 1)[0])
+    del example.features.feature["click"]
+    with_label = _serve(run, _raw_rows(world, 1))
+    assert np.array_equal(_serve(run, [example.SerializeToString()]), with_label)
+
+
+def test_fewer_rows_than_a_batch_still_train(world):
+    arguments = click_world.fn_args(
+        world, world / "small", training={"batch_size": 4096, "epochs": 1, "early_stopping": None}, validate=False
+    )
+    run_fn(arguments)
+    (entry,) = _history(world / "small")["epochs"]
+    assert 0 < entry["loss"] < 1 and entry["val_auc"] is None
+
+
+def test_no_rows_is_said(world):
+    arguments = click_world.fn_args(world, world / "none")
+    arguments.train_files = [str(world / "nowhere/*")]
+    with pytest.raises(DataNotReadyError, match="transformed split 'train' has no rows"):
+        run_fn(arguments)
+
+
+def test_a_label_that_is_missing_stops_training(world):
+    folder = world / "bad"
+    folder.mkdir()
+    source = str(next((world / "transformed/train").glob("*")))
+    with tf.io.TFRecordWriter(str(folder / "rows.gz"), "GZIP") as writer:
+        for record in tf.data.TFRecordDataset(source, "GZIP").take(100):
+            example = tf.train.Example.FromString(record.numpy())
+            example.features.feature["label"].float_list.value[:] = [float("nan")]
+            writer.write(example.SerializeToString())
+    arguments = click_world.fn_args(world, world / "bad_run")
+    arguments.train_files = [str(folder / "*")]
+    with pytest.raises(DataVerdictError, match=r"loss is not a number by step .* label, weight or a numeric field"):
+        run_fn(arguments)
+    assert not (world / "bad_run" / "Format-Serving").exists()
+
+
+def test_a_diverging_training_names_the_learning_rate(world):
+    arguments = click_world.fn_args(world, world / "diverged", training={"learning_rate": 1e30})
+    with pytest.raises(ConfigError, match=r"training diverged") as error:
+        run_fn(arguments)
+    assert "training.learning_rate (now 1e+30)" in str(error.value.hint)
