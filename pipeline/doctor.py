@@ -1,0 +1,199 @@
+"""`hivemill doctor`: what a run needs, checked before it costs anything. Imports no TensorFlow.
+
+Each check gives one or more findings; a failed one names its fix.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from common.errors import ConfigError, HivemillError, InfrastructureError
+
+PYTHONS = ((3, 10), (3, 13))
+NEEDED = {
+    "tfx": "1.21",
+    "tensorflow-transform": "1.21",
+    "tfx-bsl": "1.21",
+    "tensorflow-model-analysis": "0.52",
+    "tf-keras": "2.21",
+    "tensorboard": "",
+    "apache-beam": "",
+    "pyarrow": "",
+    "pydantic": "2",
+}
+TENSORFLOWS = ("tensorflow-cpu", "tensorflow")
+GLIBC_BOUND = {"ml-metadata": "1.17.1", "tensorflow-data-validation": "1.16.1"}
+"""Libraries whose newest wheels need GLIBC_OF_NEW_WHEELS, with the last version that loads on older systems."""
+GLIBC_OF_NEW_WHEELS = (2, 39)
+LOW_DISK_BYTES = 2 * 2**30
+_INSTALL = "Install what requirements/requirements.lock names: `make env`."
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One line of the examination. `exit_code` is that of a failed finding."""
+
+    name: str
+    state: Literal["ok", "note", "failed"]
+    message: str
+    fix: str | None = None
+    exit_code: int = 0
+
+    def document(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def examine(config_path: Path, overrides: Sequence[str] = ()) -> list[Finding]:
+    """All findings, in the order in which to repair them."""
+    return [*_python(), *_libraries(), *_glibc(), *_java(), *_of_config(config_path, overrides)]
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """That of the first failed finding; 0 without one."""
+    return next((finding.exit_code for finding in findings if finding.state == "failed"), 0)
+
+
+def _failed(name: str, message: str, fix: str, kind: type[HivemillError] = InfrastructureError) -> Finding:
+    return Finding(name, "failed", message, fix, kind.exit_code)
+
+
+def _python() -> Iterator[Finding]:
+    version = platform.python_version()
+    lowest, highest = PYTHONS
+    if lowest <= sys.version_info[:2] <= highest:
+        yield Finding("python", "ok", version)
+    else:
+        rule = f"{lowest[0]}.{lowest[1]} to {highest[0]}.{highest[1]} are supported; this is {version}"
+        yield _failed("python", rule, "Make the environment with Python 3.11: `make env`.")
+
+
+def _libraries() -> Iterator[Finding]:
+    for name, wanted in NEEDED.items():
+        installed = _version_of(name)
+        if installed is None:
+            yield _failed(name, "is not installed", _INSTALL)
+        elif wanted and not f"{installed}.".startswith(f"{wanted}."):
+            yield _failed(name, f"{wanted} is needed; {installed} is installed", _INSTALL)
+        else:
+            yield Finding(name, "ok", installed)
+    tensorflows = {name: _version_of(name) for name in TENSORFLOWS}
+    found = [f"{name} {version}" for name, version in tensorflows.items() if version]
+    if found:
+        yield Finding("tensorflow", "ok", ", ".join(found))
+    else:
+        yield _failed("tensorflow", "neither tensorflow-cpu nor tensorflow is installed", _INSTALL)
+
+
+def _glibc() -> Iterator[Finding]:
+    glibc = _glibc_version()
+    for name, last_for_old in GLIBC_BOUND.items():
+        installed = _version_of(name)
+        if installed is None:
+            yield _failed(name, "is not installed", _INSTALL)
+        elif glibc is not None and glibc < GLIBC_OF_NEW_WHEELS and _numbers(installed) > _numbers(last_for_old):
+            wanted = ".".join(map(str, GLIBC_OF_NEW_WHEELS))
+            rule = f"{installed} needs glibc {wanted}, this system has {'.'.join(map(str, glibc))}"
+            fix = f"Take {last_for_old} (requirements/overrides.txt; `make env` does), or Debian 13 or Ubuntu 24.04."
+            yield _failed(name, rule, fix)
+        else:
+            system = f"glibc {'.'.join(map(str, glibc))}" if glibc else f"{platform.system()}, no glibc"
+            yield Finding(name, "ok", f"{installed} ({system})")
+
+
+def _java() -> Iterator[Finding]:
+    java = shutil.which("java")
+    if java is None:
+        yield Finding("java", "note", "not found; only Spark and Flink as Beam runners need it")
+        return
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False).stderr
+    except (OSError, subprocess.SubprocessError) as error:
+        yield Finding("java", "note", f"{java} does not answer ({error}); only Beam on Spark and Flink needs it")
+        return
+    yield Finding("java", "ok", (said.splitlines() or [java])[0])
+
+
+def _of_config(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
+    from pipeline import config
+
+    try:
+        loaded = config.load(path, overrides)
+        loaded.config.semantic_fingerprint()  # reads the DDL and the curated schema
+    except ConfigError as error:
+        yield _failed("config", error.message, error.hint or f"Correct {path}.", ConfigError)
+        return
+    yield Finding("config", "ok", f"{path}: {len(loaded.config.features)} features")
+    yield from _root(loaded.config.root_path())
+    yield from _source(loaded.config.source)
+
+
+def _root(root: Path) -> Iterator[Finding]:
+    """Looks at the nearest folder that exists: a check must leave nothing behind."""
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    fix = "Set `root` to a folder that this user may write."
+    if not existing.is_dir():
+        yield _failed("root", f"{existing} is a file", fix)
+        return
+    if not os.access(existing, os.W_OK | os.X_OK):
+        yield _failed("root", f"{existing} cannot be written", fix)
+        return
+    yield Finding("root", "ok", f"{root} can be written")
+    free = shutil.disk_usage(existing).free
+    message = f"{free / 2**30:.1f} GiB free below {existing}"
+    if free < LOW_DISK_BYTES:
+        rule = f"{message}; a run should have {LOW_DISK_BYTES / 2**30:.0f} GiB"
+        yield _failed("disk", rule, "Free some space, or set `root` to another disk.")
+    else:
+        yield Finding("disk", "ok", message)
+
+
+def _source(source: Any) -> Iterator[Finding]:
+    if "://" in source.table:
+        yield Finding("source", "note", f"{source.table} is remote; `hivemill plan` looks at it")
+        return
+    table = Path(source.table)
+    if not table.is_dir():
+        rule = f"{table} is not a folder"
+        yield _failed("source", rule, "Correct source.table: the folder that holds the partitions.", ConfigError)
+        return
+    partition_columns = _partition_columns(source)
+    partitions = sorted(each.name for each in table.glob(f"{partition_columns[0]}=*") if each.is_dir())
+    if partitions:
+        yield Finding("source", "ok", f"{table}: {len(partitions)} of {partitions[0]} to {partitions[-1]}")
+        return
+    there = ", ".join(sorted(each.name for each in table.iterdir())[:3]) or "nothing"
+    rule = f"{table} has no partition {partition_columns[0]}=...; it holds: {there}"
+    yield _failed("source", rule, "Correct source.table or source.partition_columns.", ConfigError)
+
+
+def _partition_columns(source: Any) -> list[str]:
+    if source.ddl:
+        from components.hive_example_gen.table_spec import resolve_spec
+
+        return list(resolve_spec(source).partition_columns)
+    return list(source.partition_columns)
+
+
+def _version_of(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _glibc_version() -> tuple[int, ...] | None:
+    name, version = platform.libc_ver()
+    return _numbers(version)[:2] if name == "glibc" else None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())

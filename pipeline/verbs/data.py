@@ -1,0 +1,124 @@
+"""The verbs `data generate` and `data import`: click logs as partitioned Hive tables."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.verbs.output import Output, add_verb
+
+FORMATS = ("text", "parquet", "orc")
+DATA_SETS = ("movielens", "criteo", "open-bandit")
+
+
+def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    data = verbs.add_parser(
+        "data", help="generate a click log, or import a public data set", description="Click logs as Hive tables."
+    )
+    actions = data.add_subparsers(metavar="ACTION", required=True)
+    summary = "write a click log with a known true model as a partitioned Hive table"
+    example = "hivemill data generate log/clicks --days 14 --format orc --drift price:2026-11-20:1.5"
+    _add_generate_options(add_verb(actions, "generate", generate, summary, example, common))
+    summary = "lay a public data set out as a partitioned Hive table, with a hivemill.yaml that reads it"
+    example = "hivemill data import movielens ml-100k movies --pseudo-days 10"
+    verb = add_verb(actions, "import", import_data_set, summary, example, common)
+    verb.add_argument("data_set", choices=DATA_SETS, metavar="SET", help=", ".join(DATA_SETS))
+    verb.add_argument("source", type=Path, metavar="SRC", help="the folder that the data set was unpacked into")
+    verb.add_argument("folder", type=Path, metavar="DEST", help="gets hivemill.yaml and the table, in log/")
+    verb.add_argument("--format", choices=FORMATS, default="parquet", help="as Hive writes it (default: parquet)")
+    verb.add_argument("--pseudo-days", type=int, metavar="N", help="movielens, criteo: N equal parts in time order")
+    verb.add_argument("--campaign", metavar="NAME", help="open-bandit: the campaign (default: men)")
+
+
+def _add_generate_options(verb: argparse.ArgumentParser) -> None:
+    """One option for each field of data.click_log.ClickLogOptions, which has the defaults and the rules."""
+    verb.add_argument("folder", type=Path, metavar="DIR", help="folder of the table; more days extend it")
+    verb.add_argument("--start-date", metavar="D", help="first day (default: 2026-11-09)")
+    verb.add_argument("--days", metavar="N", help="number of days (default: 7)")
+    verb.add_argument("--rows-per-day", metavar="N", help="mean over a week (default: 30000)")
+    verb.add_argument("--seed", metavar="N", help="another seed, another shop (default: 1)")
+    verb.add_argument("--format", choices=FORMATS, help="as Hive writes it (default: parquet)")
+    verb.add_argument("--no-hours", dest="hours", action="store_const", const=False, help="daily partitions only")
+    verb.add_argument("--num-users", metavar="N", help="known users (default: 20000)")
+    verb.add_argument("--num-items", metavar="N", help="known items (default: 2000)")
+    verb.add_argument("--click-rate", metavar="P", help="mean click rate (default: 0.08)")
+    verb.add_argument("--signal", metavar="X", help="multiplies all effects on the click; 0: luck only (default: 1)")
+    verb.add_argument("--drift", action="append", metavar="FEATURE:DAY:AMOUNT", help="repeatable")
+    verb.add_argument("--missing-hours", action="append", metavar="DAY/HOUR", help="left out; repeatable")
+    verb.add_argument("--late-partitions", action="append", metavar="DAY/HOUR", help="unfinished; repeatable")
+    verb.add_argument("--corrupt-share", metavar="P", help="share of unreadable rows, text only (default: 0)")
+    verb.add_argument("--schema-changes", action="append", metavar="KIND:COLUMN:TO:DAY", help="repeatable")
+    verb.add_argument("--overwrite", action="store_true", help="replace partitions that have other content")
+
+
+def generate(arguments: argparse.Namespace, output: Output) -> int:
+    from data import click_log
+
+    names = click_log.ClickLogOptions.model_fields
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    options = click_log.click_log_options(**given)
+    with shown_progress("click log"):
+        truth = click_log.generate(options, arguments.folder, overwrite=arguments.overwrite)
+    output.show({"table": str(arguments.folder), **truth}, _truth_text(truth, arguments.folder))
+    return 0
+
+
+def import_data_set(arguments: argparse.Namespace, output: Output) -> int:
+    from pipeline import project
+
+    given = {"pseudo_days": arguments.pseudo_days, "campaign": arguments.campaign}
+    with shown_progress("import"):
+        document = project.write_import(
+            arguments.data_set,
+            arguments.source,
+            arguments.folder,
+            arguments.format,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+    output.show(document, _import_text(document, arguments.folder))
+    return 0
+
+
+@contextlib.contextmanager
+def shown_progress(name: str) -> Iterator[None]:
+    """Live progress of one long step on standard error, where that is a terminal."""
+    import sys
+
+    from common import progress
+    from pipeline.console import Console
+
+    if not sys.stderr.isatty():
+        yield
+        return
+    console = Console()
+    console.node_starts(name)
+    try:
+        yield
+        console.line(f"{name:<20}done")
+    finally:
+        progress.listen(None)
+
+
+def _truth_text(truth: dict[str, Any], folder: Path) -> str:
+    from pipeline.verbs.output import table
+
+    days = {**truth["days"], "all": truth["all"]}
+    rows = [
+        (day, facts["rows"], facts["clicks"], facts["best_auc"], facts["best_logloss"]) for day, facts in days.items()
+    ]
+    return f"{folder}\n" + table(("DAY", "ROWS", "CLICKS", "BEST AUC", "BEST LOGLOSS"), rows)
+
+
+def _import_text(document: dict[str, Any], folder: Path) -> str:
+    lines = [
+        f"Wrote {document['rows']:,} rows in {document['days']} days to {document['table']}",
+        f"Wrote {document['config']}",
+        "",
+        "Next:",
+        f"  cd {folder}",
+        f"  hivemill plan --date {document['last_date']}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,50 @@
+"""The verb `models`: what the model store holds."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pipeline.verbs.output import Output, add_verb, table
+
+_METRICS = ("auc", "logloss", "calibration")
+
+
+def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    summary = "list the versions in the model store: labels, metrics and the run that each came from"
+    add_verb(verbs, "models", models, summary, "hivemill models --json", common)
+
+
+def models(arguments: argparse.Namespace, output: Output) -> int:
+    from pipeline import config
+    from serving.model_store import ModelStore
+
+    loaded = config.load(arguments.config, arguments.set)
+    store = ModelStore(loaded.config.places().store, loaded.config.model_name())
+    labels = store.labels()
+    versions = [_document(store, version, labels) for version in store.versions()]
+    document = {"store": str(store.path), "model": store.model, "labels": labels, "versions": versions}
+    header = ("VERSION", "LABELS", *(metric.upper() for metric in _METRICS), "CREATED", "RUN")
+    output.show(document, table(header, [_row(each) for each in versions]) if versions else _empty(store))
+    return 0
+
+
+def _document(store: Any, version: int, labels: dict[str, int]) -> dict[str, Any]:
+    names = sorted(label for label, labelled in labels.items() if labelled == version)
+    return {**store.record(version), "model_version": version, "labels": names, "path": str(store.path_of(version))}
+
+
+def _row(each: dict[str, Any]) -> tuple[Any, ...]:
+    metrics = each.get("metrics") or {}
+    values = (metrics.get(metric) for metric in _METRICS)
+    return (
+        each["model_version"],
+        ",".join(each["labels"]) or None,
+        *values,
+        each.get("created_utc"),
+        each.get("run_id"),
+    )
+
+
+def _empty(store: Any) -> str:
+    return f"No version of {store.model} in {store.path} yet; `hivemill run --date D` pushes the first."

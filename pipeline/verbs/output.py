@@ -1,0 +1,82 @@
+"""How verbs speak: text for people or one JSON document on standard output; errors and progress on standard error."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from common.errors import ConfigError
+
+VerbFunction = Callable[[argparse.Namespace, "Output"], int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """`json` is the choice of the user for the whole command."""
+
+    json: bool
+
+    def show(self, document: Any, text: str) -> None:
+        """The one result of a verb: `document` with --json, else `text`."""
+        print(json.dumps(document, indent=2, ensure_ascii=False) if self.json else text)
+
+    def error(self, message: str, hint: str | None) -> None:
+        print(f"error: {message}", file=sys.stderr)
+        if hint:
+            print(f"  {hint}", file=sys.stderr)
+
+
+def add_verb(
+    verbs: argparse._SubParsersAction,
+    name: str,
+    function: VerbFunction,
+    summary: str,
+    example: str,
+    common: argparse.ArgumentParser,
+) -> argparse.ArgumentParser:
+    """Declares a verb; its --help shows the summary and the example."""
+    verb = verbs.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+        allow_abbrev=False,
+    )
+    verb.set_defaults(verb_function=function)
+    return verb
+
+
+def run_date(text: str) -> datetime.date:
+    """`2026-11-15`, or `yesterday` (UTC). Raises ConfigError."""
+    if text == "yesterday":
+        return datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=1)
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        hint = "Write a day that exists, like 2026-11-15, or `yesterday` (UTC)."
+        raise ConfigError(f"--date must be YYYY-MM-DD; received {text!r}", hint=hint) from None
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Aligned columns: numbers to the right, `None` as a dash."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(row[index]) for row in [list(header), *cells]) for index in range(len(header))]
+    right = [any(isinstance(row[index], (int, float)) for row in rows) for index in range(len(header))]
+    lines = [
+        "  ".join(text.rjust(width) if is_right else text.ljust(width) for text, width, is_right in columns).rstrip()
+        for columns in (zip(line, widths, right, strict=True) for line in [list(header), *cells])
+    ]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,89 @@
+"""The verbs `init doctor config`: a new user's start."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipeline.verbs.output import Output, add_verb, table
+
+FORMATS = ("text", "parquet", "orc")
+
+
+def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    summary = "write a commented hivemill.yaml and a small generated click log into a folder"
+    verb = add_verb(verbs, "init", init, summary, "hivemill init shop --days 8 --format parquet", common)
+    verb.add_argument("folder", type=Path, metavar="DIR", help="made if it is absent; its hivemill.yaml must not exist")
+    verb.add_argument("--days", type=int, metavar="N", help="days of the log, at least 3 (default: 8)")
+    verb.add_argument("--rows-per-day", type=int, metavar="N", help="impressions a day (default: 30000)")
+    verb.add_argument("--format", choices=FORMATS, default="text", help="as Hive writes it (default: text)")
+    verb.add_argument("--no-data", action="store_true", help="write the config only")
+    summary = "check Python, libraries, disk, config and source; each failure names its fix"
+    add_verb(verbs, "doctor", doctor, summary, "hivemill doctor", common)
+    config = verbs.add_parser("config", help="show the resolved configuration", description="Config of the pipeline.")
+    actions = config.add_subparsers(metavar="ACTION", required=True)
+    summary = "show every value and where it is from: default, file, environment or --set"
+    add_verb(actions, "show", show, summary, "hivemill config show --set training.epochs=5", common)
+
+
+def init(arguments: argparse.Namespace, output: Output) -> int:
+    from pipeline import project
+    from pipeline.verbs.data import shown_progress
+
+    size = project.DemoSize(
+        days=project.DEMO_DAYS if arguments.days is None else arguments.days,
+        rows_per_day=project.DEMO_ROWS_PER_DAY if arguments.rows_per_day is None else arguments.rows_per_day,
+    )
+    with shown_progress("click log"):
+        document = project.write_demo(arguments.folder, size, arguments.format, with_data=not arguments.no_data)
+    output.show(document, _init_text(document, arguments.folder))
+    return 0
+
+
+def doctor(arguments: argparse.Namespace, output: Output) -> int:
+    from pipeline import doctor as checks
+
+    found = checks.examine(arguments.config, arguments.set)
+    lines = [f"{check.state:<8}{check.name}: {check.message}" for check in found]
+    fixes = [f"{'':<8}  {check.fix}" if check.fix else None for check in found]
+    text = "\n".join(line for pair in zip(lines, fixes, strict=True) for line in pair if line)
+    output.show({"checks": [check.document() for check in found]}, text)
+    return checks.exit_code(found)
+
+
+def show(arguments: argparse.Namespace, output: Output) -> int:
+    from pipeline import config
+
+    loaded = config.load(arguments.config, arguments.set)
+    values = flattened(loaded.config.model_dump(mode="json"), loaded.origins)
+    document = {key: {"value": value, "origin": loaded.origins[key]} for key, value in values.items()}
+    output.show(document, _values_text(document))
+    return 0
+
+
+def flattened(value: Any, keys: Any) -> dict[str, Any]:
+    """The values at dotted `keys` of nested mappings, in the order of the config."""
+
+    def leaves(here: Any, path: str) -> dict[str, Any]:
+        if path in keys:
+            return {path: here}
+        children = ((f"{path}.{key}" if path else key, child) for key, child in here.items())
+        return {name: leaf for below, child in children for name, leaf in leaves(child, below).items()}
+
+    return leaves(value, "")
+
+
+def _values_text(document: dict[str, Any]) -> str:
+    from pipeline.config_yaml import shown
+
+    rows = [(key, shown(each["value"]), each["origin"]) for key, each in document.items()]
+    return table(("KEY", "VALUE", "FROM"), rows)
+
+
+def _init_text(document: dict[str, Any], folder: Path) -> str:
+    lines = [f"Wrote {document['config']}"]
+    if document["table"]:
+        lines.append(f"Wrote {document['rows']:,} impressions to {document['table']}")
+        lines += ["", "Next:", f"  cd {folder}", f"  hivemill run --date {document['last_date']}"]
+    return "\n".join(lines)
