@@ -58,7 +58,8 @@ class PipelineConfig(Options):
     """The whole of hivemill.yaml. `load` also checks what one section demands of another."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)] = Field(
-        description="Name of the pipeline, and of the model in the store unless store.model says otherwise."
+        description="Name of the pipeline, and of the model in the store unless store.model says otherwise. At most 63 "
+        "letters, digits, `_`, `.` and `-`, the first a letter or digit."
     )
     root: str = Field("hivemill", description="Folder of everything that runs leave: artifacts, runs, models.")
     source: SourceOptions = Field(description="Where the click log lies and how its columns are typed.")
