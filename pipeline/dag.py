@@ -24,7 +24,6 @@ from tfx.proto import trainer_pb2, transform_pb2  # noqa: E402
 from common.files import code_fingerprint  # noqa: E402
 from components.data_verdict.component import DataVerdictGate  # noqa: E402
 from components.evaluator.component import ModelEvaluator  # noqa: E402
-from components.features import FeatureSet  # noqa: E402
 from components.hive_example_gen.component import HiveLogExampleGen  # noqa: E402
 from components.pusher.component import StorePusher  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
@@ -67,7 +66,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         anomalies=example_validator.outputs["anomalies"],
         options=config.data_verdict,
         label_column=config.label.column,
-    )
+    ).with_id("DataVerdict")
 
     fit_split, watch_split = "train", "validation" if config.window.validation_days else "eval"
     transform = Transform(
@@ -75,7 +74,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=[fit_split], transform=[fit_split, watch_split]),
-        custom_config={"features": _feature_set(config).model_dump_json(), "code": _code_of("transform")},
+        custom_config={"features": config.feature_set().model_dump_json(), "code": _code_of("transform")},
         # Both statistics passes of Transform repeat StatisticsGen's work on data that this node has just made.
         disable_statistics=True,
         # The analyzer cache would double the analysis to save it on spans; our spans are windows that slide.
@@ -91,7 +90,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         train_args=trainer_pb2.TrainArgs(splits=[fit_split]),
         eval_args=trainer_pb2.EvalArgs(splits=[watch_split]),
         custom_config={
-            "features": _feature_set(config).model_dump_json(),
+            "features": config.feature_set().model_dump_json(),
             "model": config.model.model_dump_json(),
             "training": config.training.model_dump_json(),
             "checkpoints": str(places.checkpoints),
@@ -107,7 +106,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         user_column=config.label.user,
         baseline_path=inputs.baseline_path,
         baseline_version=inputs.baseline_version,
-    )
+    ).with_id("Evaluator")
     pusher = StorePusher(
         model=trainer.outputs["model"],
         blessing=evaluator.outputs["blessing"],
@@ -115,8 +114,8 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         store_path=str(places.store),
         model_name=config.model_name(),
         run_id=inputs.run_id,
-        run_date=inputs.date,
-    )
+        run_date=inputs.date.isoformat(),
+    ).with_id("Pusher")
 
     return pipeline.Pipeline(
         pipeline_name=config.name,
@@ -147,10 +146,6 @@ def _schema_node(config: PipelineConfig, statistics_gen: StatisticsGen) -> base_
         infer_feature_shape=False,
         exclude_splits=["validation", "eval"],
     )
-
-
-def _feature_set(config: PipelineConfig) -> FeatureSet:
-    return FeatureSet(features=config.features, label=config.label.column, weight=config.label.weight)
 
 
 def _code_of(component: str) -> str:

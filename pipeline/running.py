@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import common.runtime
 from common.errors import HivemillError, InfrastructureError
 from common.files import write_json_atomically, write_text_atomically
 from pipeline import planning, report, runs, verdict
@@ -102,10 +103,11 @@ class _Run:
 
     def _compiled(self) -> Any:
         self._console.line("Loading TensorFlow and TFX …")
-        from tfx.dsl.compiler import compiler, constants
-        from tfx.orchestration.portable import runtime_parameter_utils
+        with common.runtime.quick_imports():
+            from tfx.dsl.compiler import compiler, constants
+            from tfx.orchestration.portable import runtime_parameter_utils
 
-        from pipeline import dag
+            from pipeline import dag
 
         config = self._loaded.config
         if self._force:
