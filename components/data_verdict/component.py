@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from common.files import code_fingerprint
 from components.artifacts import DataVerdict
 from components.data_verdict import executor
 from components.data_verdict.options import DataVerdictOptions
@@ -16,6 +19,7 @@ class DataVerdictGateSpec(ComponentSpec):
     PARAMETERS = {  # noqa: RUF012  (TFX reads these class attributes)
         "options": ExecutionParameter(type=str),
         "label_column": ExecutionParameter(type=str),
+        "code": ExecutionParameter(type=str),  # so that TFX's cache sees that the code has changed
     }
     INPUTS = {  # noqa: RUF012
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
@@ -50,6 +54,7 @@ class DataVerdictGate(base_component.BaseComponent):
             anomalies=anomalies,
             options=options.model_dump_json(),
             label_column=label_column,
+            code=code_fingerprint(Path(__file__).parent),
             verdict=types.Channel(type=DataVerdict),
         )
         super().__init__(spec=spec)

@@ -54,16 +54,17 @@ def data_section(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def raise_if_red(findings: Sequence[Finding]) -> None:
-    """Raises DataVerdictError that lists the first red findings and says how many there are."""
+    """Raises DataVerdictError that lists the first red findings, the first in a line of its own; `details`: section."""
     red = [finding.message for finding in findings if finding.severity == "red"]
     if not red:
         return
-    shown = [f"  - {message}" for message in red[:_FINDINGS_IN_MESSAGE]]
-    if len(red) > len(shown):
-        shown.append(f"  - and {len(red) - len(shown)} more")
-    count = "1 red finding" if len(red) == 1 else f"{len(red)} red findings"
+    others = f" (and {len(red) - 1} more)" if len(red) > 1 else ""
+    lines = [f"data verdict red: {red[0]}{others}", *(f"  - {message}" for message in red[1:_FINDINGS_IN_MESSAGE])]
+    if len(red) > _FINDINGS_IN_MESSAGE:
+        lines.append(f"  - and {len(red) - _FINDINGS_IN_MESSAGE} more")
     raise DataVerdictError(
-        "\n".join([f"the data verdict is red, {count}:", *shown]),
+        "\n".join(lines),
+        details=data_section(findings),
         hint="Correct the partitions and run again. If the table changed on purpose, change the schema "
         "(data_verdict.schema_path) and the features; `data_verdict.on_anomaly: amber` lets schema findings pass.",
     )

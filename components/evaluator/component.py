@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from common.errors import ConfigError
+from common.files import code_fingerprint
 from components.artifacts import ModelVerdict
 from components.evaluator import executor
 from components.evaluator.options import GateOptions
@@ -17,6 +20,7 @@ class ModelEvaluatorSpec(ComponentSpec):
     PARAMETERS = {  # noqa: RUF012  (TFX reads these class attributes)
         "gates": ExecutionParameter(type=str),
         "label_column": ExecutionParameter(type=str),
+        "code": ExecutionParameter(type=str),  # so that TFX's cache sees that the code has changed
         "user_column": ExecutionParameter(type=str, optional=True),
         "baseline_path": ExecutionParameter(type=str, optional=True),
         "baseline_version": ExecutionParameter(type=int, optional=True),
@@ -67,6 +71,7 @@ class ModelEvaluator(base_beam_component.BaseBeamComponent):
             model=model,
             gates=gates.model_dump_json(),
             label_column=label_column,
+            code=code_fingerprint(Path(__file__).parent),
             user_column=user_column,
             baseline_path=baseline_path,
             baseline_version=baseline_version,

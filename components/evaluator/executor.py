@@ -16,7 +16,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from common import progress
-from common.errors import DataVerdictError
+from common.errors import DataVerdictError, InfrastructureError
 from common.files import write_json_atomically
 from components.evaluator import gates, metrics, results
 from components.evaluator.extractors import batch_extractors, slice_specs
@@ -60,6 +60,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         paths = {metrics.CANDIDATE: path_utils.serving_model_path(model.uri)}
         if exec_properties.get("baseline_path"):
             paths[metrics.BASELINE] = exec_properties["baseline_path"]
+        for name, path in paths.items():
+            _check_saved_model(name, path)
         specs = slice_specs(options)
         config = metrics.eval_config(exec_properties["label_column"], specs, len(paths) > 1)
         models = [_shared_model(name, path, config) for name, path in paths.items()]
@@ -134,6 +136,14 @@ def _no_rows() -> DataVerdictError:
         "the eval split has 0 rows; no model can be judged by it",
         hint="Check the partitions of the last window.eval_days days (`hivemill plan --date D`).",
     )
+
+
+def _check_saved_model(name: str, path: str) -> None:
+    if not fileio.exists(os.path.join(path, "saved_model.pb")):
+        raise InfrastructureError(
+            f"{path}: there is no saved_model.pb; the {name} model cannot be evaluated",
+            hint="See `hivemill models`: point the label to a version that is there, or restore this one.",
+        )
 
 
 def _eval_examples(examples: list[types.Artifact]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Mapping
 
@@ -50,7 +51,7 @@ class StorePusher(base_component.BaseComponent):
         store_path: str,
         model_name: str,
         run_id: str,
-        run_date: str,
+        run_date: datetime.date | str,
         lineage: Mapping[str, str] | None = None,
     ):
         """`store_path` is the folder of the store; `lineage` (plan and config fingerprints) goes into the record."""
@@ -61,7 +62,7 @@ class StorePusher(base_component.BaseComponent):
             store_path=store_path,
             model_name=model_name,
             run_id=run_id,
-            run_date=run_date,
+            run_date=str(run_date),
             lineage=json.dumps(lineage, sort_keys=True) if lineage else None,
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )

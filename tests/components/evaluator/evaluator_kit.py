@@ -72,11 +72,17 @@ def run_evaluator(folder: Path, gates, user_column: str | None = "user", baselin
         "baseline_version": 7 if baseline else None,
     }
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder / "tmp"), unique_id="1"
+        make_beam_pipeline_fn=_pipeline, tmp_dir=str(folder / "tmp"), unique_id="1"
     )
     Executor(context).Do(inputs, outputs, properties)
     verdict = json.loads((folder / "verdict" / "verdict.json").read_text())
     return {"verdict": verdict, "blessing": outputs["blessing"][0], "evaluation": outputs["evaluation"][0]}
+
+
+def _pipeline():
+    import apache_beam as beam
+
+    return beam.Pipeline(runner="FnApiRunner")
 
 
 def _artifact(kind, path: Path):

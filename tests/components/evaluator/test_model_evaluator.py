@@ -10,10 +10,11 @@ import tensorflow_model_analysis as tfma
 from tfx.components.util import model_utils
 from tfx.types import channel_utils, standard_artifacts
 
-from common.errors import ConfigError, DataVerdictError
+from common.errors import ConfigError, DataVerdictError, InfrastructureError
 from components.evaluator import click_summary
 from components.evaluator.component import ModelEvaluator
-from components.evaluator.gates import refusals
+from components.evaluator.executor import check_eval_rows
+from components.evaluator.gates import SliceMetrics, refusals
 from components.evaluator.options import Bound, GateOptions, SliceBound
 
 ROWS = 6_000
@@ -188,18 +189,26 @@ def test_nan_predictions_refuse_the_model(tmp_path):
     assert run["verdict"]["slices"][0]["metrics"]["auc"] is None
 
 
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({}, "the eval split has 0 rows"),
-        (small(click=[0] * 400), "one class only: 0 clicks in 400 rows"),
-        (small(click=[1] * 400), "one class only: 400 clicks in 400 rows"),
-        (small(click=[5, None] + [0, 1] * 199), "of 400 rows 1 have none and 1 another value"),
-    ],
-)
-def test_nothing_to_judge_by_is_an_error_with_the_counts(tmp_path, columns, message):
-    with pytest.raises(DataVerdictError, match=message):
-        evaluate(tmp_path, columns)
+def test_an_eval_split_without_rows_is_an_error(tmp_path):
+    with pytest.raises(DataVerdictError, match="the eval split has 0 rows"):
+        evaluate(tmp_path, {})
+
+
+def test_a_baseline_that_is_gone_is_named(tmp_path):
+    with pytest.raises(InfrastructureError, match=r"gone/Format-Serving: there is no saved_model.pb; the stable model"):
+        evaluate(tmp_path, small(), baseline=tmp_path / "gone")
+
+
+def test_labels_that_are_no_labels_are_an_error(tmp_path):
+    with pytest.raises(DataVerdictError, match="of 400 rows 1 have none and 1 another value"):
+        evaluate(tmp_path, small(click=[5, None] + [0, 1] * 199))
+
+
+@pytest.mark.parametrize("clicks", [0, 400])
+def test_one_class_only_is_an_error_with_the_counts(clicks):
+    counts = {"example_count": 400.0, "clicks": float(clicks), "missing_labels": 0.0, "bad_labels": 0.0}
+    with pytest.raises(DataVerdictError, match=f"one class only: {clicks} clicks in 400 rows"):
+        check_eval_rows([SliceMetrics({}, counts)], "click")
 
 
 def test_a_bound_on_gauc_needs_a_user_column():
