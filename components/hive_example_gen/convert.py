@@ -50,9 +50,9 @@ def convert_partition(
     record = cache.find(partitions_path, partition.fingerprint)
     if record is not None:
         return record
-    cache.discard(partitions_path, partition.fingerprint)
     with _translated(partitions_path):
         try:
+            cache.discard(partitions_path, partition.fingerprint)
             with folder_published_at(cache.entry_path(partitions_path, partition.fingerprint)) as folder:
                 record = _Conversion(partition, spec, table, folder).run()
                 write_json_atomically(folder / cache.RECORD_NAME, record.to_json())

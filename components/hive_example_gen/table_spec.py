@@ -85,6 +85,8 @@ def _check(spec: TableSpec, source: SourceOptions) -> None:
     for name, delimiter in spec.text.model_dump(exclude={"null_text"}).items():
         if len(delimiter.encode()) != 1:
             raise ConfigError(f"source.text.{name} must be one byte, found {delimiter!r}")
+    if spec.schema is not None and not spec.schema.names:
+        raise ConfigError("source.exclude_columns leaves no column of the table", hint="Keep at least one column.")
     if spec.format == "text" and spec.columns is None:
         raise ConfigError(
             "source.format is text, and a text file does not say its columns",

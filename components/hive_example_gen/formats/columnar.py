@@ -24,6 +24,8 @@ def target_schema(own: pa.Schema, spec: TableSpec, file: DataFile) -> tuple[pa.S
     if spec.schema is None:
         _check_named(own, file)
         kept = [field for field in own if not spec.excludes(field.name)]
+        if not kept:
+            raise ConfigError(f"source.exclude_columns leaves no column of {file.name}", hint="Keep at least one.")
         return pa.schema(kept), {field.name: field.name for field in kept}
     present = _names_in_file(own, spec)
     for declared in spec.schema:

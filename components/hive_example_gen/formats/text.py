@@ -112,7 +112,6 @@ class _BlockReader:
     def _parse(self, block: bytes, width: int) -> pa.Table:
         names = [*self.columns[:width], *(f"\0{index}" for index in range(len(self.columns), width))]
         wanted = [name for name in names if name in self.columns and not self.spec.excludes(name)]
-        included = wanted or names[:1]  # an empty list would mean all columns
         return pyarrow.csv.read_csv(
             pa.BufferReader(block),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
@@ -125,7 +124,7 @@ class _BlockReader:
             ),
             pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
-                include_columns=included,
+                include_columns=wanted or names[:1],  # an empty list would mean all columns,
                 null_values=[self.spec.text.null_text],
                 strings_can_be_null=True,
             ),

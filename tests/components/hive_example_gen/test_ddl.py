@@ -113,5 +113,5 @@ def test_what_cannot_be_honoured_is_refused(text, problem):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="source.ddl: cannot read .*none.hql"):
+    with pytest.raises(ConfigError, match=r"source.ddl: cannot read .*none.hql"):
         read_ddl(tmp_path / "none.hql")

@@ -1,0 +1,131 @@
+"""Finding partitions in a warehouse directory."""
+
+import datetime
+import os
+
+import pytest
+
+from common.errors import ConfigError, DataNotReadyError
+from components.hive_example_gen.options import SourceOptions
+from components.hive_example_gen.warehouse import directory
+
+DAY = datetime.date(2026, 11, 15)
+
+
+def _write(file, data=b"x"):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+
+
+def _list(table, columns=("dt",), days=(DAY,), **options):
+    return directory.list_days(SourceOptions(table=str(table), **options), columns, days)
+
+
+def test_hidden_files_checksums_and_empty_files_are_no_data(tmp_path):
+    for name in ("000000_0", "_SUCCESS", "_committed_1", ".hive-staging", "000000_0.crc", ".000000_0.crc"):
+        _write(tmp_path / "dt=2026-11-15" / name)
+    _write(tmp_path / "dt=2026-11-15" / "000001_0", b"")
+    (partition,) = _list(tmp_path).partitions[DAY]
+    assert [(file.path, file.num_bytes) for file in partition.files] == [("dt=2026-11-15/000000_0", 1)]
+
+
+def test_a_partition_with_empty_files_only_has_no_files(tmp_path):
+    _write(tmp_path / "dt=2026-11-15" / "000000_0", b"")
+    (partition,) = _list(tmp_path).partitions[DAY]
+    assert partition.files == ()
+
+
+def test_only_the_days_asked_for_are_opened(tmp_path, monkeypatch):
+    for back in range(1000):
+        (tmp_path / f"dt={DAY - datetime.timedelta(days=back)}").mkdir()
+    _write(tmp_path / "dt=2026-11-15" / "000000_0")
+    opened = []
+    monkeypatch.setattr(
+        directory, "_entries", lambda folder, real=directory._entries: opened.append(folder) or real(folder)
+    )
+    _list(tmp_path)
+    assert opened == [tmp_path / "dt=2026-11-15"]
+
+
+def test_hives_escapes_are_decoded(tmp_path):
+    _write(tmp_path / "dt=2026-11-15" / "place=a%3Ab%2Fc%3Dd e%25f ü" / "f")
+    _write(tmp_path / "dt=2026-11-15" / "place=100%" / "f")
+    found = _list(tmp_path, ("dt", "place")).partitions[DAY]
+    assert [dict(partition.values)["place"] for partition in found] == ["100%", "a:b/c=d e%f ü"]
+
+
+def test_escape_is_the_inverse():
+    value = 'a:b/c=d e%f"#{}[]^\\?*\x01\x7fü'
+    assert directory.unescape(directory.escape(value)) == value
+    assert directory.escape("2026/11/15") == "2026%2F11%2F15"
+
+
+def test_the_date_may_be_written_in_another_format(tmp_path):
+    _write(tmp_path / "day=20261115" / "f")
+    found = _list(tmp_path, ("day",), date_column="day", date_format="%Y%m%d").partitions[DAY]
+    assert [partition.name for partition in found] == ["day=20261115"]
+
+
+def test_the_date_need_not_come_first(tmp_path):
+    for country in ("de", "fr"):
+        _write(tmp_path / f"country={country}" / "dt=2026-11-15" / "f")
+    _write(tmp_path / "country=it" / "dt=2026-11-14" / "f")
+    found = _list(tmp_path, ("country", "dt")).partitions[DAY]
+    assert [partition.name for partition in found] == ["country=de/dt=2026-11-15", "country=fr/dt=2026-11-15"]
+
+
+def test_the_default_partition_is_noted_for_dates_and_null_elsewhere(tmp_path):
+    _write(tmp_path / "dt=__HIVE_DEFAULT_PARTITION__" / "hour=00" / "f")
+    _write(tmp_path / "dt=2026-11-15" / "hour=__HIVE_DEFAULT_PARTITION__" / "f")
+    listing = _list(tmp_path, ("dt", "hour"))
+    assert listing.partitions[DAY][0].values == (("dt", "2026-11-15"), ("hour", None))
+    assert listing.notes == (
+        "dt=__HIVE_DEFAULT_PARTITION__ holds rows without a date; they belong to no window and are left out",
+    )
+
+
+@pytest.mark.parametrize(
+    ("marker", "finished"),
+    [
+        ("dt=2026-11-15/hour=00/_SUCCESS", [True, False]),
+        ("dt=2026-11-15/_SUCCESS", [True, True]),
+        ("_SUCCESS", [False] * 2),
+    ],
+)
+def test_a_marker_counts_for_what_lies_below_it_down_from_the_day(tmp_path, marker, finished):
+    for hour in ("00", "01"):
+        _write(tmp_path / "dt=2026-11-15" / f"hour={hour}" / "f")
+    _write(tmp_path / marker)
+    found = _list(tmp_path, ("dt", "hour"), success_file="_SUCCESS").partitions[DAY]
+    assert [partition.has_success_file for partition in found] == finished
+
+
+def test_more_folders_than_partition_columns(tmp_path):
+    _write(tmp_path / "dt=2026-11-15" / "hour=07" / "f")
+    with pytest.raises(ConfigError, match="holds the folder 'hour=07' where data files were expected") as raised:
+        _list(tmp_path)
+    assert "partition_columns" in raised.value.hint
+
+
+def test_fewer_folders_than_partition_columns(tmp_path):
+    _write(tmp_path / "dt=2026-11-15" / "000000_0")
+    with pytest.raises(ConfigError, match=r"holds '000000_0' where a folder `hour=...` was expected"):
+        _list(tmp_path, ("dt", "hour"))
+
+
+def test_no_table(tmp_path):
+    with pytest.raises(ConfigError, match=r"source.table: .*nowhere is no directory"):
+        _list(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="only local directories"):
+        _list("s3://bucket/table")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_without_permission(tmp_path):
+    _write(tmp_path / "dt=2026-11-15" / "f")
+    (tmp_path / "dt=2026-11-15").chmod(0)
+    try:
+        with pytest.raises(DataNotReadyError, match="dt=2026-11-15 cannot be read"):
+            _list(tmp_path)
+    finally:
+        (tmp_path / "dt=2026-11-15").chmod(0o700)
