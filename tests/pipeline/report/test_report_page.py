@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -69,7 +70,7 @@ def test_every_page_is_well_formed_and_accessible(ending):
     assert html.startswith("<!DOCTYPE html>") and page.all("html") == [{"lang": "en"}]
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False)), levels
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels)), levels
     assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in page.tags}
     assert all(attributes.get("scope") in ("col", "row") for attributes in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
