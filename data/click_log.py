@@ -208,7 +208,7 @@ class _SameContentError(Exception):
 def to_arrow(rows: Impressions, clicked: np.ndarray, hours: bool) -> pa.Table:
     """The columns of the log (data/columns.py) from codes."""
     columns = {
-        "request_time": pa.array(rows.request_milliseconds).cast(ARROW_TYPES["timestamp"]),
+        "request_time": pa.array(rows.request_milliseconds * 1000).cast(ARROW_TYPES["timestamp"]),
         "user_id": pa.array(rows.user_id),
         "age_band": _decoded(words.AGE_BANDS, rows.age_band),
         "gender": _decoded(words.GENDERS, rows.gender),

@@ -96,7 +96,7 @@ class ClickLogOptions(Options):
     hours: bool = Field(True, description="Hourly partitions below the daily ones; else `hour` is a column.")
     num_users: Annotated[int, Field(ge=10)] = Field(20_000, description="Known users; every day brings new ones.")
     num_items: Annotated[int, Field(ge=100)] = Field(2_000, description="Known items; every day brings new ones.")
-    click_rate: Annotated[float, Field(gt=0.001, lt=0.5)] = Field(0.08, description="Mean, about.")
+    click_rate: Annotated[float, Field(gt=0.001, lt=0.5)] = Field(0.09, description="Mean, about.")
     signal: Annotated[float, Field(ge=0, le=3)] = Field(
         1.0, description="Multiplies all effects on the click; 0 makes it a matter of pure luck."
     )

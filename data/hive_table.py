@@ -16,7 +16,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "double": pa.float64(),
     "string": pa.string(),
     "boolean": pa.bool_(),
-    "timestamp": pa.timestamp("ms"),
+    "timestamp": pa.timestamp("us"),
     "array<string>": pa.list_(pa.string()),
     "array<bigint>": pa.list_(pa.int64()),
     "map<string,string>": pa.map_(pa.string(), pa.string()),

@@ -138,7 +138,7 @@ def _read_ratings(path: Path) -> pa.Table:
     require_values(table, table.column_names, path, first_line=2)
     require_among(table, "rating", [1, 2, 3, 4, 5], path, first_line=2)
     table = table.take(pa.array(np.argsort(table.column("timestamp").to_numpy(), kind="stable")))
-    rated_at = pc.multiply(table.column("timestamp"), 1000).cast(pa.timestamp("ms"))
+    rated_at = table.column("timestamp").cast(pa.timestamp("s"))
     click = pc.greater_equal(table.column("rating"), CLICK_RATING).cast(pa.int32())
     return table.append_column("rated_at", rated_at).append_column("click", click)
 
@@ -166,7 +166,7 @@ def _read_policy(folder: Path, policy: str, campaign: str) -> pa.Table:
     header = ["", "timestamp", "item_id", "position", "click", "propensity_score", *features, *affinities]
     integers = dict.fromkeys(("item_id", "position", "click"), pa.int64())
     types = dict.fromkeys(header[1:], pa.float64()) | integers | dict.fromkeys(features, pa.string())
-    types["timestamp"] = pa.timestamp("ms", "UTC")
+    types["timestamp"] = pa.timestamp("us", "UTC")
     table = read_delimited(path, types, header=header, delimiter=",")
     require_values(table, header[1:6], path, first_line=2)
     require_among(table, "click", [0, 1], path, first_line=2)
@@ -176,7 +176,7 @@ def _read_policy(folder: Path, policy: str, campaign: str) -> pa.Table:
     affinity = np.stack([table.column(name).to_numpy() for name in affinities])[item_ids, np.arange(len(item_ids))]
     table = table.drop_columns(affinities).append_column("user_item_affinity", pa.array(affinity))
     table = table.append_column("policy", pa.array([policy] * table.num_rows))
-    table = table.append_column("shown_at", table.column("timestamp").cast(pa.timestamp("ms")))
+    table = table.append_column("shown_at", table.column("timestamp").cast(pa.timestamp("us")))
     return joined(table, _read_item_context(items_path), "item_id", path, items_path).drop_columns(["timestamp"])
 
 

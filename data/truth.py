@@ -43,9 +43,9 @@ HOUR_EFFECTS = (12, 10, 4, -4, -10, -14, -16, -12, -8, -6, -4, -2, 6, 2, -4, -6,
 """In hundredths of the logit."""
 WEEKDAY_EFFECTS = (-4, -4, -2, -2, 2, 5, 5)
 EFFECTS = {
-    "age_band": (0.34, 0.20), "gender": (0.24, 0.22), "city": (0.16, 0.0), "member_level": (0.38, 0.12),
-    "category": (0.42, 0.26), "brand": (0.16, 0.0), "device": (0.34, 0.10), "context": (0.90, 0.16),
-    "query": (0.10, 0.20), "recent_items": (0.0, 0.26),
+    "age_band": (0.34, 0.32), "gender": (0.24, 0.32), "city": (0.14, 0.0), "member_level": (0.40, 0.0),
+    "category": (0.42, 0.36), "brand": (0.14, 0.0), "device": (0.34, 0.0), "context": (0.80, 0.0),
+    "query": (0.10, 0.15), "recent_items": (0.0, 0.15),
 }  # fmt: skip
 """For each field: the standard deviation of its weights, and of each coordinate of its vectors."""
 
@@ -65,8 +65,7 @@ class TrueModel:
         self.shop, self.signal = shop, signal
         self.fields = {name: _draw_field(shop.seed, number, name) for number, name in enumerate(EFFECTS)}
         self._liken_interests()
-        self.position_weights = -0.70 * (np.log(np.arange(1, NUM_POSITIONS + 1)) - 1.67)
-        self.price_vector = _normals(generator(shop.seed, 77), DIMENSION) * 0.12
+        self.position_weights = -0.60 * (np.log(np.arange(1, NUM_POSITIONS + 1)) - 1.67)
         self.bias = self._calibrate(click_rate)
 
     def _liken_interests(self) -> None:
@@ -85,10 +84,9 @@ class TrueModel:
 
     def _effects(self, rows: Impressions) -> np.ndarray:
         total = HOUR_EFFECTS[rows.hour] / 100 + WEEKDAY_EFFECTS[rows.date.weekday()] / 100 + self._numbers(rows)
-        price = _standard_price(rows.price)
         pooled = np.zeros((DIMENSION, len(rows)))
         squares = np.zeros(len(rows))
-        vectors = [price * self.price_vector[:, None]]
+        vectors = []
         for name, field_ in self.fields.items():
             weights, vector = _look_up(field_, self._codes(rows, name))
             total = total + weights

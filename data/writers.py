@@ -36,7 +36,7 @@ def open_writer(
 def _open_parquet(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
     # INT96 is how Hive writes a timestamp; Hive before version 4 cannot read the INT64 kind.
     with pa.parquet.ParquetWriter(path, schema, compression="snappy", use_deprecated_int96_timestamps=True) as writer:
-        yield _Skipping(writer.write_table)
+        yield _Plain(writer.write_table)
 
 
 @contextmanager
@@ -55,13 +55,6 @@ def _open_text(path: Path, text_hook: LinesHook | None) -> Iterator[TableWriter]
 class _Plain:
     def __init__(self, write: Callable[[pa.Table], None]):
         self.write = write
-
-
-class _Skipping(_Plain):
-    """Leaves out empty tables: an empty row group is legal, and a trap for readers."""
-
-    def __init__(self, write: Callable[[pa.Table], None]):
-        super().__init__(lambda table: write(table) if table.num_rows else None)
 
 
 def _write_text(file, table: pa.Table, text_hook: LinesHook | None) -> None:
