@@ -207,8 +207,8 @@ class _Table:
         return self._features.get(name)
 
     def absent(self, name: str) -> str:
-        inside = [known for known in self._names if known.startswith(f"{name}_")]
-        if inside and name not in self._features:
+        inside = [known for known, kind in self._features.items() if kind.column == name]
+        if inside:
             return f"the table has no single column `{name}`: it is a struct; use {' or '.join(map(repr, inside))}"
         return f"the table has no column `{name}`; {did_you_mean(name, self._names)}"
 

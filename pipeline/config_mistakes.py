@@ -38,7 +38,6 @@ _RULES = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
-    "union_tag_not_found": "needs a `type`, one of {expected_tags}",
 }
 
 
@@ -100,6 +99,8 @@ def _rule(error: dict[str, Any], path: Path, data: Any, root: type[BaseModel]) -
         return str(context["error"])
     if kind in ("literal_error", "union_tag_invalid"):
         return _one_of(error, context)
+    if kind == "union_tag_not_found":
+        return f"needs a `type`, one of {', '.join(_tags(_annotation(path, data, root)))}"
     return _RULES[kind].format(**context) if kind in _RULES else error["msg"]
 
 
@@ -129,14 +130,30 @@ def _unknown_key(path: Path, data: Any, root: type[BaseModel]) -> str:
 
 def known_keys(path: Path, data: Any, root: type[BaseModel]) -> list[str]:
     """The keys that the section at `path` may have."""
+    options = _options_class(_annotation(path, data, root), _at(path, data))
+    return list(options.model_fields) if options else []
+
+
+def _annotation(path: Path, data: Any, root: type[BaseModel]) -> Any:
+    """The type of what is at `path`."""
     annotation: Any = root
     here = data
     for part in path:
         options = _options_class(annotation, here)
         annotation = options.model_fields[str(part)] if options else _item_type(annotation)
         here = here[part] if isinstance(here, (dict, list)) else None
-    options = _options_class(annotation, here)
-    return list(options.model_fields) if options else []
+    return annotation
+
+
+def _at(path: Path, data: Any) -> Any:
+    for part in path:
+        data = data[part] if isinstance(data, (dict, list)) else None
+    return data
+
+
+def _tags(annotation: Any) -> list[str]:
+    """The values of `type` among the alternatives of a union."""
+    return [tag for each in members(annotation) for tag in typing.get_args(each.model_fields["type"].annotation)]
 
 
 def members(annotation: Any) -> list[Any]:
