@@ -68,9 +68,7 @@ def _verdict_part(folder: RunFolder) -> dict[str, Any]:
         "exit_words": facts.exit_words(folder),
         "pushed": facts.pushed_version(folder),
         "baseline_version": baseline,
-        "baseline_words": f"compared with stable, version {baseline}"
-        if baseline is not None
-        else "no stable to compare with",
+        "baseline_words": f"stable is version {baseline}" if baseline is not None else "no stable to compare with",
         "started": facts.start_words(folder.run),
         "took": facts.run_seconds(folder.run),
         "metrics": metrics,
