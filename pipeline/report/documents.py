@@ -194,13 +194,23 @@ def read_run_folder(path: Path) -> RunFolder:
     manifest = _read(path / "manifest.json", Manifest, problems)
     return RunFolder(
         path=path,
-        run=_read(path / "run.json", Run, problems),
+        run=_read_run(path, problems),
         manifest=manifest,
         verdict=_read(path / "verdict.json", Verdict, problems),
         history=_read(path / "history.json", History, problems),
         truth=_read_truth(path, manifest, problems),
         problems=problems,
     )
+
+
+def _read_run(path: Path, problems: dict[str, str]) -> Run | None:
+    """The record; while it names no nodes (the run goes on, or was killed), the nodes' own records stand in."""
+    run = _read(path / "run.json", Run, problems)
+    if run is None or run.nodes:
+        return run
+    files = sorted((path / "nodes").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    nodes = [_read(file, NodeRun, problems) for file in files]
+    return run.model_copy(update={"nodes": tuple(node for node in nodes if node)})
 
 
 def _read_truth(path: Path, manifest: Manifest | None, problems: dict[str, str]) -> Truth | None:

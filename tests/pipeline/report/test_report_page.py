@@ -156,6 +156,14 @@ def test_absent_sections_say_why(tmp_path):
     assert "no run.json says why" in text_of(run_folders.write(tmp_path / "f"))
 
 
+def test_a_killed_run_shows_the_nodes_that_had_finished(tmp_path):
+    folder = run_folders.killed(tmp_path / "r")
+    node = {"node_id": "Transform", "state": "succeeded", "seconds": 38.9, "rows": 210_345, "peak_memory_bytes": None}
+    run_folders.write(folder / "nodes", Transform=node, Trainer="{")
+    text = text_of(folder)
+    assert "Transform succeeded 39 s 210,345" in text and "Trainer.json" in text
+
+
 def test_another_host_is_not_called_killed(tmp_path):
     folder = run_folders.killed(tmp_path / "r")
     record = json.loads((folder / "run.json").read_text())
