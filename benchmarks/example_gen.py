@@ -16,40 +16,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import _harness, _tables
+from benchmarks._example_gen_run import examples_artifact, executor_context, output_bytes, run_example_gen
 
-_BEAM_ARGUMENTS = ["--runner=FnApiRunner", "--direct_num_workers=1", "--sdk_container_image=none"]
 _PEER = "TFX ParquetExampleGen"
 _OURS = "HiveLogExampleGen"
 
 
 def hivemill(table: str, work: str) -> dict[str, Any]:
     """Two days: the first is `train`, the second, of a single row, is `eval` (there must be one)."""
-    started = time.monotonic()
-    import common.runtime
-
-    common.runtime.prepare_tensorflow()
-    from components.artifacts import WindowManifest
-    from components.hive_example_gen import executor
-    from components.hive_example_gen.options import SourceOptions, WindowOptions
-    from components.hive_example_gen.window import plan_window
-
-    source, window = SourceOptions(table=table), WindowOptions(train_days=1, validation_days=0, eval_days=1)
-    kept = str(Path(work) / "partitions")
-    plan = plan_window(source, window, _tables.LAST_DAY, kept)
-    properties = {
-        "source": source.model_dump_json(),
-        "window": window.model_dump_json(),
-        "date": _tables.LAST_DAY.isoformat(),
-        "plan_fingerprint": plan.fingerprint,
-        "partitions_path": kept,
-    }
-    manifest = WindowManifest()
-    manifest.uri = str(Path(work) / "manifest")
-    outputs = {"examples": [_examples(work)], "manifest": [manifest]}
-    imported = time.monotonic() - started
-    with _harness.cpu_clock() as clock:
-        executor.Executor(_context(work)).Do({}, outputs, properties)
-    return {**clock, "import_seconds": imported, "output_bytes": _output_bytes(work)}
+    return run_example_gen(table, work, _tables.LAST_DAY, train_days=1)
 
 
 def parquet_example_gen(table: str, work: str) -> dict[str, Any]:
@@ -69,33 +44,15 @@ def parquet_example_gen(table: str, work: str) -> dict[str, Any]:
         "output_data_format": example_gen_pb2.FORMAT_TF_EXAMPLE,
         "output_file_format": example_gen_pb2.FILE_FORMAT_UNSPECIFIED,
     }
-    outputs = {"examples": [_examples(work)]}
+    outputs = {"examples": [examples_artifact(work)]}
     imported = time.monotonic() - started
     with _harness.cpu_clock() as clock:
-        parquet_executor.Executor(_context(work)).Do({}, outputs, properties)
-    return {**clock, "import_seconds": imported, "output_bytes": _output_bytes(work)}
+        parquet_executor.Executor(executor_context(work)).Do({}, outputs, properties)
+    return {**clock, "import_seconds": imported, "output_bytes": output_bytes(work)}
 
 
 def _first_day() -> str:
     return str(_tables.LAST_DAY.fromordinal(_tables.LAST_DAY.toordinal() - 1))
-
-
-def _context(work: str):
-    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-
-    return BaseBeamExecutor.Context(beam_pipeline_args=_BEAM_ARGUMENTS, tmp_dir=str(Path(work) / "tmp"), unique_id="1")
-
-
-def _examples(work: str):
-    from tfx.types import standard_artifacts
-
-    examples = standard_artifacts.Examples()
-    examples.uri = str(Path(work) / "examples")
-    return examples
-
-
-def _output_bytes(work: str) -> int:
-    return sum(file.stat().st_size for file in Path(work, "examples").rglob("*.gz"))
 
 
 MEASUREMENTS = {_OURS: hivemill, _PEER: parquet_example_gen}

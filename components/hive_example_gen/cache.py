@@ -5,9 +5,11 @@ An entry is complete or absent (it is published by a rename); one that was damag
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 RECORD_NAME = "partition.json"
 _VERSION = 1
+_LEFTOVER_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,22 @@ def find(partitions_path: str, fingerprint: str) -> PartitionRecord | None:
 
 
 def discard(partitions_path: str, fingerprint: str) -> None:
-    """Removes a damaged entry; renamed away first, so that nobody finds half of it."""
+    """Removes an entry if it is damaged; renamed away first, so that nobody finds half of it."""
     folder = entry_path(partitions_path, fingerprint)
+    if not folder.exists() or find(partitions_path, fingerprint) is not None:
+        return
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.damaged")
     try:
         os.rename(folder, aside)
     except FileNotFoundError:
         return
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(partitions_path: str) -> None:
+    """Removes what killed runs left half-written. Younger ones stay: another run may be writing them now."""
+    with contextlib.suppress(OSError):
+        for path in Path(partitions_path).glob(".*"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)

@@ -23,7 +23,7 @@ from components.hive_example_gen.cache import PartitionRecord, Shard
 from components.hive_example_gen.columns import all_kinds, partition_fields
 from components.hive_example_gen.flatten import FeatureKind, flatten
 from components.hive_example_gen.formats import reader
-from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.table_spec import TableSpec
 from components.hive_example_gen.tfrecord import TFRecordWriter
 from components.hive_example_gen.window import PlannedPartition, SourceFile
@@ -56,13 +56,11 @@ def convert_partition(
             with folder_published_at(cache.entry_path(partitions_path, partition.fingerprint)) as folder:
                 record = _Conversion(partition, spec, table, folder).run()
                 write_json_atomically(folder / cache.RECORD_NAME, record.to_json())
-        except FileExistsError:  # another worker was faster; what it published is the same
+        except OSError:
+            # Another worker may have been faster; what it published is the same.
             record = cache.find(partitions_path, partition.fingerprint)
-    if record is None:
-        raise InfrastructureError(
-            f"{partition.name}: its converted form in {partitions_path} vanished while it was written",
-            hint="Is something removing files there? Run again.",
-        )
+            if record is None:
+                raise
     return record
 
 
@@ -70,8 +68,6 @@ def convert_partition(
 def _translated(partitions_path: str) -> Iterator[None]:
     try:
         yield
-    except FileExistsError:
-        raise
     except OSError as error:
         full = error.errno in _FULL
         raise InfrastructureError(
@@ -116,7 +112,7 @@ class _Conversion:
         full = False
         with TFRecordWriter(path) as writer:
             for batch in batches:
-                writer.write(encoder.encode(flatten(batch, self.dropped_nulls)))
+                writer.write(encoder.encode(batch))
                 _count(batch.num_rows)
                 if full := writer.num_bytes >= SHARD_BYTES:
                     break
@@ -136,8 +132,12 @@ class _Conversion:
                 self._check_kinds(all_kinds(schema, self.spec), file)
             for batch in reader.read_batches(file, self.spec):
                 if batch.num_rows:
-                    yield _with_partition_values(batch, self.partition, self.spec)
+                    yield self._flattened(_with_partition_values(batch, self.partition, self.spec), file)
             _check_unchanged(file, source)
+
+    def _flattened(self, batch: pa.RecordBatch, file: DataFile) -> pa.RecordBatch:
+        with translated(file, "tf.Example"):  # e.g. an unsigned integer beyond int64
+            return flatten(batch, self.dropped_nulls)
 
     def _check_kinds(self, kinds: dict[str, FeatureKind], file: DataFile) -> None:
         """Without declared columns each file has its own: they may come and go, but not change their kind."""

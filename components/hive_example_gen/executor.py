@@ -48,6 +48,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         partitions_path = exec_properties["partitions_path"]
         plan = _plan_again(source, exec_properties)
         example_features(source, plan)  # a wrong column is found before anything is converted
+        cache.remove_leftovers(partitions_path)
         self._convert(source, plan, partitions_path)
         records = _records(plan, partitions_path)
         _check_agreement(plan, records)

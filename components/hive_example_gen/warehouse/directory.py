@@ -120,7 +120,7 @@ class _Walk:
     def _subfolders(self, folder: Path, entries: list[os.DirEntry], column: str) -> list[str]:
         names = [entry.name for entry in entries if entry.is_dir() and not _is_hidden(entry.name)]
         strange = [name for name in names if not name.startswith(f"{column}=")]
-        files = [entry.name for entry in entries if entry.is_file() and not _is_hidden(entry.name)]
+        files = [entry.name for entry in entries if entry.is_file() and self._is_data(entry.name)]
         if strange or files:
             raise ConfigError(
                 f"{folder} holds {(strange + files)[0]!r} where a folder `{column}=...` was expected",
@@ -137,13 +137,16 @@ class _Walk:
                 hint="Name the further partition column in source.partition_columns, e.g. hour: string.",
             )
         name = "/".join(names)
-        files = [entry for entry in entries if not _is_hidden(entry.name) and not entry.name.endswith(".crc")]
+        files = [entry for entry in entries if self._is_data(entry.name)]
         return PartitionListing(
             name=name,
             values=tuple(map(_value, names)),
             files=tuple(file for entry in files if (file := _source_file(name, entry)).num_bytes),
             has_success_file=finished or self.source.success_file in (entry.name for entry in entries),
         )
+
+    def _is_data(self, name: str) -> bool:
+        return not (_is_hidden(name) or name.endswith(".crc") or name == self.source.success_file)
 
     def _note_default_partition(self, folder: Path) -> None:
         name = f"{self.source.date_column}={DEFAULT_PARTITION}"

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import time
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -217,6 +218,37 @@ def test_a_type_that_does_not_fit(tmp_path):
     case = Case(tmp_path, pa.table({"c": [[[1]]]}), columns=None)
     with pytest.raises(ConfigError, match="column 'c' is array<array<bigint>>"):
         case.convert()
+
+
+def test_a_number_beyond_int64(tmp_path):
+    case = Case(tmp_path, pa.table({"c": pa.array([2**64 - 1], pa.uint64())}), columns=None)
+    with pytest.raises(DataNotReadyError, match=r"dt=2026-11-14/000000_0 cannot be read as tf.Example: Integer value"):
+        case.convert()
+
+
+def test_another_worker_that_is_faster(case, monkeypatch):
+    first = case.convert()
+    partition = case.partition()
+    os.rename(case.cache / first.fingerprint, case.cache / "aside")
+    real = convert._Conversion.run
+
+    def overtaken(self):
+        os.rename(case.cache / "aside", case.cache / first.fingerprint)
+        return real(self)
+
+    monkeypatch.setattr(convert._Conversion, "run", overtaken)
+    assert case.convert(partition) == first
+    assert [path.name for path in case.cache.iterdir()] == [first.fingerprint]
+
+
+def test_leftovers_of_killed_runs_are_removed_when_they_are_old(case):
+    record = case.convert()
+    for name, age in ((".old.tmp", 2 * 24 * 3600), (".young.tmp", 60)):
+        (case.cache / name).mkdir()
+        moment = time.time() - age
+        os.utime(case.cache / name, (moment, moment))
+    cache.remove_leftovers(str(case.cache))
+    assert {path.name for path in case.cache.iterdir()} == {record.fingerprint, ".young.tmp"}
 
 
 def test_a_planned_partition_travels(case):

@@ -100,6 +100,14 @@ def test_a_marker_counts_for_what_lies_below_it_down_from_the_day(tmp_path, mark
     assert [partition.has_success_file for partition in found] == finished
 
 
+def test_a_marker_of_any_name_is_no_data(tmp_path):
+    for name in ("hour=00/000000_0", "hour=00/DONE", "DONE"):
+        _write(tmp_path / "dt=2026-11-15" / name)
+    (partition,) = _list(tmp_path, ("dt", "hour"), success_file="DONE").partitions[DAY]
+    assert [file.path for file in partition.files] == ["dt=2026-11-15/hour=00/000000_0"]
+    assert partition.has_success_file
+
+
 def test_more_folders_than_partition_columns(tmp_path):
     _write(tmp_path / "dt=2026-11-15" / "hour=07" / "f")
     with pytest.raises(ConfigError, match="holds the folder 'hour=07' where data files were expected") as raised:
