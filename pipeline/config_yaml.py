@@ -19,7 +19,7 @@ Path = tuple["str | int", ...]
 
 _NULL = re.compile(r"(?:null|Null|NULL|~|)")
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)")
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_INT = re.compile(r"[-+]?[0-9]{1,100}|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
@@ -86,6 +86,9 @@ def parse(text: str, name: str) -> Tree:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         tree.mistakes.append(_syntax_mistake(error, text, name))
+        return tree
+    except RecursionError:
+        tree.mistakes.append(Mistake(name, (), "the file is nested too deeply"))
         return tree
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

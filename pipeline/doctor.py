@@ -165,7 +165,11 @@ def _source(source: Any) -> Iterator[Finding]:
         rule = f"{table} is not a folder"
         yield _failed("source", rule, "Correct source.table: the folder that holds the partitions.", ConfigError)
         return
-    partition_columns = _partition_columns(source)
+    try:
+        partition_columns = _partition_columns(source)
+    except HivemillError as error:
+        yield _failed("source", error.message, error.hint or "Correct source.ddl.", ConfigError)
+        return
     partitions = sorted(each.name for each in table.glob(f"{partition_columns[0]}=*") if each.is_dir())
     if partitions:
         yield Finding("source", "ok", f"{table}: {len(partitions)} of {partitions[0]} to {partitions[-1]}")

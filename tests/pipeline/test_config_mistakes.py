@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from common.errors import ConfigError
 from pipeline import config
@@ -303,3 +305,30 @@ def test_environment(tmp_path):
         config.load(write(tmp_path, GOOD), (), {"HIVEMILL__TRAINING__EPOCH": "5", "OTHER": "x"})
     words = "environment HIVEMILL__TRAINING__EPOCH: training.epoch: unknown key; did you mean `epochs`?"
     assert caught.value.message == words
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    start=st.integers(0, len(GOOD)),
+    length=st.integers(0, 30),
+    new=st.text(max_size=8) | st.text("{}[]:-*&!|>'\"#,\n \t0aeE.~?%@<=", max_size=8),
+)
+def test_a_damaged_file_loads_or_names_its_mistakes(tmp_path, start, length, new):
+    """No damage ends in another exception, and every message names the file."""
+    path = tmp_path / "hivemill.yaml"
+    damaged = GOOD[:start] + new + GOOD[start + length :]
+    path.write_bytes(damaged.encode("utf-8", "surrogatepass"))
+    try:
+        config.load(path, (), {})
+    except ConfigError as error:
+        assert str(path) in error.message
+
+
+def test_nested_too_deeply(tmp_path):
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        config.load(write(tmp_path, "a: " + "[" * 5000), (), {})
+
+
+def test_huge_number(tmp_path):
+    with pytest.raises(ConfigError, match=r"training\.epochs: must be a finite number; received 999"):
+        config.load(write(tmp_path, GOOD.replace("epochs: 2", "epochs: " + "9" * 5000)), (), {})
