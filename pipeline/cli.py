@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import json
 import os
 import sys
 import traceback
@@ -19,7 +18,7 @@ from typing import NoReturn
 
 from common.errors import ConfigError, HivemillError, InfrastructureError
 from pipeline.verbs import data, models, runs, start
-from pipeline.verbs.output import Output
+from pipeline.verbs.output import Output, as_json
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells have it
 _ENVIRONMENT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -40,6 +39,8 @@ exit codes:
 
 def entry() -> NoReturn:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name in Chinese must not break a terminal in Latin-1
     code = main()
     with contextlib.suppress(BrokenPipeError, ValueError):
         sys.stdout.flush()
@@ -142,7 +143,7 @@ def _fail(error: HivemillError, output: Output, debug: bool) -> int:
         traceback.print_exc()
     if output.json:
         card = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
-        print(json.dumps({"error": {**card, "exit_code": error.exit_code}}, indent=2, ensure_ascii=False))
+        print(as_json({"error": {**card, "exit_code": error.exit_code}}))
     output.error(error.message, error.hint)
     return error.exit_code
 

@@ -27,7 +27,7 @@ each is from, `hivemill plan --date D` checks the file against the table.
 - Relative paths (`root`, `source.table`, `source.ddl`, `data_verdict.schema_path`) are relative to the folder of the
   file.
 - Scalars are those of YAML 1.2: `no` and `2026-11-15` are text, `1e-4` is a number. Types are strict: `"3"` is no
-  number.
+  number. Aliases (`*name`) work, merge keys (`<<`) do not.
 - A mistake ends any command with exit code 2 and names file, line, key, rule and value; all mistakes are listed at
   once.
 """

@@ -142,6 +142,9 @@ class _Builder:
                 self._mistake(key_node, path, "a key must be a single word or text, not a list or mapping")
                 continue
             key = key_node.value
+            if key == "<<":
+                self._mistake(key_node, path, "merge keys (<<) are not supported; write the keys out")
+                continue
             if key in data:
                 rule = f"the key is given twice; first in line {first_lines[key]}. Keep one of them"
                 self._mistake(key_node, (*path, key), rule)
@@ -161,6 +164,11 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         if not node.tag.startswith(_PLAIN_TAG):
             self._mistake(node, path, f"the tag {node.tag} is not allowed; write a plain value")
+            return None
+        if any("\ud800" <= character <= "\udfff" for character in node.value):
+            self._mistake(
+                node, path, "must be valid Unicode text; half of a surrogate pair (\\ud800 to \\udfff) is none"
+            )
             return None
         value = node.value if node.style else _plain(node.value)
         if isinstance(value, float) and not math.isfinite(value):

@@ -1,1 +1,1 @@
-"""The configs that `hivemill init` and `hivemill data import` write. A package, so that an installation carries them."""
+"""The configs that `hivemill init` and `data import` write. A package, so that an installation carries them."""

@@ -23,12 +23,18 @@ class Output:
 
     def show(self, document: Any, text: str) -> None:
         """The one result of a verb: `document` with --json, else `text`."""
-        print(json.dumps(document, indent=2, ensure_ascii=False) if self.json else text)
+        print(as_json(document) if self.json else text)
 
     def error(self, message: str, hint: str | None) -> None:
         print(f"error: {message}", file=sys.stderr)
         if hint:
             print(f"  {hint}", file=sys.stderr)
+
+
+def as_json(document: Any) -> str:
+    """Readable where the terminal has Unicode, else with escapes: valid JSON either way."""
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(document, indent=2, ensure_ascii=not is_unicode)
 
 
 def add_verb(

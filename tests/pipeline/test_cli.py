@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -201,6 +202,16 @@ def test_a_reader_that_has_gone_is_no_defect(project):
     assert said.stdout.startswith("KEY")
     assert said.stderr == ""
     assert said.returncode == cli.BROKEN_PIPE
+
+
+def test_a_terminal_without_unicode(project):
+    (project / "hivemill.yaml").write_text(CONFIG.replace("city:", "城市:"), encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "pipeline", "config", "show", "--config", str(project / "hivemill.yaml")]
+    said = subprocess.run([*command, "--json"], capture_output=True, cwd=ROOT, env=environment, check=True)
+    assert json.loads(said.stdout)["features.城市.type"]["value"] == "categorical"
+    said = subprocess.run(command, capture_output=True, cwd=ROOT, env=environment, check=True)
+    assert rb"features.\u57ce\u5e02.type" in said.stdout
 
 
 def test_global_options_stand_before_or_after_the_verb(project, capsys):

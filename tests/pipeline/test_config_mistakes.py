@@ -114,6 +114,9 @@ MISTAKES = {
     ),
     "list as a key": (EPOCHS, "  [a, b]: 2\n", 13, "training: a key must be a single word or text"),
     "alias of itself": (EPOCHS, "  epochs: &a [*a]\n", 13, "an alias (*name) must not contain itself"),
+    "merge key": (EPOCHS, "  <<: {epochs: 2}\n", 13, "training: merge keys (<<) are not supported; write the keys out"),
+    "half a character": ("table: log/clicks", 'table: "\\ud800"', 3, "source.table: must be valid Unicode text"),
+    "empty key": (EPOCHS, EPOCHS + "  '': 2\n", 14, "training.: unknown key; known: epochs"),
     "undefined alias": (EPOCHS, "  epochs: *nobody\n", 13, "found undefined alias 'nobody'"),
     "control character": ("name: shop", "name: sh\x01op", 1, "the character '\\x01' is not allowed"),
     # between sections
