@@ -4,7 +4,9 @@
 ARG DEBIAN=debian:trixie-slim
 
 # The dependencies, apart from the code: this stage changes only with the lock. pyfarmhash and rouge-score have no wheels
-# and need a compiler; it stays here. What dev.in adds for tests is taken out again.
+# and need a compiler; it stays here. What no run needs goes: the tools of dev.in, libclang (TensorFlow asks for it and
+# never loads it), C headers, the libraries' own tests. Bytecode is compiled here once, since the image's user cannot write
+# it: every pod would compile for minutes. Templates among the libraries are no Python; that they do not compile is no error.
 FROM ${DEBIAN} AS dependencies
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates g++ python3-dev python3-venv \
@@ -14,11 +16,13 @@ COPY requirements/requirements.lock requirements/dev.in requirements/
 RUN python3 -m venv /opt/hivemill \
  && /opt/hivemill/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes -r requirements/requirements.lock \
  && grep -v '^-r' requirements/dev.in > requirements/dev-only.txt \
- && /opt/hivemill/bin/pip uninstall --quiet --yes -r requirements/dev-only.txt
+ && /opt/hivemill/bin/pip uninstall --quiet --yes -r requirements/dev-only.txt libclang
+RUN cd /opt/hivemill/lib/python3*/site-packages \
+ && rm -rf tensorflow/include pyarrow/include pyarrow/tests pyarrow/src \
+ && for package in numpy pandas scipy sklearn; do find "$package" -depth -type d -name tests -exec rm -rf {} +; done \
+ && { /opt/hivemill/bin/python -W ignore -m compileall -qq -j 0 . || true; }
 
-# The project itself, then what no run needs: pip, C headers and the libraries' own tests. Bytecode is compiled here once,
-# since the image's user cannot write it: without it every pod would compile for a minute. Some libraries ship templates
-# that are no Python; that compileall reports them is no failure.
+# The project itself.
 FROM dependencies AS build
 COPY setup.py pyproject.toml VERSION README.md ./
 COPY common common
@@ -27,12 +31,8 @@ COPY data data
 COPY pipeline pipeline
 COPY schema schema
 COPY serving serving
-RUN /opt/hivemill/bin/pip install --no-cache-dir --no-compile --no-deps --no-build-isolation . \
- && /opt/hivemill/bin/pip uninstall --quiet --yes pip \
- && cd /opt/hivemill/lib/python3*/site-packages \
- && rm -rf tensorflow/include pyarrow/include pyarrow/tests pyarrow/src \
- && for package in numpy pandas scipy; do find "$package" -depth -type d -name tests -exec rm -rf {} +; done \
- && { /opt/hivemill/bin/python -m compileall -qq -j 0 . || true; }
+RUN /opt/hivemill/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
+ && /opt/hivemill/bin/pip uninstall --quiet --yes pip
 
 FROM ${DEBIAN}
 RUN apt-get update \

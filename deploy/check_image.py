@@ -43,7 +43,10 @@ assert m.version("ml-metadata") == m.version("tensorflow-data-validation") == m.
 print("Python", sys.version.split()[0], *(f"{n} {m.version(n)}" for n in
       ("tfx", "tensorflow-cpu", "ml-metadata", "tensorflow-data-validation", "apache-beam", "pyarrow")))
 """
-_DEMO = "hivemill init /tmp/demo && hivemill --config /tmp/demo/hivemill.yaml run --date {date}"
+_DEMO = """
+demo=$(mktemp -d) && trap 'rm -rf "$demo"' EXIT && hivemill init "$demo/demo" &&
+hivemill --config "$demo/demo/hivemill.yaml" run --date {date}
+"""
 
 
 class CheckFailed(Exception):
@@ -379,9 +382,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         entry = check.states[check.stages[-1].name].entrypoint
         check.run([*entry, "--version"])
         check.run(["python", "-c", _STACK])
+        check.run(["python", "-m", "apache_beam.runners.worker.worker_pool_main", "--help"])
+        num_bytes = size_bytes(root)
         if options.demo:
             check.run(["/bin/sh", "-c", _DEMO.format(date=shlex.quote(options.date))])
-        print(json.dumps({"name": "image", "bytes": size_bytes(root), "demo": options.demo, "root": str(root)}))
+        print(json.dumps({"name": "image", "bytes": num_bytes, "demo": options.demo, "root": str(root)}))
         return 0
     except CheckFailed as error:
         print(f"check_image: {error}", file=sys.stderr)
