@@ -1,8 +1,8 @@
-"""Training speed in examples per CPU-second: Hivemill's trainer against DeepCTR's DeepFM, on the same table in the same run.
+"""Training speed in examples per CPU-second: Hivemill's trainer against DeepCTR's DeepFM, same table, same run.
 
-Two shapes: `frappe` (10 fields, 5,400 ids) and `criteo` (39 fields, 1,000,000 ids); embedding 10, deep part 400 x 3, batch
-4096, as in the papers that measure on them. The tables are synthetic: ids drawn from a Zipf law, labels at random; speed
-does not depend on what there is to learn. Hivemill reads them from GZIP TFRecord files, parsing included; DeepCTR, which has
+Two shapes: `frappe` (10 fields, 5,400 ids) and `criteo` (39 fields, 1,000,000 ids); embedding 10, deep part 400 x 3,
+batch 4096, as in the papers that measure on them. The tables are synthetic: ids drawn from a Zipf law, labels at random;
+speed does not depend on what there is to learn. Hivemill reads them from GZIP TFRecord files, parsing included; DeepCTR, which has
 no input of its own, gets NumPy arrays in memory, its documented way. CPU seconds count every thread of the process.
 The third measurement trains on 5,000,000 rows and looks at the peak memory of the whole process.
 """

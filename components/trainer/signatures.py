@@ -17,6 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_transform.saved import saved_transform_io_v2
 
 from components.features import FeatureSet, MultivalentFeature
 from components.trainer.deepfm import DeepFM
@@ -56,7 +57,9 @@ class _ServingModule(tf.Module):
         self._layout = layout_lib.FieldLayout.of(features)
         self.model_variables = model.variables
         self._model = _untracked(model)
-        self.transform_layer = transform_output.transform_features_layer()
+        # TFT's Keras layer wraps this loader; the loader itself leaves no Keras in the SavedModel.
+        self._transform = saved_transform_io_v2.SavedModelLoader(transform_output.transform_savedmodel_dir)
+        self.transform_resources = [value for value in vars(self._transform).values() if _is_trackable(value)]
 
     def signatures(self) -> Mapping[str, Any]:
         examples = tf.TensorSpec([None], tf.string, name=EXAMPLES_KEY)
@@ -72,7 +75,7 @@ class _ServingModule(tf.Module):
         return tf.io.parse_example(examples, self._raw_spec)
 
     def _transformed(self, raw: Mapping[str, Any]) -> Tensors:
-        outputs = self.transform_layer(raw)
+        outputs = self._transform.apply_transform_model(raw)
         return {
             key: value for key, value in outputs.items() if key not in (layout_lib.LABEL_KEY, layout_lib.WEIGHT_KEY)
         }
@@ -120,6 +123,10 @@ def _is_missing(values: tf.Tensor) -> tf.Tensor:
     return tf.math.is_nan(values) if values.dtype.is_floating else values == MISSING_INTEGER
 
 
+def _is_trackable(value: Any) -> bool:
+    return isinstance(value, tf.__internal__.tracking.Trackable)
+
+
 def _untracked(model: DeepFM) -> Any:
-    """Hides the model from SavedModel's tracking: its variables are tracked by themselves, and Keras would add functions."""
+    """Hides the model from SavedModel's tracking: its variables are tracked already, and Keras would add itself."""
     return lambda: model

@@ -148,8 +148,8 @@ def _check_loss(steps: TrainingSteps, step: int, options: TrainingOptions) -> No
         return
     if float(steps.num_bad_inputs.result()) > 0:
         raise DataVerdictError(
-            f"the loss is not a number by step {step}: the training split has rows whose label, weight or a numeric field "
-            "is missing or not finite",
+            f"the loss is not a number by step {step}: rows of the training split have a label, weight or numeric field "
+            "that is missing or not finite",
             hint="every row needs a label (and a weight, where label.weight is set); check for NULL, NaN and infinity",
         )
     raise ConfigError(

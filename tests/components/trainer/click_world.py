@@ -1,4 +1,4 @@
-"""A small click log with signal, as raw tf.Example files and transformed; and a `run_fn` call on it. Also run as a script.
+"""A small click log with signal, raw and transformed, and a `run_fn` call on it. Also run as a script.
 
 python click_world.py FOLDER RUN_NAME: trains in FOLDER/RUN_NAME, for the tests that kill a training.
 """

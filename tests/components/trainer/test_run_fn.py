@@ -24,7 +24,8 @@ model = tf.saved_model.load(sys.argv[1])
 rows = [r.numpy() for r in tf.data.TFRecordDataset(sys.argv[2], "GZIP").take(50)]
 out = model.signatures["serving_default"](examples=tf.constant(rows))["click_probability"]
 assert out.shape == (50, 1), out.shape
-foreign = [m for m in sys.modules if m.split(".")[0] in ("tfx", "tensorflow_transform", "tf_keras", "keras", "components")]
+ours = ("tfx", "tensorflow_transform", "tf_keras", "components")
+foreign = [m for m in sys.modules if m.split(".")[0] in ours]
 print(json.dumps({"predictions": out.numpy()[:, 0].tolist(), "foreign": foreign}))
 """
 
@@ -171,7 +172,7 @@ def test_a_label_that_is_missing_stops_training(world):
             writer.write(example.SerializeToString())
     arguments = click_world.fn_args(world, world / "bad_run")
     arguments.train_files = [str(folder / "*")]
-    with pytest.raises(DataVerdictError, match=r"loss is not a number by step .* label, weight or a numeric field"):
+    with pytest.raises(DataVerdictError, match=r"loss is not a number by step .* label, weight or numeric field"):
         run_fn(arguments)
     assert not (world / "bad_run" / "Format-Serving").exists()
 

@@ -1,0 +1,141 @@
+"""Layers of DeepFM against numbers worked out by hand; save, load and refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from components.trainer.deepfm import (
+    DeepFM,
+    FactorizationMachine,
+    FusedEmbedding,
+    IdField,
+    MultivalentField,
+    ValueField,
+)
+
+
+def test_factorization_machine_sums_the_dot_products_of_all_pairs():
+    fields = tf.constant([[[1.0, 2.0], [3.0, -1.0], [0.5, 4.0]]])
+    # <(1,2),(3,-1)> = 1; <(1,2),(.5,4)> = 8.5; <(3,-1),(.5,4)> = -2.5
+    assert FactorizationMachine()(fields).numpy() == pytest.approx(np.array([[7.0]]))
+
+
+def test_one_field_has_no_pairs():
+    assert FactorizationMachine()(tf.constant([[[3.0, 4.0]]])).numpy() == pytest.approx(np.array([[0.0]]))
+
+
+@pytest.fixture
+def embedding():
+    """Ids of `a` are rows 0-1 of the table, ids of `b` rows 2-4; the third column is the first-order weight."""
+    layer = FusedEmbedding([IdField(0, 2, 2), ValueField(0, 2), MultivalentField("ids_of_b", 3, 2, "weights_of_b")])
+    inputs = {
+        "field_ids": tf.constant([[1], [0]], tf.int64),
+        "field_values": tf.constant([[2.0], [-1.0]]),
+        "ids_of_b": tf.ragged.constant([[0, 2], []], dtype=tf.int64, row_splits_dtype=tf.int64),
+        "weights_of_b": tf.ragged.constant([[1.0, 3.0], []], dtype=tf.float32, row_splits_dtype=tf.int64),
+    }
+    layer(inputs)
+    layer.table.assign([[1, 2, 0.1], [3, 4, 0.2], [4, 8, 0.4], [0, 0, 0.0], [8, 4, 0.8]])
+    layer.numeric.assign([[5, 6, 0.5]])
+    return layer, inputs
+
+
+def test_fused_embedding_by_hand(embedding):
+    layer, inputs = embedding
+    embeddings, linear = layer(inputs)
+    # order: id fields, multivalent fields, numeric fields. b of row 0: (1 (4, 8) + 3 (8, 4)) / 4 = (7, 5).
+    assert embeddings[0].numpy().tolist() == [[3, 4], [7, 5], [10, 12]]
+    assert linear[0].numpy() == pytest.approx([0.2, 0.7, 1.0])
+    assert embeddings[1].numpy().tolist() == [[1, 2], [0, 0], [-5, -6]]
+    assert linear[1].numpy() == pytest.approx([0.1, 0.0, -0.5])
+
+
+def test_weights_that_sum_to_zero_give_a_zero_embedding(embedding):
+    layer, inputs = embedding
+    weights = tf.ragged.constant([[0.0, 0.0], []], dtype=tf.float32, row_splits_dtype=tf.int64)
+    embeddings, _ = layer({**inputs, "weights_of_b": weights})
+    assert embeddings[0, 1].numpy().tolist() == [0, 0]
+
+
+def test_gradient_reaches_only_the_rows_of_the_batch(embedding):
+    layer, inputs = embedding
+    with tf.GradientTape() as tape:
+        embeddings, linear = layer(inputs)
+        total = tf.reduce_sum(embeddings) + tf.reduce_sum(linear)
+    gradient = tape.gradient(total, layer.table)
+    assert isinstance(gradient, tf.IndexedSlices)
+    dense = tf.convert_to_tensor(gradient).numpy()
+    assert dense[:, 0] == pytest.approx([1, 1, 0.25, 0, 0.75])
+
+
+def test_deepfm_is_the_sum_of_its_three_parts():
+    model = DeepFM([IdField(0, 2, 2), IdField(1, 2, 2)], embedding_size=2, hidden_units=[1])
+    inputs = {"field_ids": tf.constant([[0, 1]], tf.int64)}
+    model(inputs)
+    model.tables[0].table.assign([[1, 2, 0.1], [0, 0, 0], [0, 0, 0], [3, -1, 0.2]])
+    hidden, out = model.deep
+    hidden.set_weights([np.array([[1.0], [1], [1], [1]]), np.array([-4.0])])  # relu(1 + 2 + 3 - 1 - 4) = 1
+    out.set_weights([np.array([[10.0]]), np.array([0.05])])
+    # linear 0.1 + 0.2; fm <(1,2),(3,-1)> = 1; deep 10 * 1 + 0.05
+    assert model(inputs).numpy() == pytest.approx(np.array([[11.35]]))
+
+
+def test_fields_of_another_size_are_projected_for_the_fm_part():
+    model = DeepFM([IdField(0, 1, 2), IdField(1, 1, 1)], embedding_size=2, hidden_units=[])
+    inputs = {"field_ids": tf.constant([[0, 0]], tf.int64)}
+    model(inputs)
+    one, two = model.tables  # by size
+    one.table.assign([[3, 0]])
+    two.table.assign([[1, 2, 0]])
+    model.projections["1"].set_weights([np.array([[1.0, -1.0]])])  # 3 -> (3, -3)
+    model.deep[-1].set_weights([np.zeros([3, 1]), np.zeros([1])])
+    assert model(inputs).numpy() == pytest.approx(np.array([[3.0 - 6.0]]))
+
+
+def test_embedding_l2_counts_the_embeddings_in_use_only():
+    model = DeepFM([IdField(0, 3, 1)], embedding_size=1, hidden_units=[], embedding_l2=0.5)
+    inputs = {"field_ids": tf.constant([[0], [1]], tf.int64)}
+    model(inputs)
+    model.tables[0].table.assign([[2, 9], [4, 9], [100, 9]])
+    model(inputs, training=True)
+    assert float(tf.add_n(model.losses)) == pytest.approx(0.5 * (4 + 16) / 2)
+
+
+def test_config_and_weights_survive_save_and_load(tmp_path):
+    fields = [IdField(0, 5, 4), ValueField(0, 4), MultivalentField("ids_of_t", 3, 2)]
+    model = DeepFM(fields, embedding_size=4, hidden_units=[8], dropout=0.1, embedding_l2=1e-6, kernel_l2=1e-6)
+    inputs = {
+        "field_ids": tf.constant([[1]], tf.int64),
+        "field_values": tf.constant([[0.5]]),
+        "ids_of_t": tf.ragged.constant([[1, 2]], dtype=tf.int64, row_splits_dtype=tf.int64),
+    }
+    expected = model(inputs).numpy()
+    copy = DeepFM.from_config(model.get_config())
+    assert copy.get_config() == model.get_config()
+    model.save_weights(str(tmp_path / "weights"))
+    copy.load_weights(str(tmp_path / "weights"))
+    assert copy(inputs).numpy() == pytest.approx(expected)
+    layer = FusedEmbedding.from_config(model.tables[0].get_config())
+    assert layer.fields == model.tables[0].fields
+
+
+def test_initial_logit_is_near_the_bias():
+    tf_keras.utils.set_random_seed(1)
+    model = DeepFM([IdField(i, 100, 8) for i in range(5)], embedding_size=8, hidden_units=[16])
+    logits = model({"field_ids": tf.constant(np.random.default_rng(1).integers(0, 100, [50, 5]))})
+    assert float(tf.reduce_max(tf.abs(logits))) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DeepFM([], 4, [8]), "at least one field; got none"),
+        (lambda: FusedEmbedding([IdField(0, 1, 2), IdField(1, 1, 3)]), r"one embedding_size; got \[2, 3\]"),
+    ],
+)
+def test_refusals_state_the_rule(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
