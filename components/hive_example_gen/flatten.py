@@ -197,6 +197,8 @@ def _canonical(values: pa.Array) -> pa.Array:
     if dtype == "int64":
         return values.cast(pa.int64())
     if dtype == "float":
+        if pa.types.is_decimal(data_type):
+            values = values.cast(pa.float64())  # straight to float32, Arrow misses the nearest float
         return values.cast(pa.float32(), safe=False)  # a double rounds to the float that tf.Example has
     if pa.types.is_date(data_type):
         return values.cast(pa.date32()).cast(pa.string()).view(pa.binary())

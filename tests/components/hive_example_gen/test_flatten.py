@@ -24,6 +24,7 @@ def _flat(values, data_type, dropped=None):
         (pa.uint32(), [2**32 - 1], [[2**32 - 1]]),
         (pa.float64(), [0.5, None], [[0.5], None]),
         (pa.decimal128(10, 2), [Decimal("-1.25"), None], [[-1.25], None]),
+        (pa.decimal128(8, 2), [Decimal("123456.78")], [[123456.78125]]),
         (pa.string(), ["", None, "ü"], [[b""], None, ["ü".encode()]]),
         (pa.large_string(), ["a"], [[b"a"]]),
         (pa.binary(), [b"\xff", None], [[b"\xff"], None]),
