@@ -38,6 +38,7 @@ class Evidence:
     schema: schema_pb2.Schema
     label_column: str
     options: DataVerdictOptions
+    date_columns: frozenset[str] = frozenset()  # partition columns whose values are new every day by their nature
 
     @property
     def schema_is_inferred(self) -> bool:
@@ -76,6 +77,8 @@ def schema_holds(evidence: Evidence) -> Iterator[Finding]:
     for split, _ in _with_rows(evidence):
         anomalies = evidence.anomalies.get(split, anomalies_pb2.Anomalies())
         for feature, anomaly in sorted(anomalies.anomaly_info.items()):
+            if feature in evidence.date_columns and _reasons(anomaly) == {_Anomaly.ENUM_TYPE_UNEXPECTED_STRING_VALUES}:
+                continue
             message = _type_mismatch(evidence, split, feature) or _described(feature, anomaly)
             yield Finding(_severity(evidence, feature, anomaly), "schema", feature, split, f"{split}: {message}")
         if anomalies.HasField("dataset_anomaly_info"):
@@ -100,8 +103,12 @@ _EXPECTED_OF_NEW_DAYS = frozenset(
 )
 
 
+def _reasons(anomaly: _Anomaly) -> set[int]:
+    return {reason.type for reason in anomaly.reason}
+
+
 def _severity(evidence: Evidence, feature: str, anomaly: _Anomaly) -> Severity:
-    reasons = {reason.type for reason in anomaly.reason}
+    reasons = _reasons(anomaly)
     expected = evidence.schema_is_inferred and bool(reasons) and reasons <= _EXPECTED_OF_NEW_DAYS
     return "amber" if expected and feature != evidence.label_column else evidence.options.on_anomaly
 

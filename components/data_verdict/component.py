@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfx import types
@@ -19,6 +21,7 @@ class DataVerdictGateSpec(ComponentSpec):
     PARAMETERS = {  # noqa: RUF012  (TFX reads these class attributes)
         "options": ExecutionParameter(type=str),
         "label_column": ExecutionParameter(type=str),
+        "date_columns": ExecutionParameter(type=str, optional=True),
         "code": ExecutionParameter(type=str),  # so that TFX's cache sees that the code has changed
     }
     INPUTS = {  # noqa: RUF012
@@ -47,13 +50,16 @@ class DataVerdictGate(base_component.BaseComponent):
         anomalies: types.BaseChannel,
         options: DataVerdictOptions,
         label_column: str,
+        date_columns: Sequence[str] = (),
     ):
+        """`date_columns` are partition columns that hold the date: a new value there is no finding."""
         spec = DataVerdictGateSpec(
             statistics=statistics,
             schema=schema,
             anomalies=anomalies,
             options=options.model_dump_json(),
             label_column=label_column,
+            date_columns=json.dumps(sorted(date_columns)),
             code=code_fingerprint(Path(__file__).parent),
             verdict=types.Channel(type=DataVerdict),
         )

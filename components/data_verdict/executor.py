@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -80,6 +81,7 @@ def _read_evidence(input_dict: dict[str, list[types.Artifact]], exec_properties:
         schema=io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema_folder)),
         label_column=exec_properties["label_column"],
         options=DataVerdictOptions.model_validate_json(exec_properties["options"]),
+        date_columns=frozenset(json.loads(exec_properties.get("date_columns") or "[]")),
     )
 
 

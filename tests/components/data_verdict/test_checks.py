@@ -32,7 +32,7 @@ def anomalies(feature, reason, description="what TFDV says."):
     )
 
 
-def findings(eval_statistics=None, eval_anomalies=None, schema_path=None, on_anomaly="red", **splits):
+def findings(eval_statistics=None, eval_anomalies=None, schema_path=None, on_anomaly="red", date_columns=(), **splits):
     by_split = {"train": statistics(label()), "eval": eval_statistics or statistics(label()), **splits}
     evidence = Evidence(
         statistics={split: stats for split, stats in by_split.items() if stats is not None},
@@ -40,6 +40,7 @@ def findings(eval_statistics=None, eval_anomalies=None, schema_path=None, on_ano
         schema=SCHEMA,
         label_column="click",
         options=DataVerdictOptions(schema_path=schema_path, on_anomaly=on_anomaly),
+        date_columns=frozenset(date_columns),
     )
     return run_checks(evidence)
 
@@ -104,6 +105,12 @@ def test_new_values_are_amber_against_an_inferred_schema_and_red_against_a_curat
         eval_anomalies=anomalies("city", "ENUM_TYPE_UNEXPECTED_STRING_VALUES"), schema_path=schema_path
     )
     assert finding.severity == severity
+
+
+def test_a_new_date_in_the_date_column_is_no_finding_but_its_loss_is():
+    assert findings(eval_anomalies=anomalies("dt", "ENUM_TYPE_UNEXPECTED_STRING_VALUES"), date_columns=["dt"]) == []
+    (finding,) = findings(eval_anomalies=anomalies("dt", "SCHEMA_MISSING_COLUMN"), date_columns=["dt"])
+    assert finding.severity == "red"
 
 
 def test_on_anomaly_amber_spares_the_schema_but_not_the_label():
