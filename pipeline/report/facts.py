@@ -285,12 +285,14 @@ def _difference(value: float | None, baseline: float | None, kind: MetricKind) -
 
 
 def tendency(value: float | None, baseline: float | None, kind: MetricKind) -> str:
-    """`better`, `worse`, `same` to the digits shown, or empty where there is nothing to compare."""
+    """`better`, `worse`, or `same` below five units of the last digit shown, where a colour would only alarm.
+    Empty where there is nothing to compare."""
     if not (kind.better and numbers.is_known(value) and numbers.is_known(baseline)):
         return ""
     gain = {"higher": value - baseline, "lower": baseline - value, "one": abs(baseline - 1) - abs(value - 1)}
-    rounded = round(gain[kind.better], kind.digits)
-    return "better" if rounded > 0 else "worse" if rounded < 0 else "same"
+    if abs(gain[kind.better]) < 5 * 10**-kind.digits:
+        return "same"
+    return "better" if gain[kind.better] > 0 else "worse"
 
 
 def slice_rows(model: ModelSection | None) -> list[SliceRow]:

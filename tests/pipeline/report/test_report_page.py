@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import run_folders
 
-from pipeline.report import render, write_report
+from pipeline.report import facts, render, write_report
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 MAX_BYTES = 500 * 1024
@@ -122,6 +122,30 @@ def test_a_green_page_has_every_fact(tmp_path):
     wanted += ["150,240", "184,301 parameters", "epoch 4", "The data matches its schema", "✓ complete", "12.0 MiB"]
     wanted += ["HiveLogExampleGen", "210,345", "1 min 15 s", "668 MiB", "cached", "c0ffee" * 8, "facade" * 8, "local"]
     assert [fact for fact in wanted if fact not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "baseline", "word"),
+    [
+        ("auc", 0.7312, 0.73, "better"),
+        ("auc", 0.7296, 0.73, "same"),
+        ("auc", 0.729, 0.73, "worse"),
+        ("logloss", 0.30, 0.31, "better"),
+        ("calibration", 1.02, 0.9, "better"),
+        ("calibration", 0.8, 1.1, "worse"),
+        ("clicks", 5, 3, ""),
+        ("auc", float("nan"), 0.7, ""),
+    ],
+)
+def test_better_and_worse_follow_the_metric_and_leave_noise_alone(metric, value, baseline, word):
+    assert facts.tendency(value, baseline, facts.METRICS[metric]) == word
+
+
+def test_an_amber_page_leads_to_its_findings(tmp_path):
+    finding = {"severity": "amber", "kind": "schema", "feature": "dt", "split": "eval", "message": "new value"}
+    verdict = run_folders.verdict_document(colour="amber", data={"colour": "amber", "findings": [finding]})
+    text = text_of(run_folders.green(tmp_path / "r", verdict=verdict))
+    assert "Amber: Model pushed, with warnings version 1763262180 is pushed 1 finding on the data" in text
 
 
 def test_sections_come_in_the_order_that_a_reader_needs(tmp_path):
