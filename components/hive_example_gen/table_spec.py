@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 from typing import Literal
 
@@ -85,6 +86,7 @@ def _check(spec: TableSpec, source: SourceOptions) -> None:
     for name, delimiter in spec.text.model_dump(exclude={"null_text"}).items():
         if len(delimiter.encode()) != 1:
             raise ConfigError(f"source.text.{name} must be one byte, found {delimiter!r}")
+    _check_excluded(spec)
     if spec.schema is not None and not spec.schema.names:
         raise ConfigError("source.exclude_columns leaves no column of the table", hint="Keep at least one column.")
     if spec.format == "text" and spec.columns is None:
@@ -92,6 +94,17 @@ def _check(spec: TableSpec, source: SourceOptions) -> None:
             "source.format is text, and a text file does not say its columns",
             hint="Give source.ddl (a .hql file with CREATE TABLE) or source.columns.",
         )
+
+
+def _check_excluded(spec: TableSpec) -> None:
+    if spec.columns is None:
+        return  # the files' own columns decide, and may differ from day to day
+    known = {name.lower() for name in (*spec.columns, *spec.partition_columns)}
+    for name in spec.exclude_columns:
+        if name.lower() not in known:
+            close = difflib.get_close_matches(name.lower(), known, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Columns: {', '.join(spec.columns)}."
+            raise ConfigError(f"source.exclude_columns names {name!r}, which the table does not have", hint=hint)
 
 
 def _check_type(key: str, text: str, *, nested: bool) -> None:

@@ -12,7 +12,7 @@ import pytest
 from common.errors import ConfigError, DataNotReadyError
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.columnar import widens
-from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.hive_types import parse_type
 from components.hive_example_gen.table_spec import TableSpec
 
@@ -224,6 +224,15 @@ def test_text_may_begin_like_another_format(tmp_path):
     (tmp_path / "f").write_bytes(b"ORCHID\nPAR1\nSEQ\n")
     rows = _rows(DataFile(str(tmp_path / "f"), "f"), _spec({"a": "string"}, "text"))
     assert [row["a"] for row in rows] == ["ORCHID", "PAR1", "SEQ"]
+
+
+def test_a_file_without_permission():
+    with pytest.raises(
+        DataNotReadyError, match="f cannot be read: permission denied"
+    ) as raised:  # root reads everything
+        with translated(DataFile("f", "f"), "text"):
+            raise PermissionError(13, "Permission denied")
+    assert raised.value.exit_code == 3
 
 
 def test_a_file_that_is_gone(tmp_path):

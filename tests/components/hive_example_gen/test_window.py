@@ -146,7 +146,7 @@ def test_the_fingerprint_is_of_files_and_of_how_they_are_read(tmp_path):
     assert _plan(table).fingerprint == first.fingerprint
     others = {
         _plan(table, columns={"user_id": "int"}).fingerprint,
-        _plan(table, exclude_columns=("x",)).fingerprint,
+        _plan(table, exclude_columns=("dt",)).fingerprint,
         _plan(table, text=TextOptions(null_text="")).fingerprint,
         _plan(table, partition_columns={"dt": "date"}).fingerprint,
         _plan(table, WINDOW.model_copy(update={"train_days": 2})).fingerprint,
@@ -179,6 +179,7 @@ def test_a_table_elsewhere_with_the_same_files_has_the_same_fingerprint(tmp_path
         ({"partition_columns": {"dt": "array<int>"}}, "source.partition_columns.dt: .*primitive"),
         ({"columns": None, "format": "text"}, "a text file does not say its columns"),
         ({"exclude_columns": ("USER_ID",)}, "source.exclude_columns leaves no column"),
+        ({"exclude_columns": ("userid",)}, "names 'userid', which the table does not have"),
         ({"text": TextOptions(field_delimiter="é")}, "source.text.field_delimiter must be one byte"),
     ],
 )
