@@ -18,8 +18,7 @@ from tfx.utils import io_utils, path_utils
 from common import progress
 from common.errors import DataVerdictError, InfrastructureError
 from common.files import write_json_atomically
-from components.evaluator import gates, metrics, results
-from components.evaluator.extractors import batch_extractors, slice_specs
+from components.evaluator import extractors, gates, metrics, results
 from components.evaluator.options import GateOptions, MetricName
 
 EVAL_SPLIT = "eval"
@@ -62,9 +61,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             paths[metrics.BASELINE] = exec_properties["baseline_path"]
         for name, path in paths.items():
             _check_saved_model(name, path)
-        specs = slice_specs(options)
+        specs = extractors.slice_specs(options)
         config = metrics.eval_config(exec_properties["label_column"], specs, len(paths) > 1)
         models = [_shared_model(name, path, config) for name, path in paths.items()]
+        extractors.rows_predicted = 0
         examples = _eval_examples(input_dict["examples"])
         with self._make_beam_pipeline() as pipeline:
             _ = (
@@ -74,7 +74,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 >> tfma.ExtractEvaluateAndWriteResults(
                     eval_shared_model=models if len(models) > 1 else models[0],
                     eval_config=config,
-                    extractors=batch_extractors(
+                    extractors=extractors.batch_extractors(
                         config, models, exec_properties["label_column"], exec_properties.get("user_column"), specs
                     ),
                     output_path=output_path,

@@ -17,12 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow_model_analysis as tfma
 
+from common import progress
 from components.evaluator.options import GateOptions
 
 ROWS_KEY = "rows"
 USERS_KEY = "users"
 USER_BUCKETS = 16  # a bucket's rows, about 40 bytes each, are in memory together: 25 MB at 10 million eval rows
 _LABEL, _USER = "<label>", "<user>"  # cannot be names of Hive columns
+
+rows_predicted = 0  # in this process since the executor set it to 0, for the progress line
 
 SliceSpec = dict[str, "str | int | None"]  # column -> the one value, or None for every value
 
@@ -132,11 +135,14 @@ def _plain(value: Any) -> str | int | float:
 
 
 def _frame_with_predictions(extracts: tfma.types.Extracts) -> pd.DataFrame:
+    global rows_predicted
     predictions = extracts[tfma.PREDICTIONS_KEY]
     by_model = predictions if isinstance(predictions, dict) else {"": predictions}
     frame = extracts[ROWS_KEY].copy()
     for model, values in by_model.items():
         frame[("prediction", model)] = np.asarray(values, np.float32).reshape(len(frame), -1)[:, 0]
+    rows_predicted += len(frame)
+    progress.report(rows_predicted)
     return frame
 
 

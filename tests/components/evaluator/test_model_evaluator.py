@@ -10,6 +10,7 @@ import tensorflow_model_analysis as tfma
 from tfx.components.util import model_utils
 from tfx.types import channel_utils, standard_artifacts
 
+from common import progress
 from common.errors import ConfigError, DataVerdictError, InfrastructureError
 from components.evaluator import click_summary
 from components.evaluator.component import ModelEvaluator
@@ -174,7 +175,11 @@ def small(rows=400, **changes):
 
 
 def test_a_good_model_without_baseline_and_users_is_blessed(tmp_path):
+    reports = []
+    progress.listen(lambda done, total, unit: reports.append((done, total)))
     run = evaluate(tmp_path, small(3_000), user_column=None)
+    progress.listen(None)
+    assert reports == [(3_000, None), (3_000, 3_000)]
     assert run["verdict"]["blessed"] and model_utils.is_model_blessed(run["blessing"])
     assert [path.name for path in Path(run["blessing"].uri).iterdir()] == ["BLESSED"]
     (part,) = run["verdict"]["slices"]
