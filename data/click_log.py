@@ -92,10 +92,10 @@ class _Generator:
         before = _read_json(truth).get("options", {})
         for name in SAME_TABLE_OPTIONS:
             now = self.options.model_dump(mode="json")[name]
-            if before.get(name) != now and not self.overwrite:
+            if before.get(name) != now:
                 raise ConfigError(
                     f"{self.destination} holds a click log with {name}={before.get(name)!r}; got {name}={now!r}",
-                    hint="Choose another folder, the same options, or overwrite.",
+                    hint="Choose another folder, or remove this one first.",
                 )
         days = _read_json(counts)["days"]
         return {

@@ -17,17 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data import vocabulary as words
-from data.shop import (
-    CONTEXT_VALUES,
-    NUM_CATEGORIES,
-    NUM_POSITIONS,
-    Impressions,
-    Ragged,
-    Shop,
-    draw,
-    generator,
-    hour_rows,
-)
+from data.shop import NUM_POSITIONS, Impressions, Ragged, Shop, draw, generator, hour_rows
 
 DIMENSION = 4
 STEPS = 64
@@ -83,15 +73,13 @@ class TrueModel:
         return np.clip(np.rint(logits * STEPS), -MAX_LEVEL, MAX_LEVEL).astype(np.int64)
 
     def _effects(self, rows: Impressions) -> np.ndarray:
+        """The true logit [rows] but for bias and signal: weights, and 1/2 (|sum of vectors|^2 - sum of |vector|^2)."""
         total = HOUR_EFFECTS[rows.hour] / 100 + WEEKDAY_EFFECTS[rows.date.weekday()] / 100 + self._numbers(rows)
         pooled = np.zeros((DIMENSION, len(rows)))
         squares = np.zeros(len(rows))
-        vectors = []
         for name, field_ in self.fields.items():
             weights, vector = _look_up(field_, self._codes(rows, name))
             total = total + weights
-            vectors.append(vector)
-        for vector in vectors:
             for k in range(DIMENSION):
                 pooled[k] += vector[k]
                 squares += vector[k] * vector[k]
@@ -249,6 +237,3 @@ def _hashed_normals(shop: Shop, ids: np.ndarray, purpose: str) -> np.ndarray:
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-logits))
-
-
-assert len(CONTEXT_VALUES) == len(_field_shares("context")) and len(_field_shares("category")) == NUM_CATEGORIES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +16,7 @@ DATA_FILE = "000000_0"
 SUCCESS_FILE = "_SUCCESS"
 FileFormat = Literal["text", "parquet", "orc"]
 FIELD, ITEM, KEY, NULL = b"\x01", b"\x02", b"\x03", b"\\N"
-LinesHook = Callable[["list[pa.Array]"], "list[pa.Array]"]
+TextHook = Callable[["list[pa.Array]"], "list[pa.Array]"]
 
 
 class TableWriter(Protocol):
@@ -24,7 +24,7 @@ class TableWriter(Protocol):
 
 
 def open_writer(
-    file_format: FileFormat, path: Path, schema: pa.Schema, text_hook: LinesHook | None = None
+    file_format: FileFormat, path: Path, schema: pa.Schema, text_hook: TextHook | None = None
 ) -> AbstractContextManager[TableWriter]:
     """A writer of tables of `schema`, chunk by chunk. `text_hook` may change the columns of text (data/faults.py)."""
     if file_format == "text":
@@ -41,13 +41,13 @@ def _open_parquet(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
 
 @contextmanager
 def _open_orc(path: Path) -> Iterator[TableWriter]:
-    # The ORC writer learns its schema from the first table, so a file without rows needs an empty one.
+    # The ORC writer learns its schema from the first table: callers write one even where there are no rows.
     with pa.orc.ORCWriter(str(path), compression="zlib") as writer:
         yield _Plain(writer.write)
 
 
 @contextmanager
-def _open_text(path: Path, text_hook: LinesHook | None) -> Iterator[TableWriter]:
+def _open_text(path: Path, text_hook: TextHook | None) -> Iterator[TableWriter]:
     with open(path, "wb") as file:
         yield _Plain(lambda table: _write_text(file, table, text_hook))
 
@@ -57,7 +57,7 @@ class _Plain:
         self.write = write
 
 
-def _write_text(file, table: pa.Table, text_hook: LinesHook | None) -> None:
+def _write_text(file: BinaryIO, table: pa.Table, text_hook: TextHook | None) -> None:
     columns = text_columns(table)
     file.write(joined_bytes(text_hook(columns) if text_hook else columns))
 

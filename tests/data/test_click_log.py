@@ -167,7 +167,7 @@ def test_one_table_holds_one_kind_of_log(name, value, tmp_path):
     options = {**SMALL, "days": 1, "format": "text", "hours": False}
     generate(click_log_options(**options), tmp_path)
     with pytest.raises(ConfigError, match=rf"holds a click log with {name}="):
-        generate(click_log_options(**{**options, "start_date": "2026-11-14", name: value}), tmp_path)
+        generate(click_log_options(**{**options, "start_date": "2026-11-14", name: value}), tmp_path, overwrite=True)
 
 
 def test_a_failure_leaves_no_part_of_a_partition(tmp_path, monkeypatch):

@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 
+from data import vocabulary as words
 from data.click_log import click_log_options, generate
-from data.shop import Shop, draw
+from data.shop import CONTEXT_VALUES, Shop, draw
 from data.truth import MAX_LEVEL, STEPS, TrueModel, TruthCounts, probabilities
 
 
@@ -123,3 +124,13 @@ def test_truth_of_a_log_counts_its_rows(tmp_path):
     assert list(truth["days"]) == ["2026-11-09", "2026-11-10"]
     for name in ("rows", "clicks"):
         assert truth["all"][name] == sum(day[name] for day in truth["days"].values())
+
+
+def test_every_value_of_the_log_has_its_effect():
+    """A vocabulary and the model's tables must not drift apart: each value has a weight, and code -1 has zero."""
+    fields = TrueModel(Shop(1, 300, 200), click_rate=0.09).fields
+    sizes = {"context": len(CONTEXT_VALUES), "category": len(words.CATEGORIES), "query": len(words.QUERY_TOKENS)}
+    assert {name: len(fields[name].weights) - 1 for name in sizes} == sizes
+    assert len(words.BRANDS) == len(set(words.BRANDS)) == words.BRANDS_PER_CATEGORY * len(words.CATEGORIES)
+    assert len(words.QUERY_TOKENS) == words.TOKENS_PER_CATEGORY * len(words.CATEGORIES)
+    assert all(field.weights[-1] == 0 and (field.vectors[-1] == 0).all() for field in fields.values())
