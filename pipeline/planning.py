@@ -7,6 +7,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+from common.errors import DataNotReadyError
 from common.files import code_fingerprint, fingerprint
 from components.hive_example_gen import columns, window
 from pipeline import config as config_module
@@ -95,6 +96,8 @@ def plan(loaded: LoadedConfig, date: datetime.date) -> dict[str, Any]:
         "splits": splits,
         "missing": list(made.window.missing),
         "late": list(made.window.late),
+        "empty": list(made.window.empty),
+        "not_ready": _why_not_ready(made.window),
         "bytes_to_convert": to_convert,
         "fingerprint": made.window.fingerprint,
         "nothing_to_do": made.finished is not None,
@@ -106,20 +109,29 @@ def plan(loaded: LoadedConfig, date: datetime.date) -> dict[str, Any]:
 def render(document: dict[str, Any]) -> str:
     """The plan for people."""
     lines = [f"Run {document['run_id']} of {document['table']}", ""]
-    lines.append(f"{'split':<12}{'days':<26}{'partitions':>10}{'cached':>8}{'files':>7}{'size':>11}{'rows':>13}")
+    lines.append(f"{'split':<12}{'days':<26}{'partitions':>10}{'cached':>8}{'files':>7}{'size':>11}{'rows':>15}")
     for split, facts in document["splits"].items():
         days = facts["days"]
         span = f"{days[0]} to {days[-1]}" if len(days) > 1 else (days[0] if days else "none")
         rows = f"{facts['rows']:,}" if facts["rows"] is not None else "not known yet"
         lines.append(
             f"{split:<12}{span:<26}{facts['partitions']:>10,}{facts['cached']:>8,}{facts['files']:>7,}"
-            f"{_size(facts['bytes']):>11}{rows:>13}"
+            f"{_size(facts['bytes']):>11}{rows:>15}"
         )
     lines.append("")
-    for key in ("missing", "late"):
+    for key in ("missing", "late", "empty"):
         lines.extend(_named(key, document[key]))
-    lines.append(_cost(document))
+    lines.append(_cost(document) if document["not_ready"] is None else f"Not ready: {document['not_ready']}")
     return "\n".join(lines)
+
+
+def _why_not_ready(planned: window.WindowPlan) -> str | None:
+    """What would stop a run of this window with exit code 3, or None."""
+    try:
+        planned.check()
+    except DataNotReadyError as error:
+        return str(error)
+    return None
 
 
 def _cost(document: dict[str, Any]) -> str:

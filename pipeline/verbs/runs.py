@@ -7,7 +7,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-from common.errors import ConfigError
+from common.errors import ConfigError, DataNotReadyError
 from pipeline.verbs.output import Output, add_verb, run_date, table
 
 
@@ -47,7 +47,7 @@ def plan(arguments: argparse.Namespace, output: Output) -> int:
     date = run_date(arguments.date)
     document = planning.plan(config.load(arguments.config, arguments.set), date)
     output.show(document, "" if output.json else planning.render(document))
-    return 0
+    return 0 if document["not_ready"] is None else DataNotReadyError.exit_code
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:

@@ -133,6 +133,8 @@ def test_second_run_at_the_same_time_ends_with_7(local, local_run, capsys):
 
 def test_missing_day_ends_with_3_before_any_cost(local, local_run, capsys):
     before = tree(local.parent / "root")
+    assert hivemill(local, "plan", "--date", "2026-11-17") == 3
+    assert "Not ready" in capsys.readouterr().out
     assert hivemill(local, "run", "--date", "2026-11-17") == 3
     error = capsys.readouterr().err
     assert "2026-11-16" in error and "2026-11-17" in error
