@@ -1,6 +1,6 @@
--- The click log of `hivemill data generate --format text`. Add LOCATION '<the table''s folder>' at the end for a table that lies
--- elsewhere than in the warehouse; for Parquet or ORC put STORED AS PARQUET or STORED AS ORC instead of everything from
--- ROW FORMAT on. Hive learns of new days by MSCK REPAIR TABLE click_log.
+-- The click log of `hivemill data generate --format text`. For a table outside the warehouse add LOCATION at the end; for
+-- Parquet or ORC put STORED AS PARQUET or STORED AS ORC instead of everything from ROW FORMAT on. Hive learns of new days
+-- by MSCK REPAIR TABLE click_log.
 CREATE EXTERNAL TABLE click_log (
   request_time timestamp,
   user_id      bigint,
