@@ -46,7 +46,9 @@ class RunnerOptions(Options):
     name: Literal["local", "beam"] = Field(
         "local", description="local: nodes one after the other in this process; beam: TFX's BeamDagRunner."
     )
-    beam_args: tuple[str, ...] = Field((), description="Beam options of the nodes' own pipelines, e.g. [--runner=...].")
+    beam_args: tuple[str, ...] = Field(
+        (), description="Beam options of the nodes' own pipelines, e.g. [--runner=...]; in this process if empty."
+    )
     orchestrator_args: tuple[str, ...] = Field(
         (),
         description="Beam options of the pipeline that orders the nodes, with `name: beam`; Beam's default if empty.",

@@ -29,6 +29,14 @@ from components.pusher.component import StorePusher  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 
 _CODE = Path(__file__).parents[1]
+_BEAM_IN_THIS_PROCESS = (
+    # DirectRunner would first look for Prism, a binary that it downloads; this is the same engine without it.
+    "--runner=FnApiRunner",
+    "--direct_running_mode=in_memory",
+    "--direct_num_workers=1",
+    # Says that the workers have the code. Without it TFX packs itself into an sdist for every Beam node (2 s each).
+    "--sdk_container_image=this-process",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +74,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         anomalies=example_validator.outputs["anomalies"],
         options=config.data_verdict,
         label_column=config.label.column,
+        date_columns=(config.source.date_column,),
     ).with_id("DataVerdict")
 
     fit_split, watch_split = "train", "validation" if config.window.validation_days else "eval"
@@ -114,7 +123,11 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         store_path=str(places.store),
         model_name=config.model_name(),
         run_id=inputs.run_id,
-        run_date=inputs.date.isoformat(),
+        run_date=inputs.date,
+        lineage={
+            "plan_fingerprint": inputs.plan_fingerprint,
+            "config_fingerprint": config.semantic_fingerprint(),
+        },
     ).with_id("Pusher")
 
     return pipeline.Pipeline(
@@ -133,7 +146,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         ],
         enable_cache=config.runner.cache,
         metadata_connection_config=_metadata_connection(places.metadata),
-        beam_pipeline_args=list(config.runner.beam_args),
+        beam_pipeline_args=list(config.runner.beam_args or _BEAM_IN_THIS_PROCESS),
     )
 
 
