@@ -1,8 +1,8 @@
 """What the benchmarks share: measurements in processes of their own, CPU seconds, memory, the JSON line.
 
 A measurement is a function of a benchmark script, named on the script's own command line (`--measure NAME JSON`). It
-prints one JSON object as its last line; the parent adds what the operating system says of the process: CPU seconds of
-it and its children, and peak resident memory.
+prints one JSON object as its last line, with its peak resident memory; the parent adds the CPU seconds of the process
+and its children as the operating system counted them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
+_PEAK_KEY = "peak_memory_bytes"
 Measurement = Callable[..., dict[str, Any]]
 
 
@@ -45,7 +47,8 @@ def run_measurement(arguments: argparse.Namespace, measurements: dict[str, Measu
     if arguments.measure is None:
         return False
     name, parameters = arguments.measure
-    print(json.dumps(measurements[name](**json.loads(parameters))), flush=True)
+    facts = measurements[name](**json.loads(parameters))
+    print(json.dumps({**facts, _PEAK_KEY: _own_peak_memory_bytes()}), flush=True)
     return True
 
 
@@ -60,13 +63,15 @@ def measure(script: str, name: str, python: str = sys.executable, **parameters: 
         child.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - started
         printed = _text(output).strip().split("\n")[-1]
-        if child.returncode != 0 and not printed.startswith("{"):
+        # TensorFlow sometimes dies with SIGSEGV while the interpreter exits, after the result was printed.
+        if child.returncode not in (0, -signal.SIGSEGV) or not printed.startswith("{"):
             raise RuntimeError(f"{name} failed with {child.returncode}:\n{_text(errors)[-3000:]}")
+        facts = json.loads(printed)
         return Measured(
-            facts=json.loads(printed),
+            facts=facts,
             process_cpu_seconds=usage.ru_utime + usage.ru_stime,
             process_wall_seconds=seconds,
-            peak_memory_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            peak_memory_bytes=facts.pop(_PEAK_KEY),
         )
 
 
@@ -98,6 +103,15 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def print_result(name: str, ratio: float, peer: str, unit: str, **facts: Any) -> None:
     """The last line: one JSON object."""
     print(json.dumps({"name": name, "ratio": round(ratio, 3), "peer": peer, "unit": unit, **facts}), flush=True)
+
+
+def _own_peak_memory_bytes() -> int:
+    """Of this process since its exec. Linux's ru_maxrss would count the parent's memory before the exec too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().split("\n") if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _cpu_seconds() -> float:

@@ -1,8 +1,7 @@
 """Peak memory of HiveLogExampleGen as the partition grows: it must stay flat.
 
 Each run converts one partition of so many rows (40 columns, one Parquet file) in a process of its own. The ratio is the
-peak
-with the most rows over the peak with the fewest, both with what the imports hold; the row of 1 shows those alone.
+peak with the most rows over the peak with the fewest, both with what the imports hold; the line of 1 row shows it.
 """
 
 from __future__ import annotations

@@ -7,13 +7,17 @@ masked CRC32C of the data.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 import google_crc32c
 import numpy as np
+
+try:
+    from isal import isal_zlib as zlib  # optional: the same format in 2 µs instead of 7 for a row of 40 columns
+except ImportError:
+    import zlib
 
 # 6 makes files a third smaller for twice the CPU time of the whole conversion.
 GZIP_LEVEL = 1
