@@ -1,0 +1,229 @@
+"""Quality on MovieLens 100K: test AUC and logloss of the whole transform and trainer, mean of three seeds.
+
+Rows in time order, 80 % training, 10 % validation, 10 % test; a click is a rating of 4 or 5. The same preprocessing_fn
+and the same training code as in the pipeline, without the DAG. Options are chosen on the validation rows alone (`--tune`
+prints the alternatives); the test rows judge the chosen options only.
+Peer: DeepFM of FuxiCTR 2.3 on the same split: AUC 0.7153, logloss 0.6281.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import common.runtime
+
+common.runtime.prepare_tensorflow()
+
+SHARED_DATA = Path(os.environ.get("HIVEMILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SPLITS = (("train", 0.0, 0.8), ("validation", 0.8, 0.9), ("test", 0.9, 1.0))
+TARGET_AUC, TARGET_LOGLOSS = 0.715, 0.628
+PEER_AUC, PEER_LOGLOSS = 0.7153, 0.6281
+
+FEATURES: dict[str, dict[str, Any]] = {
+    "user_id": {"type": "categorical", "min_count": 2},
+    "item_id": {"type": "categorical", "min_count": 2},
+    "age": {"type": "numeric", "transform": "quantile_buckets", "buckets": 8},
+    "gender": {"type": "categorical"},
+    "occupation": {"type": "categorical"},
+    "zip_area": {"type": "categorical", "min_count": 20},
+    "release_year": {"type": "categorical", "min_count": 20},
+    "genres": {"type": "multivalent"},
+}
+MODEL: dict[str, Any] = {"embedding_size": 16, "hidden_units": (200, 200), "dropout": 0.5, "embedding_l2": 0.02}
+TRAINING: dict[str, Any] = {
+    "epochs": 20,
+    "batch_size": 1024,
+    "learning_rate": 0.001,
+    "early_stopping": {"metric": "loss", "patience": 3},
+}
+ALTERNATIVES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"embedding_l2": 0.005}, {}),
+    ({"embedding_l2": 0.1}, {}),
+    ({"embedding_size": 8}, {}),
+    ({"dropout": 0.3}, {}),
+    ({"hidden_units": (64, 32)}, {}),
+    ({}, {"learning_rate": 0.002}),
+    ({}, {"batch_size": 256}),
+]
+
+
+def rows() -> list[dict[str, Any]]:
+    """MovieLens rows in time order, ties in the order of the file."""
+    users = {r["user_id"]: r for r in _table("ml-100k.user")}
+    items = {r["item_id"]: r for r in _table("ml-100k.item")}
+    ratings = sorted(_table("ml-100k.inter"), key=lambda r: int(r["timestamp"]))
+    return [_row(rating, users[rating["user_id"]], items[rating["item_id"]]) for rating in ratings]
+
+
+def _table(name: str) -> Iterator[dict[str, str]]:
+    with open(SHARED_DATA / "ml100k" / name, encoding="utf-8") as file:
+        header = [column.split(":")[0] for column in next(file).rstrip("\n").split("\t")]
+        for line in file:
+            yield dict(zip(header, line.rstrip("\n").split("\t"), strict=True))
+
+
+def _row(rating: dict[str, str], user: dict[str, str], item: dict[str, str]) -> dict[str, Any]:
+    moment = datetime.datetime.fromtimestamp(int(rating["timestamp"]), datetime.timezone.utc)
+    return {
+        "click": [int(float(rating["rating"]) >= 4)],
+        "user_id": [int(rating["user_id"])],
+        "item_id": [int(rating["item_id"])],
+        "age": [int(user["age"])],
+        "gender": [user["gender"]],
+        "occupation": [user["occupation"]],
+        "zip_area": [user["zip_code"][:2]],
+        "release_year": [item["release_year"]] if item["release_year"] else [],
+        "genres": item["class"].split() if item["class"] else [],
+        "hour": [moment.hour],
+        "weekday": [moment.weekday()],
+    }
+
+
+def write_splits(folder: Path) -> dict[str, list[str]]:
+    import pyarrow as pa
+    import tensorflow as tf
+    from tfx_bsl.coders import example_coder
+
+    everything = rows()
+    files = {}
+    for split, start, end in SPLITS:
+        part = everything[round(start * len(everything)) : round(end * len(everything))]
+        columns = {name: pa.array([row[name] for row in part]) for name in part[0]}
+        columns = {
+            n: a.cast(pa.list_(pa.binary())) if a.type.value_type == pa.string() else a for n, a in columns.items()
+        }
+        path = folder / f"{split}.gz"
+        with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+            batch = pa.RecordBatch.from_pydict(columns)
+            for record in example_coder.RecordBatchToExamplesEncoder().encode(batch):
+                writer.write(record)
+        files[split] = [str(path)]
+    return files
+
+
+def schema():
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    integers = ("click", "user_id", "item_id", "age", "hour", "weekday")
+    strings = ("gender", "occupation", "zip_area", "release_year", "genres")
+    text = "".join(
+        f'feature {{ name: "{n}" type: INT presence {{ min_fraction: 1 }} shape {{ dim {{ size: 1 }} }} }}\n'
+        for n in integers
+    )
+    return text_format.Parse(
+        text + "".join(f'feature {{ name: "{n}" type: BYTES }}\n' for n in strings), schema_pb2.Schema()
+    )
+
+
+def train_and_judge(transformed: Path, features: Any, model: dict[str, Any], training: dict[str, Any], split: str):
+    """(AUC, logloss) of a training on the rows of `split`, and the history."""
+    import tensorflow as tf
+    import tf_keras
+
+    from components.trainer.input import InputSource
+    from components.trainer.options import ModelOptions, TrainingOptions
+    from components.trainer.run_fn import TrainingConfig, fit
+    from components.transform.layout import FieldLayout
+    from components.transform.standalone import transform_output
+
+    layout = FieldLayout.of(features)
+    sources = {name: InputSource.of([str(transformed / name / "*")], layout) for name, _, _ in SPLITS}
+    config = TrainingConfig(features, ModelOptions(**model), TrainingOptions(**training), None, "")
+    tf_keras.utils.set_random_seed(config.training.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        result = fit(
+            config,
+            transform_output(transformed),
+            sources["train"],
+            sources["validation"],
+            tf.distribute.get_strategy(),
+            Path(scratch) / "checkpoints",
+            Path(scratch) / "log",
+        )
+    return *judge(result.model, sources[split]), result.document
+
+
+def judge(model: Any, source: Any) -> tuple[float, float]:
+    """Exact AUC (ties count one half) and logloss."""
+    from components.trainer.input import evaluation_batches
+
+    parts = [(y.numpy()[:, 0], model(x).numpy()[:, 0]) for x, y, _ in evaluation_batches(source, 4096)]
+    labels, logits = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
+    logloss = float(np.mean(np.logaddexp(0, logits) - labels * logits))
+    return exact_auc(labels, logits), logloss
+
+
+def exact_auc(labels: np.ndarray, logits: np.ndarray) -> float:
+    values, places, counts = np.unique(logits, return_inverse=True, return_counts=True)
+    del values
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    clicks = labels.sum()
+    return float((ranks[labels == 1].sum() - clicks * (clicks + 1) / 2) / (clicks * (len(labels) - clicks)))
+
+
+def tune(transformed: Path, features: Any) -> None:
+    """Validation figures of the alternatives: what the options above were chosen from."""
+    for model, training in ALTERNATIVES:
+        started = time.monotonic()
+        auc, logloss, document = train_and_judge(
+            transformed, features, {**MODEL, **model}, {**TRAINING, **training}, "validation"
+        )
+        print(
+            f"{auc:.4f} {logloss:.4f} best epoch {document['best_epoch']:2} of {len(document['epochs']):2} "
+            f"{time.monotonic() - started:5.1f} s  {model} {training}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tune", action="store_true", help="validation figures of the alternatives; no test figures")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--transformed", type=Path, help="keep and reuse the transformed rows in this folder")
+    arguments = parser.parse_args()
+    from components.features import FeatureSet
+    from components.transform.standalone import transform_files
+
+    features = FeatureSet(features=FEATURES, label="click")
+    with tempfile.TemporaryDirectory() as scratch:
+        transformed = arguments.transformed or Path(scratch) / "transformed"
+        if not (transformed / "train").exists():
+            transform_files(features, schema(), write_splits(Path(scratch)), transformed)
+        if arguments.tune:
+            tune(transformed, features)
+            return
+        report(transformed, features, arguments.seeds)
+
+
+def report(transformed: Path, features: Any, seeds: list[int]) -> None:
+    figures = []
+    print(f"{'seed':>5} {'AUC':>8} {'logloss':>8}")
+    for seed in seeds:
+        auc, logloss, _ = train_and_judge(transformed, features, MODEL, {**TRAINING, "seed": seed}, "test")
+        figures.append((auc, logloss))
+        print(f"{seed:5} {auc:8.4f} {logloss:8.4f}", flush=True)
+    auc, logloss = (statistics.mean(column) for column in zip(*figures, strict=True))
+    print(f" mean {auc:8.4f} {logloss:8.4f}   targets >= {TARGET_AUC}, <= {TARGET_LOGLOSS}")
+    facts = {"auc": auc, "logloss": logloss, "peer_auc": PEER_AUC, "peer_logloss": PEER_LOGLOSS, "seeds": seeds}
+    print(
+        json.dumps(
+            {"name": "quality", "ratio": auc / PEER_AUC, "peer": "FuxiCTR 2.3 DeepFM", "unit": "test AUC", **facts}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
