@@ -26,6 +26,7 @@ setup(
         "pyyaml>=6,<7",
         "pyarrow>=18",
         "google-crc32c>=1.5,<2",
+        "isal>=1.7,<2",
         "jinja2>=3.1,<4",
         "psutil",
     ],
