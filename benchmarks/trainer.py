@@ -1,9 +1,9 @@
 """Training speed in examples per CPU-second: Hivemill's trainer against DeepCTR's DeepFM, same table, same run.
 
 Two shapes: `frappe` (10 fields, 5,400 ids) and `criteo` (39 fields, 1,000,000 ids); embedding 10, deep part 400 x 3,
-batch 4096, as in the papers that measure on them. The tables are synthetic: ids drawn from a Zipf law, labels at random;
-speed does not depend on what there is to learn. Hivemill reads them from GZIP TFRecord files, parsing included; DeepCTR, which has
-no input of its own, gets NumPy arrays in memory, its documented way. CPU seconds count every thread of the process.
+batch 4096. The tables are synthetic: ids from a Zipf law, labels at random, since speed does not depend on them.
+Hivemill reads them from GZIP TFRecord files, parsing included; DeepCTR, which has no input of its own, gets NumPy arrays
+in memory, its documented way. CPU seconds count every thread of the process.
 The third measurement trains on 5,000,000 rows and looks at the peak memory of the whole process.
 """
 
@@ -27,7 +27,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     "criteo": {"num_fields": 39, "num_ids": 1_000_000, "target": 15_000},
 }
 ROWS_PER_FILE = 100_000
-PEER_REQUIREMENTS = ("deepctr==0.9.3", "tensorflow-cpu==2.15.*", "numpy<2", "setuptools")
+# deepctr pins an h5py without a wheel for Python 3.11, so it comes without its dependencies, and they beside it.
+# TensorFlow 2.12 is among the last with the whole `tensorflow.python.keras` that deepctr imports.
+PEER_DISTRIBUTION = "deepctr==0.9.3"
+PEER_REQUIREMENTS = ("tensorflow-cpu==2.12.*", "numpy<2", "setuptools", "requests")
 WARM_UP_STEPS = 10
 
 
@@ -148,7 +151,9 @@ def peer_environment(folder: Path) -> str:
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEER_REQUIREMENTS], check=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "--no-deps", PEER_DISTRIBUTION], check=True)
+        subprocess.run([*pip, *PEER_REQUIREMENTS], check=True)
     return str(python)
 
 
