@@ -2,8 +2,8 @@
 
 Two shapes: `frappe` (10 fields, 5,400 ids) and `criteo` (39 fields, 1,000,000 ids); embedding 10, deep part 400 x 3,
 batch 4096. The tables are synthetic: ids from a Zipf law, labels at random, since speed does not depend on them.
-Hivemill reads them from GZIP TFRecord files, parsing included; DeepCTR, which has no input of its own, gets NumPy arrays
-in memory, its documented way. CPU seconds count every thread of the process.
+Hivemill reads them from GZIP TFRecord files, parsing included; DeepCTR, which has no input of its own, gets NumPy
+arrays in memory, its documented way. CPU seconds count every thread of the process.
 The third measurement trains on 5,000,000 rows and looks at the peak memory of the whole process.
 """
 
