@@ -10,7 +10,7 @@ NAME ?= demo
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow test-all check format lock docs bench clean
+.PHONY: help env demo test test-slow test-all check format lock docs report-picture image-check bench clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ lock: ## Makes the lock files anew from requirements/*.in (needs uv on PATH or i
 
 docs: env ## Makes the generated pages of docs/ anew
 	$(BIN)/python -m pipeline.config_reference > docs/config.md
+
+report-picture: env ## docs/report.png anew, from the demo's last run (needs Chromium)
+	$(BIN)/python docs/screenshot.py "$$(ls -td $(DEMO)/*/runs/*/ | head -n 1)"
+
+image-check: ## The Dockerfile's steps and a demo run in a Debian 13 root (needs root and debootstrap; 20 minutes)
+	$(PYTHON) deploy/check_image.py --demo
 
 bench: env ## One benchmark: make bench NAME=example_gen
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)

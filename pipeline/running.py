@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import importlib.metadata
+import platform
 import shutil
 import signal
 import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,7 @@ class _Run:
             config_fingerprint=plan.config_fingerprint,
             plan_fingerprint=plan.window.fingerprint,
             baseline_version=self._baseline[1],
+            versions=_library_versions(),
         )
 
     def go(self) -> dict[str, Any]:
@@ -75,12 +78,19 @@ class _Run:
         self._folder.clear_nodes()
         self._folder.write(self._record)
         write_text_atomically(self._folder.file("config.yaml"), self._loaded.config.to_yaml())
+        self._keep_truth()
         attempt = self._record["attempt"]
         self._console.line(f"Run {self._run_id}" + (f", attempt {attempt}: goes on" if attempt > 1 else ""))
         error, node_ids = self._launch()
         self._finish(error, node_ids)
         self._console.line(self._summary(time.monotonic() - started))
         return self._record
+
+    def _keep_truth(self) -> None:
+        """A generated log knows the best reachable metrics; the table may be generated anew before the page is read."""
+        truth = Path(self._loaded.config.source.table) / runs.TRUTH_JSON
+        if truth.is_file():
+            shutil.copyfile(truth, self._folder.file(runs.TRUTH_JSON))
 
     def _launch(self) -> tuple[BaseException | None, list[str]]:
         """Runs all nodes; returns the first error, not raises it: a failed run has a verdict and a report too."""
@@ -157,7 +167,16 @@ class _Run:
             model_version=(made["model"] or {}).get("version"),
         )
         self._folder.write(self._record)
-        report.write_report(self._folder.path)
+        self._write_report()
+
+    def _write_report(self) -> None:
+        """The outcome stands without its page: a defect of the page must not turn a pushed model into a failed run."""
+        try:
+            report.write_report(self._folder.path)
+        except Exception:
+            with open(self._folder.file(runs.LOG_TXT), "a", encoding="utf-8") as log:
+                traceback.print_exc(file=log)
+            self._console.line(f"The report page could not be written; see {self._folder.file(runs.LOG_TXT)}")
 
     def _summary(self, seconds: float) -> str:
         record = self._record
@@ -166,6 +185,15 @@ class _Run:
             return f"Done in {seconds:.0f} s: version {record['model_version']} is in the store.\nReport: {page}"
         log = self._folder.file(runs.LOG_TXT)
         return f"Failed after {seconds:.0f} s (exit code {record['exit_code']}).\nReport: {page}\nLog: {log}"
+
+
+def _library_versions() -> dict[str, str]:
+    names = ("tfx", "tensorflow", "tensorflow-cpu", "tf-keras", "ml-metadata", "apache-beam", "pyarrow")
+    found = {"python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _free_run_id(root: Path, run_id: str) -> str:
@@ -200,7 +228,7 @@ def _card(error: BaseException | None, folder: RunFolder) -> dict[str, Any] | No
     }
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[None]:
     """SIGTERM (a scheduler's stop) ends the run like an error: recorded, unlocked, resumable."""
     if threading.current_thread() is not threading.main_thread():
