@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCK := requirements/requirements.lock
 DEMO ?= demo
 DATE ?= 2026-11-15
 NAME ?= demo
 # Silences the message about the missing GPU and keeps logs to warnings in tests and tools.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-slow test-all check format lock docs report-picture image-check bench clean
@@ -17,15 +19,18 @@ help: ## This list
 
 env: $(STAMP) ## The environment in .venv, from the committed lock (PYTHON=python3.12 for another Python)
 
-$(STAMP): requirements/requirements.lock requirements/uv.lock.txt setup.py VERSION
+$(STAMP): $(LOCK) requirements/uv.lock.txt setup.py VERSION
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else f"Hivemill needs Python 3.10 to 3.13; {sys.executable} is {v[0]}.{v[1]}. Use make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.lock.txt
-	@# uv does not read pip's configuration: hand it the index that pip would use, if one is set.
-	INDEX=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true); \
+	@# uv is quicker, but does not read pip's configuration (index, certificates): the index is handed on, and where uv
+	@# cannot reach it, pip installs the same lock.
+	@INDEX="$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}"; \
 	if [ -n "$$INDEX" ]; then export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$INDEX}"; fi; \
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --require-hashes --no-deps -r requirements/requirements.lock
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	echo "Installing the locked environment into $(VENV)"; \
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --system-certs --require-hashes --no-deps -r $(LOCK) || \
+	{ echo "uv could not; pip takes a few minutes"; $(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $(LOCK); }
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: env ## The main job on a generated click log: from the log to a pushed model and a report, in ./demo
