@@ -4,6 +4,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import common.runtime  # noqa: E402
+import common.runtime
 
 common.runtime.prepare_tensorflow()
