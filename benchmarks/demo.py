@@ -2,8 +2,8 @@
 
     make bench NAME=demo ARGS="--repeats 3"
 
-There is no peer that does the whole of it; the ratio is seconds over the bound that the project has set itself (150 s for
-a run, 15 s for a run with nothing to do, 2 cores). The log is generated before the clock starts. Below 1 is good.
+There is no peer that does the whole of it; the ratio is seconds over the bound that the project has set itself (150 s
+for a run, 15 s for a run with nothing to do, 2 cores). The log is generated before the clock starts. Below 1 is good.
 """
 
 from __future__ import annotations
