@@ -14,6 +14,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from common.files import fingerprint
 from components.evaluator.gates import refusals
 from serving.model_store import ModelStore
 
@@ -39,7 +40,10 @@ class Executor(base_executor.BaseExecutor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         saved_model = Path(path_utils.serving_model_path(model.uri))
         store = ModelStore(exec_properties["store_path"], exec_properties["model_name"])
-        version = store.publish(saved_model, _record(verdict, exec_properties), saved_model_fingerprint(saved_model))
+        # The run's id is part of the source: a pusher that is killed and run again finds its version, while a forced run
+        # (an id of its own) gives a new one, even of a model with the same bytes.
+        source = fingerprint(exec_properties["run_id"], saved_model_fingerprint(saved_model))
+        version = store.publish(saved_model, _record(verdict, exec_properties), source)
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_string_custom_property("pushed_destination", str(store.path_of(version)))
         pushed.set_string_custom_property("pushed_version", str(version))

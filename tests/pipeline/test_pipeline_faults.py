@@ -9,7 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from shop import RUN_DATE, document, hivemill, hivemill_command, make_shop, only_run
+
+from pipeline import cli
+from pipeline.config import load
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
@@ -20,9 +24,7 @@ def test_run_killed_in_a_node_goes_on_and_ends_as_if_nothing_had_happened(tmp_pa
     config = make_shop(tmp_path)
     _kill_when_started(config, tmp_path, node)
     store = tmp_path / "root" / "models" / "shop"
-    assert not store.exists() or all(
-        not v.isdigit() or (store / v / "saved_model.pb").exists() for v in os.listdir(store)
-    )
+    assert all((version / "saved_model.pb").exists() for version in store.glob("[0-9]*"))
 
     assert hivemill(config, "run", "--date", RUN_DATE) == 0
     record = document(only_run(config), "run.json")
@@ -114,6 +116,35 @@ def test_root_without_room_ends_with_6_before_any_cost(tmp_path, small_disk, cap
     _fill(small_disk / "ballast")
     assert hivemill(config, "--set", f"root={small_disk}", "run", "--date", RUN_DATE) == 6
     assert "No space left" in (error := capsys.readouterr().err) or "MiB are free" in error
+
+
+def test_forced_run_runs_all_nodes_again_and_gives_a_new_version(tmp_path):
+    config = make_shop(tmp_path, rows_per_day=600)
+    assert hivemill(config, "run", "--date", RUN_DATE) == 0
+    first = document(only_run(config), "run.json")
+    assert hivemill(config, "run", "--date", RUN_DATE, "--force") == 0
+    forced = document(tmp_path / "root" / "runs" / f"{first['run_id']}-2", "run.json")
+    assert {node["state"] for node in forced["nodes"]} == {"succeeded"}
+    assert forced["model_version"] > first["model_version"]
+    assert forced["baseline_version"] == first["model_version"]
+    labels = document(tmp_path / "root" / "models" / "shop", "labels.json")["labels"]
+    assert labels == {"stable": first["model_version"]}
+
+
+def test_no_model_is_blessed_on_open_bandit_data_with_the_default_gates(tmp_path, capsys):
+    """The clicks of these real logs cannot be learnt at this size (best AUC about 0.5)."""
+    shared = Path(os.environ.get("HIVEMILL_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (shared / "obd").is_dir():
+        pytest.skip(f"the Open Bandit data is not at {shared / 'obd'}")
+    assert cli.main(["data", "import", "open-bandit", str(shared / "obd"), str(tmp_path / "obd")]) == 0
+    config = tmp_path / "obd" / "hivemill.yaml"
+    assert "gates" not in yaml.safe_load(config.read_text()) or not yaml.safe_load(config.read_text())["gates"].get(
+        "metrics"
+    )
+    assert hivemill(config, "run", "--date", "2019-11-30") == 5
+    assert "not blessed" in capsys.readouterr().err
+    root = Path(load(config).config.root)
+    assert not list((root / "models").glob("*/[0-9]*"))
 
 
 @pytest.fixture
