@@ -40,8 +40,8 @@ class Executor(base_executor.BaseExecutor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         saved_model = Path(path_utils.serving_model_path(model.uri))
         store = ModelStore(exec_properties["store_path"], exec_properties["model_name"])
-        # The run's id is part of the source: a pusher that is killed and run again finds its version, while a forced run
-        # (an id of its own) gives a new one, even of a model with the same bytes.
+        # The run's id is part of the source: a pusher that is killed and run again finds its version, while a forced
+        # run (an id of its own) gives a new one, even of a model with the same bytes.
         source = fingerprint(exec_properties["run_id"], saved_model_fingerprint(saved_model))
         version = store.publish(saved_model, _record(verdict, exec_properties), source)
         pushed.set_int_custom_property("pushed", 1)
