@@ -6,6 +6,7 @@ are one analyzer (`vocabularies`), and TFT packs mean, variance and quantiles in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import tensorflow_transform as tft
 from common.errors import ConfigError
 from components.features import CategoricalFeature, CrossFeature, FeatureSet, MultivalentFeature, NumericFeature
 from components.transform import layout as layout_lib
-from components.transform.columns import as_ragged, as_single, as_tokens
+from components.transform.columns import as_ragged, as_single, as_tokens, with_values
 from components.transform.vocabularies import VocabularyRule, lookup_tokens, packed_vocabularies
 
 Tensors = dict[str, Any]
@@ -54,6 +55,7 @@ class _Columns:
 
     def __init__(self, inputs: Mapping[str, Any]):
         self._inputs = inputs
+        self._single_tokens: dict[tuple[str, str], tf.Tensor] = {}
 
     def __contains__(self, column: str) -> bool:
         return column in self._inputs
@@ -77,22 +79,30 @@ class _Columns:
             )
         return tensor
 
+    def single_tokens(self, column: str, owner: str, default: str) -> tf.Tensor:
+        """The column as one string per row, [batch]; features that read the same column share its ops."""
+        tensor = self.get(column, owner, numeric=False)
+        key = column, default
+        if key not in self._single_tokens:
+            self._single_tokens[key] = as_single(as_tokens(tensor), default)
+        return self._single_tokens[key]
+
+    def single_floats(self, column: str, owner: str) -> tf.Tensor:
+        """The column as one float32 per row, [batch]; NaN where it is missing."""
+        tensor = self.get(column, owner, numeric=True)
+        return as_single(with_values(lambda values: tf.cast(values, tf.float32), tensor), math.nan)
+
 
 def _tokens(name: str, feature: Any, columns: _Columns) -> Any:
     """Strings to be turned into ids: dense [batch], or ragged [batch, any] for a multivalent feature."""
     owner = f"features.{name}"
     if isinstance(feature, CategoricalFeature):
-        return _single_tokens(columns.get(feature.column or name, owner, numeric=False), str(feature.default))
+        return columns.single_tokens(feature.column or name, owner, str(feature.default))
     if isinstance(feature, CrossFeature):
-        parts = [_single_tokens(columns.get(c, owner, numeric=False), feature.default) for c in feature.columns]
+        parts = [columns.single_tokens(column, owner, feature.default) for column in feature.columns]
         return tf.strings.join(parts, separator=_CROSS_SEPARATOR)
     tokens = _multivalent_tokens(owner, feature.column or name, feature, columns)
     return tokens if feature.max_length is None else tokens[:, : feature.max_length]
-
-
-def _single_tokens(tensor: Any, default: str) -> tf.Tensor:
-    values, present = as_single(tensor)
-    return tf.where(present, as_tokens(values), tf.constant(default))
 
 
 def _multivalent_tokens(owner: str, column: str, feature: MultivalentFeature, columns: _Columns) -> tf.RaggedTensor:
@@ -163,27 +173,31 @@ def _single_valued_outputs(
 
 def _number(name: str, feature: NumericFeature, columns: _Columns) -> tf.Tensor:
     """float32 [batch], or int64 bucket numbers [batch]. A missing value and NaN are replaced by the default first."""
-    values, present = as_single(columns.get(feature.column or name, f"features.{name}", numeric=True))
-    values = tf.cast(values, tf.float32)
-    present &= ~tf.math.is_nan(values)
-    filled = tf.where(present, values, tf.constant(feature.default, tf.float32))
-    return _NUMERIC_TRANSFORMS[feature.transform](filled, tf.boolean_mask(values, present), feature)
+    values = columns.single_floats(feature.column or name, f"features.{name}")
+    filled = tf.where(tf.math.is_nan(values), tf.constant(feature.default, tf.float32), values)
+    return _NUMERIC_TRANSFORMS[feature.transform](filled, values, feature)
 
 
 def _log(filled: tf.Tensor, _: tf.Tensor, __: NumericFeature) -> tf.Tensor:
     return tf.sign(filled) * tf.math.log1p(tf.abs(filled))
 
 
-def _z_score(filled: tf.Tensor, seen: tf.Tensor, _: NumericFeature) -> tf.Tensor:
-    """Mean and deviation of the values that are there; a default that stands for many rows must not shift them."""
+def _seen(values: tf.Tensor) -> tf.Tensor:
+    """The values that are there: a default that stands for many rows must not shift what is learnt from a column."""
+    return tf.gather(values, tf.where(~tf.math.is_nan(values))[:, 0])
+
+
+def _z_score(filled: tf.Tensor, values: tf.Tensor, _: NumericFeature) -> tf.Tensor:
     # float64: the variance of large numbers (timestamps, ids) is lost in float32.
-    deviation = tf.cast(tf.sqrt(tft.var(tf.cast(seen, tf.float64))), tf.float32)
-    centred = filled - tf.cast(tft.mean(tf.cast(seen, tf.float64)), tf.float32)
+    seen = tf.cast(_seen(values), tf.float64)
+    deviation = tf.cast(tf.sqrt(tft.var(seen)), tf.float32)
+    centred = filled - tf.cast(tft.mean(seen), tf.float32)
     return tf.math.divide_no_nan(centred, deviation)
 
 
-def _quantile_buckets(filled: tf.Tensor, seen: tf.Tensor, feature: NumericFeature) -> tf.Tensor:
-    boundaries = tft.quantiles(seen, num_buckets=feature.buckets, epsilon=min(0.01, 1 / feature.buckets / 10))
+def _quantile_buckets(filled: tf.Tensor, values: tf.Tensor, feature: NumericFeature) -> tf.Tensor:
+    epsilon = min(0.01, 1 / feature.buckets / 10)
+    boundaries = tft.quantiles(_seen(values), num_buckets=feature.buckets, epsilon=epsilon)
     return tft.apply_buckets(filled, boundaries)
 
 
@@ -197,11 +211,7 @@ _NUMERIC_TRANSFORMS: dict[str, Callable[[tf.Tensor, tf.Tensor, NumericFeature], 
 
 def _label_outputs(features: FeatureSet, columns: _Columns) -> Tensors:
     """A missing label turns into NaN, which training refuses: it must never pass as a click or as none."""
-    keys = {layout_lib.LABEL_KEY: ("label", features.label)}
+    outputs = {layout_lib.LABEL_KEY: columns.single_floats(features.label, "label")}
     if features.weight is not None:
-        keys[layout_lib.WEIGHT_KEY] = ("label.weight", features.weight)
-    outputs = {}
-    for key, (owner, column) in keys.items():
-        values, present = as_single(columns.get(column, owner, numeric=True))
-        outputs[key] = tf.where(present, tf.cast(values, tf.float32), tf.constant(float("nan")))
+        outputs[layout_lib.WEIGHT_KEY] = columns.single_floats(features.weight, "label.weight")
     return outputs

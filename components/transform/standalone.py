@@ -1,4 +1,4 @@
-"""The Transform node's work without a DAG: analyse and transform tf.Example files. For benchmarks, tests and notebooks."""
+"""The Transform node's work without a DAG: tf.Example files analysed and transformed. For benchmarks and notebooks."""
 
 from __future__ import annotations
 
