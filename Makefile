@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SPARK := .venvs/spark
 LOCK := requirements/requirements.lock
 DEMO ?= demo
 DATE ?= 2026-11-15
@@ -12,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow test-all check format lock docs report-picture image-check bench clean
+.PHONY: help env demo test test-slow test-all check format lock docs report-picture image-check spark-env bench clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +41,15 @@ demo: env ## The main job on a generated click log: from the log to a pushed mod
 test: env ## The tests, without the slow ones (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" tests
 
+spark-env: $(SPARK)/.installed ## Spark in .venvs/spark, for the conformance tests (they need Java too)
+
+$(SPARK)/.installed: requirements/spark.lock.txt
+	@test -x $(SPARK)/bin/python || $(PYTHON) -m venv $(SPARK)
+	$(SPARK)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/spark.lock.txt
+	@touch $@
+
 test-slow: env ## The slow tests: kill, Spark, image; what is missing for one is said in its skip
-	$(BIN)/python -m pytest -m slow tests
+	HIVEMILL_SPARK_PYTHON="$${HIVEMILL_SPARK_PYTHON:-$(wildcard $(abspath $(SPARK))/bin/python)}" $(BIN)/python -m pytest -m slow tests
 
 test-all: test test-slow ## All tests
 
@@ -56,7 +64,9 @@ lock: ## Makes the lock files anew from requirements/*.in (needs uv on PATH or i
 	$$UV pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-annotate \
 	  --custom-compile-command "make lock" --override overrides.txt dev.in -o requirements.lock && \
 	$$UV pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-annotate \
-	  --custom-compile-command "make lock" uv.in -o uv.lock.txt
+	  --custom-compile-command "make lock" uv.in -o uv.lock.txt && \
+	$$UV pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" spark.in -o spark.lock.txt
 
 docs: env ## Makes the generated pages of docs/ anew
 	$(BIN)/python -m pipeline.config_reference > docs/config.md
@@ -71,4 +81,4 @@ bench: env ## One benchmark: make bench NAME=example_gen
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 clean: ## Removes the environment and the demo
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info
+	rm -rf $(VENV) .venvs $(DEMO) build dist *.egg-info
