@@ -97,6 +97,8 @@ def test_demo_config_teaches_every_section():
     assert set(values) == set(config.PipelineConfig.model_fields)
     types = {feature["type"] for feature in values["features"].values()}
     assert types == {"categorical", "numeric", "multivalent", "cross"}
+    assert any(feature.get("encoding") == "hash" for feature in values["features"].values())
+    assert any(feature.get("of") == "items" for feature in values["features"].values())
 
 
 def test_data_generate_has_an_option_for_each_field():
