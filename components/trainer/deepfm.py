@@ -12,6 +12,7 @@ F = S + M + N, K embedding size, V ids looked up in total, D length of the deep 
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -99,8 +100,8 @@ class FusedEmbedding(tf_keras.layers.Layer):
         """Embeddings normal(0, stddev); first-order weights 0, so that training starts from the bias."""
 
         def initialise(shape: Sequence[int], dtype: Any = None, **_: Any) -> tf.Tensor:
-            random = tf_keras.initializers.RandomNormal(stddev=self.stddev)
-            return tf.concat([random([shape[0], shape[1] - 1], dtype), tf.zeros([shape[0], 1], dtype)], axis=1)
+            normal = tf_keras.initializers.RandomNormal(stddev=self.stddev)
+            return tf.concat([normal([shape[0], shape[1] - 1], dtype), tf.zeros([shape[0], 1], dtype)], axis=1)
 
         return self.add_weight(name, shape=[rows, self.embedding_size + 1], initializer=initialise, trainable=True)
 
@@ -171,6 +172,30 @@ class FactorizationMachine(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable("hivemill")
+class ResumableDropout(tf_keras.layers.Layer):
+    """Dropout whose generator is part of the checkpoint, so that a training that goes on draws the masks to come.
+
+    Keras's Dropout leaves its generator out of checkpoints. The first seed follows tf_keras.utils.set_random_seed.
+    """
+
+    def __init__(self, rate: float, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def build(self, input_shape: Any) -> None:
+        self.generator = tf.random.Generator.from_seed(random.randint(1, 2**31 - 1))
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training:
+            return inputs
+        return tf.nn.experimental.general_dropout(inputs, self.rate, uniform_sampler=self.generator.uniform)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate}
+
+
+@tf_keras.utils.register_keras_serializable("hivemill")
 class DeepFM(tf_keras.Model):
     """Packed tensors (`components.transform.layout`; multivalent ids and weights ragged) -> click_logit [B, 1].
 
@@ -225,8 +250,7 @@ class DeepFM(tf_keras.Model):
                 )
             )
             if self.dropout:
-                # A generator of its own: its state is a variable, so a restored training draws the same masks.
-                layers.append(tf_keras.layers.Dropout(self.dropout, force_generator=True, name=f"dropout_{number}"))
+                layers.append(ResumableDropout(self.dropout, name=f"dropout_{number}"))
         return [*layers, tf_keras.layers.Dense(1, name="deep_logit")]  # its bias is the model's
 
     def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
@@ -250,9 +274,7 @@ class DeepFM(tf_keras.Model):
         ]
         deep_BD = flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
         for layer in self.deep:
-            deep_BD = (
-                layer(deep_BD, training=training) if isinstance(layer, tf_keras.layers.Dropout) else layer(deep_BD)
-            )
+            deep_BD = layer(deep_BD, training=training) if isinstance(layer, ResumableDropout) else layer(deep_BD)
         return deep_BD
 
     def embedding_norm(self) -> tf.Tensor:

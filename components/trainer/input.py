@@ -63,7 +63,7 @@ class InputSource:
 
 
 def count_rows(source: InputSource, split: str) -> int:
-    """Reads the files once (about a microsecond a row). Raises DataNotReadyError where there is no row."""
+    """Reads the files once, without parsing. Raises DataNotReadyError where there is no row."""
     records = tf.data.TFRecordDataset(list(source.files), "GZIP", _READ_BUFFER_BYTES) if source.files else None
     rows = 0
     if records is not None:
@@ -124,6 +124,6 @@ def _epoch_rows(source: InputSource, epoch: tf.Tensor, seed: int, shuffle_rows: 
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    options.autotune.enabled = False  # nothing to tune: parsing is a small share, and its threads would only wait
+    options.autotune.enabled = False  # nothing to tune: there is one map, and it runs ahead of the training step
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options

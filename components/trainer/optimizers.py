@@ -20,7 +20,7 @@ def make_optimizer(options: TrainingOptions) -> tf_keras.optimizers.Optimizer:
 def sum_duplicates(slices: tf.IndexedSlices) -> tuple[tf.Tensor, tf.Tensor]:
     """Distinct row numbers [U] and the summed gradient of each [U, K].
 
-    Hashing the ids is a tenth of the cost of a buffer of the table's size once tables are large, and no more when small.
+    By hashing the ids: the work follows the batch, however many rows the table has.
     """
     unique, places = tf.unique(slices.indices)
     return unique, tf.math.unsorted_segment_sum(slices.values, places, tf.size(unique))

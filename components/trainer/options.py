@@ -10,7 +10,7 @@ from common.options import Options
 
 
 class ModelOptions(Options):
-    """DeepFM (Guo et al. 2017, arXiv 1703.04247): first order + factorisation machine + deep part, shared embeddings."""
+    """DeepFM (Guo et al. 2017, arXiv 1703.04247): first order, factorisation machine, deep part; embeddings shared."""
 
     embedding_size: Annotated[int, Field(ge=1, le=1024)] = Field(
         10, description="Length k of the FM embeddings; fields with another size are projected to it for the FM part."

@@ -108,7 +108,7 @@ def _train_until(
     while step < end:
         next_checkpoint = (step // options.checkpoint_every_steps + 1) * options.checkpoint_every_steps
         count = min(_STEPS_PER_CALL, end - step, next_checkpoint - step)
-        steps.train(batches, tf.constant(count))
+        steps.train(batches, count)
         step += count
         _check_loss(steps, step, options)
         common.progress.report(step * schedule.batch_size, schedule.total_examples, "examples")
@@ -148,8 +148,8 @@ def _check_loss(steps: TrainingSteps, step: int, options: TrainingOptions) -> No
         return
     if float(steps.num_bad_inputs.result()) > 0:
         raise DataVerdictError(
-            f"the loss is not a number by step {step}: rows of the training split have a label, weight or numeric field "
-            "that is missing or not finite",
+            f"the loss is not a number by step {step}: rows of the training split have a label, weight or numeric "
+            "field that is missing or not finite",
             hint="every row needs a label (and a weight, where label.weight is set); check for NULL, NaN and infinity",
         )
     raise ConfigError(

@@ -1,10 +1,12 @@
 """A small click log with signal, raw and transformed, and a `run_fn` call on it. Also run as a script.
 
-python click_world.py FOLDER RUN_NAME: trains in FOLDER/RUN_NAME, for the tests that kill a training.
+python click_world.py FOLDER RUN_NAME [TRAINING_JSON [MODEL_JSON]]: trains in FOLDER/RUN_NAME for the tests that kill
+a training or need several replicas (`mirrored` gets two CPU devices).
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -123,12 +125,19 @@ def main() -> None:
     import common.runtime
 
     common.runtime.prepare_tensorflow()
+    import tensorflow as tf
+
+    training, model = (json.loads(text) for text in [*sys.argv[3:], "{}", "{}"][:2])
+    training = {"checkpoint_every_steps": 7, "epochs": 4, **training}
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if training.get("strategy") == "mirrored":
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
     from components.trainer.run_fn import run_fn
 
     world, name = Path(sys.argv[1]), sys.argv[2]
     common.progress.listen(lambda done, total, unit: print("progress", done, flush=True))
-    training = {"checkpoint_every_steps": 7, "epochs": 4}
-    run_fn(fn_args(world, world / name, training=training))
+    run_fn(fn_args(world, world / name, model=model, training=training))
     print("finished", flush=True)
 
 

@@ -13,6 +13,7 @@ from components.trainer.deepfm import (
     FusedEmbedding,
     IdField,
     MultivalentField,
+    ResumableDropout,
     ValueField,
 )
 
@@ -120,6 +121,21 @@ def test_config_and_weights_survive_save_and_load(tmp_path):
     assert copy(inputs).numpy() == pytest.approx(expected)
     layer = FusedEmbedding.from_config(model.tables[0].get_config())
     assert layer.fields == model.tables[0].fields
+
+
+def test_dropout_goes_on_from_a_checkpoint(tmp_path):
+    dropout = ResumableDropout(0.25)
+    ones = tf.ones([50, 40])
+    dropout(ones)
+    checkpoint = tf.train.Checkpoint(dropout=dropout)
+    path = checkpoint.write(str(tmp_path / "state"))
+    first, second = dropout(ones, training=True).numpy(), dropout(ones, training=True).numpy()
+    checkpoint.read(path).assert_consumed()
+    assert np.array_equal(dropout(ones, training=True), first)
+    assert not np.array_equal(first, second)
+    assert set(np.unique(first)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert (first == 0).mean() == pytest.approx(0.25, abs=0.05)
+    assert np.array_equal(dropout(ones), ones)
 
 
 def test_initial_logit_is_near_the_bias():

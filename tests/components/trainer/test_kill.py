@@ -62,7 +62,7 @@ def test_killed_in_the_second_epoch_goes_on_from_the_checkpoint(tmp_path):
         [[e["loss"], e["auc"], e["val_loss"], e["val_auc"]] for e in _epochs(tmp_path / name)]
         for name in ("unbroken", "killed")
     ]
-    assert np.allclose(metrics[0], metrics[1], rtol=0, atol=2e-4)
+    assert np.allclose(metrics[0], metrics[1], rtol=0, atol=1e-5)
 
 
 def _epochs(run: Path) -> list[dict]:

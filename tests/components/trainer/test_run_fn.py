@@ -104,30 +104,86 @@ def test_export_serves_without_keras_and_tft(world, run):
     assert np.allclose(predictions, _serve(run, _raw_rows(world, 50))[:, 0], atol=1e-6)
 
 
-def test_predict_agrees_with_serving_default(world, run):
-    """Raw tensors, missing values and empty lists included, give what the serialised rows give."""
-    rows = _raw_rows(world, 64)
-    model = tf.saved_model.load(str(run / "Format-Serving"))
-    columns = {"user_id": [], "hour": [], "item": [], "price": []}
-    lists = {"tags": [], "recent_keys": [], "recent_values": []}
+def _predict_inputs(rows: list[bytes]) -> dict[str, np.ndarray]:
+    """The rows as the `predict` signature takes them, missing values and empty lists included."""
+    columns: dict[str, list] = {"user_id": [], "hour": [], "item": [], "price": []}
+    lists: dict[str, list] = {"tags": [], "recent_keys": [], "recent_values": []}
     for row in rows:
         feature = tf.train.Example.FromString(row).features.feature
         columns["user_id"] += feature["user_id"].int64_list.value
         columns["hour"] += feature["hour"].int64_list.value
         columns["item"] += list(feature["item"].bytes_list.value) or [b"\\N"]
         columns["price"] += list(feature["price"].float_list.value) or [float("nan")]
-        for name in lists:
+        for name, values in lists.items():
             kind = "float_list" if name == "recent_values" else "bytes_list"
-            lists[name].append(list(getattr(feature[name], kind).value))
+            values.append(list(getattr(feature[name], kind).value))
     assert b"\\N" in columns["item"] and [] in lists["tags"]
-    inputs = {name: tf.constant(values) for name, values in columns.items()}
-    inputs = {k: tf.cast(v, tf.int64) if v.dtype == tf.int32 else v for k, v in inputs.items()}
+    inputs = {name: np.array(values) for name, values in columns.items()}
+    inputs["price"] = inputs["price"].astype(np.float32)
     for name, values in lists.items():
-        dtype = tf.float32 if name == "recent_values" else tf.string
-        inputs[name] = tf.constant([v for row in values for v in row], dtype)
-        inputs[f"{name}_row_lengths"] = tf.constant([len(row) for row in values], tf.int64)
+        flat = [v for row in values for v in row]
+        inputs[name] = np.array(flat, np.float32 if name == "recent_values" else None)
+        inputs[f"{name}_row_lengths"] = np.array([len(row) for row in values])
+    return inputs
+
+
+def test_predict_agrees_with_serving_default(world, run):
+    """Raw tensors give what the serialised rows give."""
+    rows = _raw_rows(world, 64)
+    model = tf.saved_model.load(str(run / "Format-Serving"))
+    inputs = {name: tf.constant(values) for name, values in _predict_inputs(rows).items()}
     predicted = model.signatures["predict"](**inputs)["click_probability"].numpy()
     assert np.allclose(predicted, _serve(run, rows), atol=1e-6)
+
+
+def _saved_model_cli(run: Path, signature: str, inputs: list[str], folder: Path) -> np.ndarray:
+    """Predictions of TensorFlow's own command-line tool, the console script beside this Python."""
+    tool = Path(sys.executable).with_name("saved_model_cli")
+    command = [tool, "run", "--dir", run / "Format-Serving", "--tag_set", "serve", "--signature_def", signature]
+    subprocess.run([*command, *inputs, "--outdir", folder], check=True, capture_output=True, cwd=folder)
+    return np.load(folder / "click_probability.npy")
+
+
+def _example_as_json(row: bytes) -> dict[str, list]:
+    """As `saved_model_cli --input_examples` takes it; it cannot carry empty lists, which TensorFlow reads as absent."""
+    lists = {}
+    for name, feature in tf.train.Example.FromString(row).features.feature.items():
+        values = list(getattr(feature, feature.WhichOneof("kind")).value)
+        if values:
+            lists[name] = [v.decode() if isinstance(v, bytes) else v for v in values]
+    return lists
+
+
+@pytest.mark.slow
+def test_saved_model_cli_runs_serving_default(world, run, tmp_path):
+    rows = _raw_rows(world, 64)
+    examples = repr([_example_as_json(row) for row in rows])
+    predicted = _saved_model_cli(run, "serving_default", ["--input_examples", f"examples={examples}"], tmp_path)
+    assert np.allclose(predicted, _serve(run, rows), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_saved_model_cli_runs_predict_with_multivalent_columns(world, run, tmp_path):
+    rows = _raw_rows(world, 64)
+    columns = _predict_inputs(rows)
+    np.savez(tmp_path / "rows.npz", **columns)
+    inputs = ";".join(f"{name}=rows.npz[{name}]" for name in columns)
+    predicted = _saved_model_cli(run, "predict", ["--inputs", inputs], tmp_path)
+    assert np.allclose(predicted, _serve(run, rows), atol=1e-6)
+
+
+def test_without_early_stopping_nothing_is_selected(world):
+    """The split that is watched may be the one that judges the model: all epochs run, and the last weights go out."""
+    training = {"early_stopping": None, "epochs": 6, "learning_rate": 0.05}  # overfits
+    run_fn(click_world.fn_args(world, world / "all_epochs", model={"dropout": 0}, training=training))
+    history = _history(world / "all_epochs")
+    losses = [entry["val_loss"] for entry in history["epochs"]]
+    assert len(losses) == history["best_epoch"] == 6 and min(losses) < losses[-1] - 1e-3
+    rows = _raw_rows(world, click_world.NUM_ROWS["validation"])
+    clicks = [tf.train.Example.FromString(row).features.feature["click"].int64_list.value[0] for row in rows]
+    predicted = _serve(world / "all_epochs", rows)[:, 0].astype(np.float64)
+    exported = -np.mean(np.log(np.where(np.array(clicks) == 1, predicted, 1 - predicted)))
+    assert exported == pytest.approx(losses[-1], abs=1e-4)
 
 
 def test_transformed_features_are_the_packed_tensors(world, run):

@@ -1,0 +1,86 @@
+"""Trainings on several replicas, in processes of their own: the same metrics, one model, written by the chief alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click_world
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow_transform")
+pytestmark = pytest.mark.slow
+
+_REPOSITORY = Path(__file__).parents[3]
+_METRICS = ("loss", "auc", "val_loss", "val_auc")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    click_world.write_world(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def single(world) -> np.ndarray:
+    _finish(_start(world, "single", "none"))
+    return _metrics(world / "single")
+
+
+def _start(world: Path, name: str, strategy: str, tf_config: dict | None = None) -> subprocess.Popen:
+    # Each replica draws dropout masks of its own, so trainings can agree only without dropout.
+    training = json.dumps({"strategy": strategy, "epochs": 2})
+    environment = {**os.environ, "PYTHONPATH": str(_REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"}
+    if tf_config is not None:
+        environment["TF_CONFIG"] = json.dumps(tf_config)
+    command = [sys.executable, click_world.__file__, str(world), name, training, '{"dropout": 0}']
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=_REPOSITORY, env=environment
+    )
+
+
+def _finish(*processes: subprocess.Popen) -> None:
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=240)
+            assert process.returncode == 0, output[-4000:]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _metrics(run: Path) -> np.ndarray:
+    epochs = json.loads((run / "model_run/history.json").read_text())["epochs"]
+    return np.array([[epoch[name] for name in _METRICS] for epoch in epochs])
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def test_two_replicas_train_to_the_metrics_of_one(world, single):
+    _finish(_start(world, "mirrored", "mirrored"))
+    assert (world / "mirrored/Format-Serving/saved_model.pb").exists()
+    assert np.allclose(_metrics(world / "mirrored"), single, rtol=0, atol=2e-3)
+
+
+def test_two_workers_train_to_the_metrics_of_one_and_only_the_chief_writes(world, single):
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in _free_ports(2)]}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(2)]
+    # One machine has one checkpoint folder for both; each has an output folder of its own, to see who writes what.
+    workers = [_start(world, f"worker-{i}", "multi_worker", task) for i, task in enumerate(tasks)]
+    _finish(*workers)
+    assert (world / "worker-0/Format-Serving/saved_model.pb").exists()
+    assert np.allclose(_metrics(world / "worker-0"), single, rtol=0, atol=2e-3)
+    assert [path for path in (world / "worker-1").rglob("*") if path.is_file()] == []
+    assert list((world / "checkpoints").iterdir()) == []
