@@ -1,8 +1,17 @@
 """Quality on MovieLens 100K: test AUC and logloss of the whole transform and trainer, mean of three seeds.
 
 Rows in time order, 80 % training, 10 % validation, 10 % test; a click is a rating of 4 or 5. The same preprocessing_fn
-and the same training code as in the pipeline, without the DAG. Options are chosen on the validation rows alone
-(`--tune` prints the alternatives); the test rows judge the chosen options only.
+and the same training code as in the pipeline, without the DAG.
+
+How the options were chosen: the best validation AUC (0.6984, one seed) of 20 settings, in a loop over arrays in memory
+with the same model and optimizer. A dozen settings were also compared on earlier cuts of the training and validation
+rows. Settings with user and item lie between 0.692 and 0.698 (the mean click rate of the item alone has 0.689): 85 % of
+the validation rows are of users that training never saw. The level depends more on the cut (0.69 to 0.73).
+
+Not untouched: earlier settings had been judged once on the test rows (seed 1: AUC 0.6965, logloss 0.6256) before the
+features title_words, hour and weekday were added. The chosen options were then judged once: AUC 0.7099, logloss 0.6245,
+mean of seeds 1 to 3 (AUC 0.7117, 0.7098, 0.7082). The target for logloss is met, the one for AUC is not.
+`--tune` prints validation figures of some alternatives and reads no test row.
 Peer: DeepFM of FuxiCTR 2.3 on the same split: AUC 0.7153, logloss 0.6281.
 """
 
@@ -43,20 +52,20 @@ FEATURES: dict[str, dict[str, Any]] = {
     "hour": {"type": "categorical"},
     "weekday": {"type": "categorical"},
 }
-MODEL: dict[str, Any] = {"embedding_size": 16, "hidden_units": (200, 200), "dropout": 0.5, "embedding_l2": 0.02}
+MODEL: dict[str, Any] = {"embedding_size": 16, "hidden_units": (64, 32)}
 TRAINING: dict[str, Any] = {
     "epochs": 20,
     "batch_size": 1024,
     "learning_rate": 0.001,
-    "early_stopping": {"metric": "loss", "patience": 3},
+    "early_stopping": {"metric": "auc", "patience": 3},
 }
 ALTERNATIVES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
-    ({"embedding_l2": 0.005}, {}),
-    ({"embedding_l2": 0.1}, {}),
-    ({"embedding_size": 8}, {}),
+    ({"embedding_l2": 0.02}, {}),
+    ({"embedding_size": 4}, {}),
     ({"dropout": 0.3}, {}),
-    ({"hidden_units": (64, 32)}, {}),
+    ({"hidden_units": ()}, {}),
+    ({"hidden_units": (200, 200), "dropout": 0.5, "embedding_l2": 0.02}, {}),
     ({}, {"learning_rate": 0.002}),
     ({}, {"batch_size": 256}),
 ]
@@ -214,11 +223,13 @@ def main() -> None:
 
 def report(transformed: Path, features: Any, seeds: list[int]) -> None:
     figures = []
-    print(f"{'seed':>5} {'AUC':>8} {'logloss':>8}")
+    print(f"{'seed':>5} {'AUC':>8} {'logloss':>8}   of validation (best epoch)")
     for seed in seeds:
-        auc, logloss, _ = train_and_judge(transformed, features, MODEL, {**TRAINING, "seed": seed}, "test")
+        auc, logloss, document = train_and_judge(transformed, features, MODEL, {**TRAINING, "seed": seed}, "test")
         figures.append((auc, logloss))
-        print(f"{seed:5} {auc:8.4f} {logloss:8.4f}", flush=True)
+        best = document["epochs"][document["best_epoch"] - 1]
+        validation = f"{best['val_auc']:.4f} {best['val_loss']:.4f} ({best['epoch']})"
+        print(f"{seed:5} {auc:8.4f} {logloss:8.4f}   {validation}", flush=True)
     auc, logloss = (statistics.mean(column) for column in zip(*figures, strict=True))
     print(f" mean {auc:8.4f} {logloss:8.4f}   targets >= {TARGET_AUC}, <= {TARGET_LOGLOSS}")
     facts = {"auc": auc, "logloss": logloss, "peer_auc": PEER_AUC, "peer_logloss": PEER_LOGLOSS, "seeds": seeds}
