@@ -1,8 +1,8 @@
 """The features of the model as a user declares them: one class per type, one entry per field of the model.
 
-A *column* is what the table has; a *field* is what the model sees (STYLE: `field` for the model, `feature` in the config).
-Nested columns arrive flattened in tf.Example (components/hive_example_gen): a map column `context` as the two parallel
-features `context_keys` and `context_values`, a struct column `geo<lat,lon>` as `geo_lat` and `geo_lon`, an array as a list.
+A *column* is what the table has, a *feature* what the config declares, a *field* what the model sees. Nested columns arrive
+flattened in tf.Example (components/hive_example_gen): a map column `context` as the two parallel features `context_keys`
+and `context_values`, a struct column `geo<lat,lon>` as `geo_lat` and `geo_lon`, an array as a list.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ class _Tokens(_Feature):
     encoding: Literal["vocabulary", "hash"] = Field(
         "vocabulary", description="vocabulary: ids learnt from the training split; hash: ids by a stable hash."
     )
-    min_count: PositiveInt = Field(2, description="Values seen fewer times in the training split are out of vocabulary.")
-    max_size: PositiveInt | None = Field(None, description="Keep only the most frequent values; no limit when left out.")
+    min_count: PositiveInt = Field(
+        2, description="Values seen fewer times in the training split are out of vocabulary."
+    )
+    max_size: PositiveInt | None = Field(
+        None, description="Keep only the most frequent values; no limit when left out."
+    )
     oov_buckets: PositiveInt = Field(1, description="Ids shared, by hash, among out-of-vocabulary values.")
     hash_buckets: PositiveInt | None = Field(None, description="Number of ids; required with `encoding: hash`.")
 
@@ -57,7 +61,7 @@ class MultivalentFeature(_Tokens):
     )
     weights: str | None = Field(
         None,
-        description="`values` takes a map's numeric values as weights; a column name takes a parallel array; else all 1.",
+        description="`values` takes a map's numeric values as weights; a column name a parallel array; else all are 1.",
     )
     max_length: PositiveInt | None = Field(None, description="Only the first so many values of a row count.")
     default: None = Field(None, description="A row without values has a zero embedding; there is nothing to set.")
