@@ -1,8 +1,8 @@
 """The features of the model as a user declares them: one class per type, one entry per field of the model.
 
-A *column* is what the table has, a *feature* what the config declares, a *field* what the model sees. Nested columns arrive
-flattened in tf.Example (components/hive_example_gen): a map column `context` as the two parallel features `context_keys`
-and `context_values`, a struct column `geo<lat,lon>` as `geo_lat` and `geo_lon`, an array as a list.
+A *column* is what the table has, a *feature* what the config declares, a *field* what the model sees. Nested columns
+arrive flattened in tf.Example (components/hive_example_gen): a map column `context` as the two parallel features
+`context_keys` and `context_values`, a struct column `geo<lat,lon>` as `geo_lat` and `geo_lon`, an array as a list.
 """
 
 from __future__ import annotations
