@@ -6,6 +6,7 @@ import pytest
 from tfx.dsl.components.base import base_executor
 from tfx.types import channel_utils, standard_artifacts
 
+from common.files import fingerprint
 from components.artifacts import ModelVerdict
 from components.pusher.component import StorePusher
 from components.pusher.executor import Executor, saved_model_fingerprint
@@ -64,7 +65,7 @@ def test_a_blessed_model_is_published_with_its_lineage(push):
     assert record["run_id"] == record["run_date"] == "2026-11-15"
     assert (record["plan_fingerprint"], record["config_fingerprint"]) == ("p", "c")
     assert (record["baseline_version"], record["metrics"]) == (41, {"auc": 0.71})
-    assert record["source_fingerprint"] == saved_model_fingerprint(push.serving)
+    assert record["source_fingerprint"] == fingerprint("2026-11-15", saved_model_fingerprint(push.serving))
     assert (push.store.path_of(version) / "saved_model.pb").read_bytes() == b"graph"
 
 
@@ -75,10 +76,11 @@ def test_a_model_that_is_not_blessed_goes_nowhere_and_the_node_succeeds(push):
     assert not push.store.path.exists()
 
 
-def test_run_again_it_gives_the_same_version(push):
-    first, second = push(1), push(1, run_id="again")
-    assert first.get_string_custom_property("pushed_version") == second.get_string_custom_property("pushed_version")
-    assert len(push.store.versions()) == 1
+def test_pusher_of_the_same_run_gives_the_same_version_and_another_run_a_new_one(push):
+    first, second, forced = push(1), push(1), push(1, run_id="2026-11-15-2")
+    versions = [one.get_string_custom_property("pushed_version") for one in (first, second, forced)]
+    assert versions[0] == versions[1] != versions[2]
+    assert len(push.store.versions()) == 2
 
 
 def test_the_fingerprint_sees_names_and_contents(push):
