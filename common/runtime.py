@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 
 def prepare_tensorflow() -> None:
-    """Chooses tf-keras (Keras 3 cannot train with several workers, docs/decisions), makes data-validation importable.
+    """Chooses tf-keras (docs/dependencies.md says why), makes data-validation importable.
 
     tensorflow-data-validation 1.16.1 imports `tfx_bsl.arrow.sql_util`, which tfx-bsl 1.21 no longer has; SQL slices
-    are not used here, so an empty module stands in, in this process and in Beam's workers.
+    are not used here, so an empty module stands in. That holds for this process; a Beam worker process of its own that
+    loads data-validation on such a system needs the same call first.
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

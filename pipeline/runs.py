@@ -16,7 +16,6 @@ from pipeline import lock
 RUN_JSON, MANIFEST_JSON, VERDICT_JSON, HISTORY_JSON = "run.json", "manifest.json", "verdict.json", "history.json"
 TRUTH_JSON = "_truth.json"
 REPORT_HTML, LOG_TXT, TENSORBOARD = "report.html", "log.txt", "tensorboard"
-NODE_STATES = ("succeeded", "cached", "failed", "skipped")
 
 
 @dataclasses.dataclass(frozen=True)
