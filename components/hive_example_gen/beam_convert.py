@@ -8,7 +8,7 @@ from apache_beam.metrics import Metrics
 from common.errors import HivemillError
 from components.hive_example_gen.convert import convert_partition
 from components.hive_example_gen.failures import Failures
-from components.hive_example_gen.table_spec import TableSpec
+from components.hive_example_gen.options import BadRowOptions
 from components.hive_example_gen.window import PlannedPartition
 
 METRICS = "hivemill"
@@ -17,9 +17,9 @@ METRICS = "hivemill"
 class ConvertPartitions(beam.PTransform):
     """PCollection of PlannedPartition -> PCollection of fingerprints that are in the cache afterwards."""
 
-    def __init__(self, spec: TableSpec, table: str, partitions_path: str, failures: Failures):
+    def __init__(self, table: str, bad_rows: BadRowOptions, partitions_path: str, failures: Failures):
         super().__init__()
-        self._convert = _ConvertPartition(spec.model_dump_json(), table, partitions_path, failures)
+        self._convert = _ConvertPartition(table, bad_rows.model_dump_json(), partitions_path, failures)
 
     def expand(self, partitions):
         # Without Reshuffle a runner may fuse Create and ParDo, and one worker would convert everything.
@@ -29,9 +29,9 @@ class ConvertPartitions(beam.PTransform):
 class _ConvertPartition(beam.DoFn):
     """Holds plain values only; what cannot be pickled is made where it is used."""
 
-    def __init__(self, spec_json: str, table: str, partitions_path: str, failures: Failures):
-        self.spec_json = spec_json
+    def __init__(self, table: str, bad_rows_json: str, partitions_path: str, failures: Failures):
         self.table = table
+        self.bad_rows_json = bad_rows_json
         self.partitions_path = partitions_path
         self.failures = failures
 
@@ -39,8 +39,8 @@ class _ConvertPartition(beam.DoFn):
         if self.failures.any():
             return []  # the run fails anyway; what is converted so far is kept
         try:
-            spec = TableSpec.model_validate_json(self.spec_json)
-            record = convert_partition(partition, spec, self.table, self.partitions_path)
+            bad_rows = BadRowOptions.model_validate_json(self.bad_rows_json)
+            record = convert_partition(partition, self.table, bad_rows, self.partitions_path)
         except HivemillError as error:
             self.failures.add(partition.name, partition.fingerprint, error)
             return []

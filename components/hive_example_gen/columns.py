@@ -12,7 +12,7 @@ from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.hive_types import parse_type
 from components.hive_example_gen.options import SourceOptions
-from components.hive_example_gen.table_spec import TableSpec, resolve_spec
+from components.hive_example_gen.table_spec import TableSpec
 from components.hive_example_gen.window import PlannedPartition, WindowPlan
 
 __all__ = ["FeatureKind", "all_kinds", "example_features"]
@@ -25,19 +25,19 @@ def example_features(source: SourceOptions, plan: WindowPlan) -> dict[str, Featu
         ConfigError: nothing says the columns, one does not fit in tf.Example, or two give the same feature.
         DataNotReadyError: the file cannot be read, or no partition of the window has a declared column.
     """
-    spec = resolve_spec(source)
+    spec = plan.spec
     newest_first = list(reversed(plan.partitions))
     if not newest_first:
         if spec.schema is None:
             raise DataNotReadyError(f"no partition of the window for {plan.date} is there, so its columns are unknown")
         return all_kinds(spec.schema, spec)
     file = _first_file(source, newest_first[0])
-    schema, present = reader.columns_of(file, spec)
+    schema, present = reader.columns_of(file, newest_first[0].spec)
     if schema is None:
         raise ConfigError(
             f"{file.name} is text, which does not say its columns", hint="Give source.ddl or source.columns."
         )
-    _check_present(schema, present, source, spec, newest_first)
+    _check_present(schema, present, source, newest_first)
     return all_kinds(schema, spec)
 
 
@@ -51,12 +51,10 @@ def partition_fields(spec: TableSpec) -> list[pa.Field]:
     return [pa.field(name, parse_type(text)) for name, text in spec.partition_columns.items() if name not in excluded]
 
 
-def _check_present(
-    schema: pa.Schema, present: frozenset[str], source: SourceOptions, spec: TableSpec, newest_first: Sequence
-) -> None:
+def _check_present(schema: pa.Schema, present: frozenset[str], source: SourceOptions, newest_first: Sequence) -> None:
     """A column added last week is absent from older files; one that no partition has is a mistake."""
     absent = [name for name in schema.names if name not in present]
-    for columns in _columns_of_each(newest_first[1:], source, spec) if absent else ():
+    for columns in _columns_of_each(newest_first[1:], source) if absent else ():
         absent = [name for name in absent if name not in columns]
         if not absent:
             return
@@ -68,11 +66,9 @@ def _check_present(
         )
 
 
-def _columns_of_each(
-    partitions: Sequence[PlannedPartition], source: SourceOptions, spec: TableSpec
-) -> Iterator[frozenset[str]]:
+def _columns_of_each(partitions: Sequence[PlannedPartition], source: SourceOptions) -> Iterator[frozenset[str]]:
     for partition in partitions:
-        yield reader.columns_of(_first_file(source, partition), spec)[1]
+        yield reader.columns_of(_first_file(source, partition), partition.spec)[1]
 
 
 def _first_file(source: SourceOptions, partition: PlannedPartition) -> DataFile:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,13 +18,16 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from common.errors import DataNotReadyError, InfrastructureError
 from common.files import folder_published_at, write_json_atomically
 from components.hive_example_gen import cache
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.cache import PartitionRecord, Shard
 from components.hive_example_gen.columns import all_kinds, partition_fields
 from components.hive_example_gen.flatten import FeatureKind, flatten
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile, translated
+from components.hive_example_gen.options import BadRowOptions
 from components.hive_example_gen.table_spec import TableSpec
 from components.hive_example_gen.tfrecord import TFRecordWriter
+from components.hive_example_gen.warehouse import storage
 from components.hive_example_gen.window import PlannedPartition, SourceFile
 
 # Uncompressed; several shards of a big partition let readers work in parallel.
@@ -38,7 +40,7 @@ _counting = threading.Lock()
 
 
 def convert_partition(
-    partition: PlannedPartition, spec: TableSpec, table: str, partitions_path: str
+    partition: PlannedPartition, table: str, bad_rows: BadRowOptions, partitions_path: str
 ) -> PartitionRecord:
     """The record of the converted partition, found in the cache or made now.
 
@@ -54,7 +56,7 @@ def convert_partition(
         try:
             cache.discard(partitions_path, partition.fingerprint)
             with folder_published_at(cache.entry_path(partitions_path, partition.fingerprint)) as folder:
-                record = _Conversion(partition, spec, table, folder).run()
+                record = _Conversion(partition, table, folder, BadRows(bad_rows)).run()
                 write_json_atomically(folder / cache.RECORD_NAME, record.to_json())
         except OSError:
             # Another worker may have been faster; what it published is the same.
@@ -81,13 +83,17 @@ def _translated(partitions_path: str) -> Iterator[None]:
 @dataclass
 class _Conversion:
     partition: PlannedPartition
-    spec: TableSpec
     table: str
     folder: Path
+    bad: BadRows
     shards: list[Shard] = field(default_factory=list)
     kinds: dict[str, FeatureKind] = field(default_factory=dict)
     dropped_nulls: dict[str, int] = field(default_factory=dict)
     present_columns: set[str] = field(default_factory=set)
+
+    @property
+    def spec(self) -> TableSpec:
+        return self.partition.spec
 
     def run(self) -> PartitionRecord:
         batches = self._batches()
@@ -130,7 +136,7 @@ class _Conversion:
             self.present_columns |= present
             if schema is not None:
                 self._check_kinds(all_kinds(schema, self.spec), file)
-            for batch in reader.read_batches(file, self.spec):
+            for batch in reader.read_batches(file, self.spec, self.bad):
                 if batch.num_rows:
                     yield self._flattened(_with_partition_values(batch, self.partition, self.spec), file)
             _check_unchanged(file, source)
@@ -170,15 +176,15 @@ def _partition_value(text: str | None, field: pa.Field, partition: PlannedPartit
 
 def _check_unchanged(file: DataFile, planned: SourceFile) -> None:
     try:
-        status = os.stat(file.path)
+        status = storage.status(file.path)
     except OSError as error:
         raise DataNotReadyError(
             f"{file.name} was there when the window was planned and is gone",
             hint="Run again once the table is at rest.",
         ) from error
-    if (status.st_size, status.st_mtime_ns) != (planned.num_bytes, planned.modified_ns):
+    if (status.num_bytes, status.modified_ns) != (planned.num_bytes, planned.modified_ns):
         raise DataNotReadyError(
-            f"{file.name} changed after the window was planned: {status.st_size:,} bytes, then {planned.num_bytes:,}",
+            f"{file.name} changed after the window was planned: {status.num_bytes:,} bytes, then {planned.num_bytes:,}",
             hint="Run again once the table is at rest.",
         )
 

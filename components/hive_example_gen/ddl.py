@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from common.errors import ConfigError
 from components.hive_example_gen.hive_types import parse_type
+from components.hive_example_gen.serdes import (
+    FORMATS_BY_INPUT_CLASS,
+    FORMATS_BY_KEYWORD,
+    SERDES_BY_CLASS,
+    simple_name,
+)
+from components.hive_example_gen.table_definition import TableDefinition
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
@@ -23,27 +31,7 @@ _TOKEN = re.compile(
       | (?P<mark>[^\w\s])""",
     re.VERBOSE | re.DOTALL,
 )
-_FORMATS = {"textfile": "text", "parquet": "parquet", "parquetfile": "parquet", "orc": "orc", "orcfile": "orc"}
-_SERDES = {"LazySimpleSerDe": "text", "ParquetHiveSerDe": "parquet", "OrcSerde": "orc"}
-_INPUT_FORMATS = {"TextInputFormat": "text", "MapredParquetInputFormat": "parquet", "OrcInputFormat": "orc"}
-_SERDE_PROPERTIES = {
-    "field.delim": "field_delimiter",
-    "collection.delim": "collection_delimiter",
-    "colelction.delim": "collection_delimiter",  # Hive's own spelling
-    "mapkey.delim": "map_key_delimiter",
-    "serialization.null.format": "null_text",
-}
-
-
-@dataclass
-class TableDefinition:
-    """What a DDL says about reading a table; `text` holds only the delimiters that it names."""
-
-    name: str
-    columns: dict[str, str]
-    partition_columns: dict[str, str] = field(default_factory=dict)
-    format: str | None = None
-    text: dict[str, str] = field(default_factory=dict)
+_Known = TypeVar("_Known")
 
 
 @dataclass(frozen=True)
@@ -131,11 +119,11 @@ class _Parser:
         return {
             "comment": lambda: self.string() and None,
             "location": lambda: self.string() and None,
-            "tblproperties": lambda: self.properties() and None,
+            "tblproperties": lambda: definition.table_properties.update(self.properties()),
             "partitioned": lambda: self.partitioned(definition),
             "clustered": self.clustered,
             "row": lambda: self.row_format(definition),
-            "with": lambda: self.serde_properties(definition),
+            "with": lambda: self.serde_properties(definition),  # some tools write it after STORED AS
             "stored": lambda: self.stored(definition),
         }
 
@@ -184,7 +172,9 @@ class _Parser:
         self.expect("format")
         if self.accept("serde"):
             token = self.current()
-            self.set_format(definition, token, _SERDES.get(self.string().rpartition(".")[2]))
+            self.set_serde(definition, token, self.string())
+            if self.accept("with"):
+                self.serde_properties(definition)
             return
         self.expect("delimited")
         definition.format = definition.format or "text"
@@ -194,53 +184,50 @@ class _Parser:
     def delimiter(self, definition: TableDefinition) -> None:
         token = self.advance()
         word = token.text.lower()
-        if word == "escaped":
-            raise self.error(
-                token,
-                "ESCAPED BY is not supported",
-                "Write the table without an escape character, as Parquet, or as ORC.",
-            )
         for expected in {"collection": ["items"], "map": ["keys"]}.get(word, []):
             self.expect(expected)
-        self.expect("defined" if word == "null" else "terminated")
+        if word != "escaped":
+            self.expect("defined" if word == "null" else "terminated")
         self.expect("as" if word == "null" else "by")
         text = self.string()
         if word == "null":
-            definition.text["null_text"] = text
+            definition.serde_properties["serialization.null.format"] = text
         elif word == "lines":
             self.lines_end(token, text)
         else:
-            key = {"fields": "field", "collection": "collection", "map": "map_key"}[word] + "_delimiter"
-            definition.text[key] = self.character(token, text)
+            key = {"fields": "field", "collection": "collection", "map": "mapkey", "escaped": "escape"}[word] + ".delim"
+            definition.serde_properties[key] = self.character(token, text)
 
     def lines_end(self, token: _Token, text: str) -> None:
         if text not in ("\n", "10"):
             raise self.error(token, f"LINES TERMINATED BY {text!r}: Hive itself supports '\\n' only")
 
     def serde_properties(self, definition: TableDefinition) -> None:
-        token = self.expect("serdeproperties")
-        for key, value in self.properties().items():
-            if key == "escape.delim":
-                raise self.error(token, "escape.delim is not supported", "Write the table as Parquet or ORC.")
-            if key in _SERDE_PROPERTIES:
-                name = _SERDE_PROPERTIES[key]
-                definition.text[name] = value if name == "null_text" else self.character(token, value)
+        self.expect("serdeproperties")
+        definition.serde_properties.update(self.properties())
 
     def stored(self, definition: TableDefinition) -> None:
-        token = self.expect("as")
+        self.expect("as")
         if self.accept("inputformat"):
             token = self.current()
-            self.set_format(definition, token, _INPUT_FORMATS.get(self.string().rpartition(".")[2]))
+            definition.format = self.known(token, FORMATS_BY_INPUT_CLASS, simple_name(self.string()))
             self.expect("outputformat")
             self.string()
             return
-        token = self.current()
-        self.set_format(definition, token, _FORMATS.get(self.advance().text.lower()))
+        token = self.advance()
+        file_format, serde = self.known(token, FORMATS_BY_KEYWORD, token.text.lower())
+        definition.format = file_format
+        definition.serde = definition.serde or serde
 
-    def set_format(self, definition: TableDefinition, token: _Token, name: str | None) -> None:
-        if name is None:
-            raise self.error(token, f"{token.text} is not supported; formats: text (LazySimpleSerDe), Parquet, ORC")
-        definition.format = name
+    def set_serde(self, definition: TableDefinition, token: _Token, java_class: str) -> None:
+        file_format, serde = self.known(token, SERDES_BY_CLASS, simple_name(java_class))
+        definition.format = definition.format or file_format
+        definition.serde = serde
+
+    def known(self, token: _Token, table: Mapping[str, _Known], name: str) -> _Known:
+        if name not in table:
+            raise self.error(token, f"{token.text} is not supported; known are {', '.join(table)}")
+        return table[name]
 
     def character(self, token: _Token, text: str) -> str:
         """One byte; like Hive (LazyUtils.getByte), a decimal number is the byte's code."""

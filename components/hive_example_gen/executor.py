@@ -24,7 +24,6 @@ from components.hive_example_gen.cache import PartitionRecord
 from components.hive_example_gen.columns import example_features
 from components.hive_example_gen.failures import failures_below
 from components.hive_example_gen.options import SourceOptions, WindowOptions
-from components.hive_example_gen.table_spec import resolve_spec
 from components.hive_example_gen.window import PlannedPartition, WindowPlan, plan_window
 
 EXAMPLES_KEY = "examples"
@@ -69,8 +68,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 _ = (
                     pipeline
                     | "Partitions" >> beam.Create(todo)
-                    | "ConvertPartitions"
-                    >> ConvertPartitions(resolve_spec(source), source.table, partitions_path, failures)
+                    | "ConvertPartitions" >> ConvertPartitions(source.table, source.bad_rows, partitions_path, failures)
                 )
             failures.raise_first()
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from common.options import Options
+from components.hive_example_gen.serdes import Serde
 
 
 class TextOptions(Options):
@@ -19,15 +20,43 @@ class TextOptions(Options):
     map_key_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = Field(
         "\x03", description="Between key and value of a map item."
     )
+    escape_char: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description="ESCAPED BY: the character after it is taken as it is. None: nothing is escaped."
+    )
     null_text: str = Field("\\N", description="What a NULL is written as.")
+
+
+class BadRowOptions(Options):
+    """What happens to rows that do not fit the table."""
+
+    max_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.001, description="More bad rows than this share of a split stop the run (exit code 3); they are named."
+    )
+    values: Literal["quarantine", "null"] = Field(
+        "quarantine",
+        description="A number or date that does not parse: quarantine leaves its row out and keeps it aside; null "
+        "reads NULL as Hive does, and counts it.",
+    )
+    column_count: Literal["hive", "quarantine"] = Field(
+        "hive",
+        description="A row with too few or too many columns: hive fills with NULL or cuts, and counts it; quarantine "
+        "leaves the row out.",
+    )
 
 
 class SourceOptions(Options):
     """Where the click log lies and how its columns are typed."""
 
     table: str = Field(description="Directory of the table: the folder that holds dt=.../")
-    format: Literal["auto", "text", "parquet", "orc"] = Field(
-        "auto", description="auto: by the magic bytes of each file (PAR1, ORC), else text."
+    format: Literal["auto", "text", "sequence_file", "rcfile", "parquet", "orc", "avro"] = Field(
+        "auto", description="As in STORED AS. auto: as the DDL or metastore says, else by each file's magic bytes."
+    )
+    serde: Serde | None = Field(
+        None,
+        description="How columns lie in a row of a text file, SequenceFile or RCFile; the format's default if none.",
+    )
+    serde_properties: dict[str, str] = Field(
+        {}, description="WITH SERDEPROPERTIES, and table properties such as skip.header.line.count, under Hive's keys."
     )
     ddl: str | None = Field(None, description="A .hql file with CREATE TABLE: columns, partition columns, delimiters.")
     columns: dict[str, str] | None = Field(
@@ -43,7 +72,8 @@ class SourceOptions(Options):
         None, description="Marker that says a partition is finished, e.g. _SUCCESS; without it the partition is late."
     )
     exclude_columns: tuple[str, ...] = Field((), description="Columns left out of the conversion.")
-    text: TextOptions = Field(TextOptions(), description="Delimiters of text files.")
+    text: TextOptions = Field(TextOptions(), description="Delimiters of LazySimpleSerDe.")
+    bad_rows: BadRowOptions = Field(BadRowOptions(), description="What happens to rows that do not fit the table.")
 
 
 class WindowOptions(Options):

@@ -7,12 +7,15 @@ import functools
 from typing import Literal
 
 import pyarrow as pa
+from pydantic import Field
 
 from common.errors import ConfigError
 from common.options import Options
-from components.hive_example_gen.ddl import TableDefinition, read_ddl
+from components.hive_example_gen.ddl import read_ddl
 from components.hive_example_gen.hive_types import parse_type
 from components.hive_example_gen.options import SourceOptions, TextOptions
+from components.hive_example_gen.serdes import DEFAULT_SERDES, Format, Serde
+from components.hive_example_gen.table_definition import TableDefinition
 
 # Part of every partition's fingerprint. Raise it with any change that alters what a conversion writes: the
 # partitions that are kept from before are then converted again.
@@ -22,11 +25,25 @@ CONVERTER_VERSION = 1
 class TableSpec(Options):
     """Everything besides the files themselves that a conversion depends on."""
 
-    format: Literal["auto", "text", "parquet", "orc"]
+    format: Literal["auto"] | Format
     columns: dict[str, str] | None
     partition_columns: dict[str, str]
     exclude_columns: tuple[str, ...] = ()
+    serde: Serde | None = None
+    serde_properties: dict[str, str] = Field({})
     text: TextOptions = TextOptions()
+    # The columns as the files of a partition have them, where its own descriptor in a metastore says other than the
+    # table's. Files are then read by these and converted to `columns`.
+    file_columns: dict[str, str] | None = None
+
+    @property
+    def layout(self) -> dict[str, str] | None:
+        """The columns as they lie in the files of formats without names (text, SequenceFile, RCFile)."""
+        return self.file_columns or self.columns
+
+    def serde_for(self, file_format: str) -> Serde:
+        """Raises KeyError for Parquet, ORC and Avro, which are their own."""
+        return self.serde or DEFAULT_SERDES[file_format]
 
     @functools.cached_property
     def schema(self) -> pa.Schema | None:
@@ -34,6 +51,18 @@ class TableSpec(Options):
         if self.columns is None:
             return None
         return pa.schema([(name, parse_type(text)) for name, text in self.columns.items() if not self.excludes(name)])
+
+    def for_partition(self, source: SourceOptions, definition: TableDefinition) -> TableSpec:
+        """How the files of a partition with its own descriptor are read: its format, SerDe and columns, converted to
+        the table's columns. Raises ConfigError."""
+        own = spec_of(source, definition)
+        return own.model_copy(
+            update={
+                "columns": self.columns,
+                "partition_columns": self.partition_columns,
+                "file_columns": None if definition.columns == self.columns else definition.columns,
+            }
+        )
 
     def excludes(self, column: str) -> bool:
         """Excluded by the config, or shadowed by the partition column of that name (as in Hive)."""
@@ -53,12 +82,24 @@ def resolve_spec(source: SourceOptions) -> TableSpec:
     ddl = read_ddl(source.ddl) if source.ddl else None
     if ddl and source.columns:
         raise ConfigError("source.ddl and source.columns both define the columns", hint="Keep one of the two.")
+    return spec_of(source, ddl)
+
+
+def spec_of(source: SourceOptions, definition: TableDefinition | None) -> TableSpec:
+    """The spec of a source whose table is defined by `definition`: what the config says itself goes before it, except
+    for the partition columns. Raises ConfigError."""
     spec = TableSpec(
-        format=_format(source, ddl),
-        columns=ddl.columns if ddl else source.columns,
-        partition_columns=(ddl.partition_columns if ddl else None) or source.partition_columns,
+        format=_format(source, definition),
+        columns=definition.columns if definition else source.columns,
+        partition_columns=(definition.partition_columns if definition else None) or source.partition_columns,
         exclude_columns=source.exclude_columns,
-        text=_text(source.text, ddl),
+        serde=source.serde or (definition.serde if definition else None),
+        serde_properties={
+            **(definition.table_properties if definition else {}),
+            **(definition.serde_properties if definition else {}),
+            **source.serde_properties,
+        },
+        text=_text(source.text, definition),
     )
     _check(spec, source)
     return spec
@@ -68,9 +109,28 @@ def _format(source: SourceOptions, ddl: TableDefinition | None) -> str:
     return ddl.format if ddl and ddl.format and source.format == "auto" else source.format
 
 
-def _text(text: TextOptions, ddl: TableDefinition | None) -> TextOptions:
+# Hive's SerDe properties of LazySimpleSerDe; the second spelling of the third is Hive's own.
+TEXT_PROPERTIES = {
+    "field.delim": "field_delimiter",
+    "collection.delim": "collection_delimiter",
+    "colelction.delim": "collection_delimiter",
+    "mapkey.delim": "map_key_delimiter",
+    "escape.delim": "escape_char",
+    "serialization.null.format": "null_text",
+}
+
+
+def _text(text: TextOptions, definition: TableDefinition | None) -> TextOptions:
     given = text.model_dump(include=text.model_fields_set)
-    return TextOptions(**{**(ddl.text if ddl else {}), **given})
+    properties = definition.serde_properties if definition else {}
+    named = {TEXT_PROPERTIES[key]: value for key, value in properties.items() if key in TEXT_PROPERTIES}
+    named = {name: value if name == "null_text" else delimiter_of(value) for name, value in named.items()}
+    return TextOptions(**{**named, **given})
+
+
+def delimiter_of(value: str) -> str:
+    """A delimiter property as Hive reads it (LazyUtils.getByte): a decimal number is the byte's code."""
+    return chr(int(value)) if value.isascii() and value.isdecimal() and int(value) < 128 else value
 
 
 def _check(spec: TableSpec, source: SourceOptions) -> None:
@@ -84,14 +144,14 @@ def _check(spec: TableSpec, source: SourceOptions) -> None:
                 hint=f"Partition columns: {', '.join(spec.partition_columns)}.",
             )
     for name, delimiter in spec.text.model_dump(exclude={"null_text"}).items():
-        if len(delimiter.encode()) != 1:
+        if delimiter is not None and len(delimiter.encode()) != 1:
             raise ConfigError(f"source.text.{name} must be one byte, found {delimiter!r}")
     _check_excluded(spec)
     if spec.schema is not None and not spec.schema.names:
         raise ConfigError("source.exclude_columns leaves no column of the table", hint="Keep at least one column.")
-    if spec.format == "text" and spec.columns is None:
+    if spec.format in DEFAULT_SERDES and spec.columns is None:
         raise ConfigError(
-            "source.format is text, and a text file does not say its columns",
+            f"source.format is {spec.format}, and such a file does not say its columns",
             hint="Give source.ddl (a .hql file with CREATE TABLE) or source.columns.",
         )
 

@@ -23,13 +23,17 @@ _NUM_NAMED = 10
 
 @dataclass(frozen=True)
 class PlannedPartition:
-    """A partition that will be read. `name` is its folder below the table, `cached` whether it is converted already."""
+    """A partition that will be read. `name` is its folder below the table, `cached` whether it is converted already.
+
+    `spec` says how its files are read.
+    """
 
     split: str
     date: datetime.date
     name: str
     values: tuple[tuple[str, str | None], ...]
     files: tuple[SourceFile, ...]
+    spec: TableSpec
     fingerprint: str
     cached: bool
     num_rows: int | None  # known once converted
@@ -41,10 +45,14 @@ class PlannedPartition:
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """What a run for `date` reads. `missing`, `late` and `empty` name partitions (or whole days) that are left out."""
+    """What a run for `date` reads. `missing`, `late` and `empty` name partitions (or whole days) that are left out.
+
+    `spec` is the table's; its columns are those that every partition is converted to.
+    """
 
     date: datetime.date
     table: str
+    spec: TableSpec
     days: dict[str, tuple[datetime.date, ...]]
     splits: dict[str, tuple[PlannedPartition, ...]]
     missing: tuple[str, ...]
@@ -116,16 +124,16 @@ def plan_window(source: SourceOptions, window: WindowOptions, date: datetime.dat
     )
     triage = _Triage(source)
     ready = {day: triage.ready(day, partitions) for day, partitions in listing.partitions.items()}
-    spec_fingerprint = fingerprint(CONVERTER_VERSION, spec.model_dump())
     splits = {
         split: tuple(
-            _planned(split, day, found, spec_fingerprint, partitions_path) for day in split_days for found in ready[day]
+            _planned(split, day, found, spec, source, partitions_path) for day in split_days for found in ready[day]
         )
         for split, split_days in days.items()
     }
     return WindowPlan(
         date=date,
         table=source.table,
+        spec=spec,
         days=days,
         splits=splits,
         missing=tuple(triage.missing),
@@ -208,10 +216,20 @@ def _hour(partition: PartitionListing, column: str | None) -> int | None:
 
 
 def _planned(
-    split: str, day: datetime.date, found: PartitionListing, spec_fingerprint: str, partitions_path: str
+    split: str,
+    day: datetime.date,
+    found: PartitionListing,
+    table_spec: TableSpec,
+    source: SourceOptions,
+    partitions_path: str,
 ) -> PlannedPartition:
+    spec = table_spec.for_partition(source, found.definition) if found.definition else table_spec
     key = fingerprint(
-        spec_fingerprint, found.values, [(file.path, file.num_bytes, file.modified_ns) for file in found.files]
+        CONVERTER_VERSION,
+        spec.model_dump(),
+        source.bad_rows.model_dump(exclude={"max_share"}),
+        found.values,
+        [(file.path, file.num_bytes, file.modified_ns) for file in found.files],
     )
     record = cache.find(partitions_path, key)
     return PlannedPartition(
@@ -220,6 +238,7 @@ def _planned(
         name=found.name,
         values=found.values,
         files=found.files,
+        spec=spec,
         fingerprint=key,
         cached=record is not None,
         num_rows=record.rows if record else None,

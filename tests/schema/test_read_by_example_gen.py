@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 import schema
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.formats.reader import read_batches
 from components.hive_example_gen.options import SourceOptions
@@ -29,7 +30,7 @@ def tables(tmp_path_factory) -> dict[str, list[dict]]:
 
 def read(folder: Path, file_format: str) -> list[dict]:
     source = SourceOptions(table=str(folder), ddl=str(schema.DDL_PATH), format=file_format)
-    batches = read_batches(DataFile.of(str(folder), PLACE), resolve_spec(source))
+    batches = read_batches(DataFile.of(str(folder), PLACE), resolve_spec(source), BadRows())
     return pa.Table.from_batches(batches).to_pylist()
 
 

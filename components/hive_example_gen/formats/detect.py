@@ -28,9 +28,9 @@ def format_of(file: DataFile, declared: Format | Literal["auto"]) -> Format:
 
     Raises DataNotReadyError: the file has another format than `declared`, or one that is not supported.
     """
-    with translated(file, "a data file"), open(file.path, "rb") as opened:
+    with translated(file, "a data file"), file.open() as opened:
         head = opened.read(4)
-        opened.seek(max(0, os.fstat(opened.fileno()).st_size - 4))
+        opened.seek(max(0, opened.seek(0, os.SEEK_END) - 4))
         tail = opened.read(4)
     found = _by_magic(head, tail, declared)
     if found in ("text", "parquet", "orc") and declared in ("auto", found):

@@ -6,11 +6,12 @@ import contextlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from common.errors import DataNotReadyError
+from components.hive_example_gen.warehouse import storage
 
 _SYNC = "Write the file again, or exclude its day from the window."
 
@@ -24,7 +25,12 @@ class DataFile:
 
     @classmethod
     def of(cls, table: str, name: str) -> DataFile:
-        return cls(str(Path(table.removeprefix("file://")) / name), name)
+        """`name` as in SourceFile.path: relative to the table, or whole where its partition lies elsewhere."""
+        return cls(storage.joined(table, name), name)
+
+    def open(self) -> BinaryIO:
+        """Seekable. Raises OSError."""
+        return storage.open_file(self.path)
 
 
 @contextlib.contextmanager

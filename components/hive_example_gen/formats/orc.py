@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.orc
 
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.columnar import conformed, target_schema
 from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.table_spec import TableSpec
@@ -18,7 +19,7 @@ def read_schema(file: DataFile) -> pa.Schema:
         return pyarrow.orc.ORCFile(file.path).schema
 
 
-def read_batches(file: DataFile, spec: TableSpec) -> Iterator[pa.RecordBatch]:
+def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.RecordBatch]:
     """The rows of `file`; memory: one stripe (64 MiB by default). Raises DataNotReadyError, ConfigError."""
     with translated(file, "ORC"):
         opened = pyarrow.orc.ORCFile(file.path)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet
 
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.columnar import BATCH_ROWS, conformed, target_schema
 from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.table_spec import TableSpec
@@ -21,7 +22,7 @@ def read_schema(file: DataFile) -> pa.Schema:
         return opened.schema_arrow
 
 
-def read_batches(file: DataFile, spec: TableSpec) -> Iterator[pa.RecordBatch]:
+def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.RecordBatch]:
     """The rows of `file`, at most BATCH_ROWS at a time. Raises DataNotReadyError, ConfigError."""
     with translated(file, "Parquet"), _open(file) as opened:
         target, present = target_schema(opened.schema_arrow, spec, file)

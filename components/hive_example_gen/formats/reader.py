@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats import orc, parquet, text
 from components.hive_example_gen.formats.columnar import target_schema
 from components.hive_example_gen.formats.detect import format_of
@@ -16,9 +17,12 @@ _READERS = {"text": text.read_batches, "parquet": parquet.read_batches, "orc": o
 _SCHEMAS = {"parquet": parquet.read_schema, "orc": orc.read_schema}
 
 
-def read_batches(file: DataFile, spec: TableSpec) -> Iterator[pa.RecordBatch]:
-    """The rows of `file` in bounded batches. Raises DataNotReadyError naming the file, ConfigError without columns."""
-    yield from _READERS[format_of(file, spec.format)](file, spec)
+def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.RecordBatch]:
+    """The rows of `file` in bounded batches; rows that do not fit go to `bad`.
+
+    Raises DataNotReadyError naming the file, ConfigError without columns.
+    """
+    yield from _READERS[format_of(file, spec.format)](file, spec, bad)
 
 
 def columns_of(file: DataFile, spec: TableSpec) -> tuple[pa.Schema | None, frozenset[str]]:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from common.errors import ConfigError, DataNotReadyError
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.columnar import BATCH_ROWS
 from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.formats.text_values import Delimiters, convert
@@ -29,7 +30,7 @@ MAX_ROW_BYTES = 256 << 20
 _GZIP = b"\x1f\x8b"
 
 
-def read_batches(file: DataFile, spec: TableSpec) -> Iterator[pa.RecordBatch]:
+def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.RecordBatch]:
     """The rows of `file`, at most BATCH_ROWS at a time, with the declared types.
 
     Raises:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from common.errors import ConfigError, DataNotReadyError
 from components.hive_example_gen.options import SourceOptions
+from components.hive_example_gen.table_definition import TableDefinition
 
 DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 # What Hive writes as %XX in a partition's folder name (FileUtils.charToEscape).
@@ -23,7 +24,8 @@ _ESCAPED = frozenset("\"#%'*/:=?\\\x7f{[]^") | frozenset(map(chr, range(1, 32)))
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A data file; `path` is relative to the table's directory, with forward slashes."""
+    """A data file; `path` is relative to the table's directory, with forward slashes, or whole (a URL, an absolute
+    path) where its partition lies elsewhere."""
 
     path: str
     num_bytes: int
@@ -32,18 +34,25 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class PartitionListing:
-    """A partition as it lies there. `name` is its folder as written; `values` are decoded, None for Hive's default."""
+    """A partition as it lies there. `name` is its folder as written; `values` are decoded, None for Hive's default.
+
+    `definition` is what a metastore says of this partition; None: as the table's.
+    """
 
     name: str
     values: tuple[tuple[str, str | None], ...]
     files: tuple[SourceFile, ...]
     has_success_file: bool
+    definition: TableDefinition | None = None
 
 
 @dataclass(frozen=True)
 class TableListing:
+    """`definition` is the table's own, where the catalogue knows it (a metastore)."""
+
     partitions: dict[datetime.date, tuple[PartitionListing, ...]]
     notes: tuple[str, ...]
+    definition: TableDefinition | None = None
 
 
 def list_days(source: SourceOptions, partition_columns: Sequence[str], days: Sequence[datetime.date]) -> TableListing:

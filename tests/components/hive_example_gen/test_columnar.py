@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from common.errors import ConfigError, DataNotReadyError
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.columnar import widens
 from components.hive_example_gen.formats.opened import DataFile, translated
@@ -37,7 +38,7 @@ def _spec(columns=None, file_format="auto", **options):
 
 
 def _rows(file, spec):
-    return [row for batch in reader.read_batches(file, spec) for row in batch.to_pylist()]
+    return [row for batch in reader.read_batches(file, spec, BadRows()) for row in batch.to_pylist()]
 
 
 def test_without_declared_columns_the_files_own_are_read(tmp_path, file_format):
@@ -160,7 +161,7 @@ def test_several_row_groups_and_stripes(tmp_path, file_format):
         pa.parquet.write_table(table, tmp_path / "f", row_group_size=7_000)
     else:
         pa.orc.write_table(table, str(tmp_path / "f"), stripe_size=1 << 16)
-    batches = list(reader.read_batches(DataFile(str(tmp_path / "f"), "f"), _spec()))
+    batches = list(reader.read_batches(DataFile(str(tmp_path / "f"), "f"), _spec(), BadRows()))
     assert max(batch.num_rows for batch in batches) <= 16_384
     assert pa.Table.from_batches(batches).equals(table)
 

@@ -16,7 +16,6 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from common.errors import ConfigError, DataNotReadyError, InfrastructureError
 from components.hive_example_gen import cache, convert, tfrecord
 from components.hive_example_gen.options import SourceOptions, WindowOptions
-from components.hive_example_gen.table_spec import resolve_spec
 from components.hive_example_gen.window import plan_window
 
 COLUMNS = {"id": "bigint", "tags": "array<string>"}
@@ -56,7 +55,7 @@ class Case:
 
     def convert(self, partition=None):
         partition = partition or self.partition()
-        return convert.convert_partition(partition, resolve_spec(self.source), str(self.table), str(self.cache))
+        return convert.convert_partition(partition, str(self.table), self.source.bad_rows, str(self.cache))
 
     def examples(self, record):
         found = []

@@ -8,6 +8,7 @@ import pyarrow.orc
 import pyarrow.parquet
 import pytest
 
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.flatten import flatten
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile
@@ -84,7 +85,7 @@ def _write(file, file_format):
 def batch(request, tmp_path):
     _write(tmp_path / "000000_0", request.param)
     spec = TableSpec(format="auto", columns=COLUMNS, partition_columns={"dt": "string"})
-    (read,) = reader.read_batches(DataFile(str(tmp_path / "000000_0"), "000000_0"), spec)
+    (read,) = reader.read_batches(DataFile(str(tmp_path / "000000_0"), "000000_0"), spec, BadRows())
     return flatten(read)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.flatten import flatten
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile
@@ -31,7 +32,9 @@ def _read(folder, file_format):
     plan.check()
     spec = resolve_spec(source)
     files = [DataFile.of(source.table, file.path) for partition in plan.partitions for file in partition.files]
-    return pa.Table.from_batches(flatten(batch) for file in files for batch in reader.read_batches(file, spec))
+    return pa.Table.from_batches(
+        flatten(batch) for file in files for batch in reader.read_batches(file, spec, BadRows())
+    )
 
 
 @pytest.fixture(scope="module")

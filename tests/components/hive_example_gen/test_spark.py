@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.flatten import flatten
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile
@@ -77,7 +78,7 @@ def _read(tables, file_format):
     assert list(spec.partition_columns) == ["dt", "place"]
     for partition in _plan(tables, file_format).splits["train"]:
         for file in partition.files:
-            for batch in reader.read_batches(DataFile.of(source.table, file.path), spec):
+            for batch in reader.read_batches(DataFile.of(source.table, file.path), spec, BadRows()):
                 yield from flatten(batch).to_pylist()
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ConfigError, DataNotReadyError
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats import text
 from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.options import TextOptions
@@ -21,7 +22,9 @@ def _spec(columns, **options):
 
 def _read(tmp_path, data, columns, **options):
     (tmp_path / "000000_0").write_bytes(data)
-    batches = text.read_batches(DataFile(str(tmp_path / "000000_0"), "dt=x/000000_0"), _spec(columns, **options))
+    batches = text.read_batches(
+        DataFile(str(tmp_path / "000000_0"), "dt=x/000000_0"), _spec(columns, **options), BadRows()
+    )
     return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
 
 
@@ -178,7 +181,7 @@ def test_a_row_without_end(tmp_path, monkeypatch):
 def test_text_needs_columns(tmp_path):
     (tmp_path / "f").write_bytes(b"a\n")
     with pytest.raises(ConfigError, match="does not say its columns"):
-        list(text.read_batches(DataFile(str(tmp_path / "f"), "f"), _spec(None)))
+        list(text.read_batches(DataFile(str(tmp_path / "f"), "f"), _spec(None), BadRows()))
 
 
 _cell = st.none() | st.text(
