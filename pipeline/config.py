@@ -104,7 +104,9 @@ class PipelineConfig(Options):
         The DDL and the curated schema count by content. Raises ConfigError where one of them cannot be read.
         """
         document = self.model_dump(mode="json", exclude={"root", "runner", "features"})
-        del document["source"]["table"], document["store"]["path"]
+        for key in ("table", "server", "hive"):
+            del document["source"][key]
+        del document["store"]["path"]
         document["source"]["ddl"] = _content_hash(self.source.ddl, "source.ddl")
         document["data_verdict"]["schema_path"] = _content_hash(
             self.data_verdict.schema_path, "data_verdict.schema_path"

@@ -10,6 +10,7 @@ from typing import Any
 from common.errors import DataNotReadyError
 from common.files import code_fingerprint, fingerprint
 from components.hive_example_gen import columns, window
+from components.hive_example_gen.warehouse import storage
 from pipeline import config as config_module
 from pipeline.config import LoadedConfig, PipelineConfig
 from pipeline.runs import RunFolder
@@ -92,7 +93,7 @@ def plan(loaded: LoadedConfig, date: datetime.date) -> dict[str, Any]:
         "version": 1,
         "run_id": made.run_id,
         "date": date.isoformat(),
-        "table": loaded.config.source.table,
+        "table": storage.shown(loaded.config.source.place),
         "splits": splits,
         "missing": list(made.window.missing),
         "late": list(made.window.late),

@@ -88,7 +88,7 @@ class _Run:
 
     def _keep_truth(self) -> None:
         """A generated log knows the best reachable metrics; the table may be generated anew before the page is read."""
-        truth = Path(self._loaded.config.source.table) / runs.TRUTH_JSON
+        truth = Path(self._loaded.config.source.place) / runs.TRUTH_JSON
         if truth.is_file():
             shutil.copyfile(truth, self._folder.file(runs.TRUTH_JSON))
 

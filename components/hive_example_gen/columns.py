@@ -72,4 +72,4 @@ def _columns_of_each(partitions: Sequence[PlannedPartition], source: SourceOptio
 
 
 def _first_file(source: SourceOptions, partition: PlannedPartition) -> DataFile:
-    return DataFile.of(source.table, partition.files[0].path)
+    return DataFile.of(source.place, partition.files[0].path)

@@ -68,7 +68,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 _ = (
                     pipeline
                     | "Partitions" >> beam.Create(todo)
-                    | "ConvertPartitions" >> ConvertPartitions(source.table, source.bad_rows, partitions_path, failures)
+                    | "ConvertPartitions" >> ConvertPartitions(source.place, source.bad_rows, partitions_path, failures)
                 )
             failures.raise_first()
 

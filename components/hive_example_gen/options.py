@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from common.options import Options
 from components.hive_example_gen.serdes import Serde
@@ -44,10 +44,41 @@ class BadRowOptions(Options):
     )
 
 
+class HiveOptions(Options):
+    """How to log in to a Hive metastore or HiveServer2."""
+
+    auth: Literal["none", "password", "kerberos", "nosasl"] = Field(
+        "none",
+        description="password: HIVE_USER and HIVE_PASSWORD of the environment (LDAP, PLAIN); kerberos: the ticket of "
+        "the process (kinit); nosasl: a HiveServer2 with hive.server2.authentication=NOSASL.",
+    )
+    kerberos_service: str = Field("hive", description="First part of the server's principal.")
+    tls: bool = Field(False, description="Encrypt the connection; the server's certificate is checked.")
+    ca_file: str | None = Field(None, description="Certificates to trust with `tls`, PEM; the system's if none.")
+    timeout_seconds: PositiveInt = Field(300, description="How long one answer of the server may take.")
+
+
 class SourceOptions(Options):
     """Where the click log lies and how its columns are typed."""
 
-    table: str = Field(description="Directory of the table: the folder that holds dt=.../")
+    table: str | None = Field(
+        None,
+        description="Directory of the table, the folder that holds dt=.../, local or s3://, gs://, hdfs://; or a "
+        "table of a Hive metastore, hive://host:9083/db.table (several hosts: hive://a:9083,b:9083/db.table).",
+    )
+    query: str | None = Field(
+        None,
+        description="Instead of `table`: a SELECT that gives the rows of one day, with {start_date} (the day) and "
+        "{end_date} (the day after) as `date_format` writes them; asked once per day.",
+    )
+    server: str | None = Field(None, description="Who is asked the `query`: hiveserver2://host:10000/database.")
+    query_refresh_days: NonNegativeInt = Field(
+        1,
+        description="The rows of a query's newest so many days are asked for again by every run date, and once more "
+        "when they are older; after that they are kept, and later changes in the table are not seen.",
+    )
+    query_revision: int = Field(0, description="Any other number than before: every day of the query is asked again.")
+    hive: HiveOptions = Field(HiveOptions(), description="How to log in to the metastore or HiveServer2.")
     format: Literal["auto", "text", "sequence_file", "rcfile", "parquet", "orc", "avro"] = Field(
         "auto", description="As in STORED AS. auto: as the DDL or metastore says, else by each file's magic bytes."
     )
@@ -74,6 +105,21 @@ class SourceOptions(Options):
     exclude_columns: tuple[str, ...] = Field((), description="Columns left out of the conversion.")
     text: TextOptions = Field(TextOptions(), description="Delimiters of LazySimpleSerDe.")
     bad_rows: BadRowOptions = Field(BadRowOptions(), description="What happens to rows that do not fit the table.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> SourceOptions:
+        if (self.table is None) == (self.query is None):
+            raise ValueError("needs either `table`, or `query` and `server`")
+        if (self.query is None) != (self.server is None):
+            raise ValueError("`query` and `server` belong together: one is missing")
+        if self.query is not None and "{start_date}" not in self.query:
+            raise ValueError("`query` must hold {start_date}: it is asked once for every day")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where the rows come from: `table`, or the server of the query."""
+        return self.table or self.server or ""
 
 
 class WindowOptions(Options):

@@ -13,9 +13,10 @@ from common.errors import ConfigError, DataNotReadyError
 from common.files import fingerprint
 from components.hive_example_gen import cache
 from components.hive_example_gen.options import SourceOptions, WindowOptions
-from components.hive_example_gen.table_spec import CONVERTER_VERSION, TableSpec, resolve_spec
-from components.hive_example_gen.warehouse import directory
-from components.hive_example_gen.warehouse.directory import PartitionListing, SourceFile
+from components.hive_example_gen.table_spec import CONVERTER_VERSION, TableSpec
+from components.hive_example_gen.warehouse import catalogue, storage
+from components.hive_example_gen.warehouse.listing import DayQuery, PartitionListing, SourceFile
+from components.hive_example_gen.warehouse.partition_names import date_folder
 
 HOURS = range(24)
 _NUM_NAMED = 10
@@ -25,7 +26,7 @@ _NUM_NAMED = 10
 class PlannedPartition:
     """A partition that will be read. `name` is its folder below the table, `cached` whether it is converted already.
 
-    `spec` says how its files are read.
+    `spec` says how its files are read. `query` is set, and there are no files, where a server gives its rows.
     """
 
     split: str
@@ -37,6 +38,7 @@ class PlannedPartition:
     fingerprint: str
     cached: bool
     num_rows: int | None  # known once converted
+    query: DayQuery | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -117,11 +119,8 @@ def plan_window(source: SourceOptions, window: WindowOptions, date: datetime.dat
     Raises:
         ConfigError: source or DDL are wrong. DataNotReadyError: a folder cannot be read.
     """
-    spec = resolve_spec(source)
     days = window_days(window, date)
-    listing = directory.list_days(
-        source, tuple(spec.partition_columns), [day for split in days.values() for day in split]
-    )
+    spec, listing = catalogue.find(source, window, [day for split in days.values() for day in split])
     triage = _Triage(source)
     ready = {day: triage.ready(day, partitions) for day, partitions in listing.partitions.items()}
     splits = {
@@ -130,9 +129,10 @@ def plan_window(source: SourceOptions, window: WindowOptions, date: datetime.dat
         )
         for split, split_days in days.items()
     }
+    triage.find_empty_results(splits, window)
     return WindowPlan(
         date=date,
-        table=source.table,
+        table=storage.shown(source.place),
         spec=spec,
         days=days,
         splits=splits,
@@ -181,7 +181,7 @@ class _Triage:
 
     def ready(self, day: datetime.date, partitions: tuple[PartitionListing, ...]) -> list[PartitionListing]:
         if not partitions:
-            self.missing.append(directory.date_folder(self.source, day))
+            self.missing.append(date_folder(self.source, day))
             return []
         if self.source.hour_column:
             self._find_missing_hours(day, partitions)
@@ -190,16 +190,22 @@ class _Triage:
     def _is_ready(self, partition: PartitionListing) -> bool:
         if self.source.success_file and not partition.has_success_file:
             self.late.append(partition.name)
-        elif not partition.files:
+        elif not partition.files and partition.query is None:
             self.empty.append(partition.name)
         else:
             return True
         return False
 
+    def find_empty_results(self, splits: dict[str, tuple[PlannedPartition, ...]], window: WindowOptions) -> None:
+        """Days that a server gave no row for, to an earlier run that ignored that."""
+        if window.missing != "ignore":
+            planned = (partition for partitions in splits.values() for partition in partitions)
+            self.empty += [partition.name for partition in planned if partition.query and partition.num_rows == 0]
+
     def _find_missing_hours(self, day: datetime.date, partitions: tuple[PartitionListing, ...]) -> None:
         column = self.source.hour_column
         found = {_hour(partition, column) for partition in partitions}
-        folder = directory.date_folder(self.source, day)
+        folder = date_folder(self.source, day)
         self.missing += [f"{folder}/{column}={hour:02d}" for hour in HOURS if hour not in found]
 
 
@@ -230,6 +236,7 @@ def _planned(
         source.bad_rows.model_dump(exclude={"max_share"}),
         found.values,
         [(file.path, file.num_bytes, file.modified_ns) for file in found.files],
+        *([found.query.identity] if found.query else []),
     )
     record = cache.find(partitions_path, key)
     return PlannedPartition(
@@ -242,6 +249,7 @@ def _planned(
         fingerprint=key,
         cached=record is not None,
         num_rows=record.rows if record else None,
+        query=found.query,
     )
 
 

@@ -1,4 +1,4 @@
-"""Partitions of a table that is a local directory, `dt=2026-11-15/hour=07/000000_0`.
+"""Partitions of a table that is a directory, `dt=2026-11-15/hour=07/000000_0`, local or on a filesystem with a URL.
 
 Only the folders of the days asked for are opened, so that a table with years of partitions is planned as fast as
 a new one.
@@ -7,183 +7,199 @@ a new one.
 from __future__ import annotations
 
 import datetime
-import os
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from common.errors import ConfigError, DataNotReadyError
+from common.errors import ConfigError, DataNotReadyError, HivemillError, InfrastructureError
 from components.hive_example_gen.options import SourceOptions
-from components.hive_example_gen.table_definition import TableDefinition
+from components.hive_example_gen.warehouse import storage
+from components.hive_example_gen.warehouse.listing import PartitionListing, SourceFile, TableListing
+from components.hive_example_gen.warehouse.partition_names import DEFAULT_PARTITION, date_text, value_of
+from components.hive_example_gen.warehouse.storage import Entry
 
-DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-# What Hive writes as %XX in a partition's folder name (FileUtils.charToEscape).
-_ESCAPED = frozenset("\"#%'*/:=?\\\x7f{[]^") | frozenset(map(chr, range(1, 32)))
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A data file; `path` is relative to the table's directory, with forward slashes, or whole (a URL, an absolute
-    path) where its partition lies elsewhere."""
-
-    path: str
-    num_bytes: int
-    modified_ns: int
-
-
-@dataclass(frozen=True)
-class PartitionListing:
-    """A partition as it lies there. `name` is its folder as written; `values` are decoded, None for Hive's default.
-
-    `definition` is what a metastore says of this partition; None: as the table's.
-    """
-
-    name: str
-    values: tuple[tuple[str, str | None], ...]
-    files: tuple[SourceFile, ...]
-    has_success_file: bool
-    definition: TableDefinition | None = None
-
-
-@dataclass(frozen=True)
-class TableListing:
-    """`definition` is the table's own, where the catalogue knows it (a metastore)."""
-
-    partitions: dict[datetime.date, tuple[PartitionListing, ...]]
-    notes: tuple[str, ...]
-    definition: TableDefinition | None = None
+# A request to an object store takes tens of milliseconds, and an hourly day needs 25 of them.
+_REMOTE_LISTINGS = 16
+_ACID_FOLDERS = ("base_", "delta_", "delete_delta_")
+_Result = TypeVar("_Result")
 
 
 def list_days(source: SourceOptions, partition_columns: Sequence[str], days: Sequence[datetime.date]) -> TableListing:
     """The partitions of `days` below `source.table`, in the order of their names; a day without any has an empty tuple.
 
     Raises:
-        ConfigError: the table is no local directory, or its folders do not fit `partition_columns`.
-        DataNotReadyError: a folder cannot be read.
+        ConfigError: the table is no directory, or its folders do not fit `partition_columns`.
+        DataNotReadyError: a folder cannot be read. InfrastructureError: the filesystem does not answer.
     """
-    root = _table_root(source.table)
-    walk = _Walk(root, source, tuple(partition_columns))
-    partitions = {day: tuple(walk.partitions_of(day)) for day in days}
-    return TableListing(partitions, tuple(walk.notes))
+    walk = _Walk(_table_root(source), source, tuple(partition_columns))
+    found = _mapped(lambda day: tuple(walk.partitions_of(day)), days, storage.is_url(walk.root))
+    return TableListing(dict(zip(days, found, strict=True)), tuple(walk.notes))
 
 
-def date_folder(source: SourceOptions, day: datetime.date) -> str:
-    """`dt=2026-11-15`: the folder of a day as Hive names it."""
-    return f"{source.date_column}={escape(day.strftime(source.date_format))}"
+def table_folders(source: SourceOptions) -> list[str]:
+    """The names directly below the table, for messages. Raises as `list_days`."""
+    return _names(_table_root(source))
 
 
-def escape(value: str) -> str:
-    return "".join(f"%{ord(letter):02X}" if letter in _ESCAPED else letter for letter in value)
+def data_files(entries: Sequence[Entry], folder: str, prefix: str, success_file: str | None) -> tuple[SourceFile, ...]:
+    """The data files among the entries of a partition's folder that hold something; `prefix` goes before their names.
 
-
-def unescape(text: str) -> str:
-    """Decodes %XX; a percent sign that starts no code stays, as in Hive (FileUtils.unescapePathName)."""
-    return re.sub(r"%([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), text)
-
-
-def _table_root(table: str) -> Path:
-    if re.match(r"[a-z][a-z0-9+.-]*://", table) and not table.startswith("file://"):
+    Raises ConfigError where the folder holds folders: Hive does not read into them.
+    """
+    nested = [entry.name for entry in entries if entry.is_folder and not is_hidden(entry.name)]
+    if nested and nested[0].startswith(_ACID_FOLDERS):
         raise ConfigError(
-            f"source.table {table!r}: only local directories are supported", hint="Mount or copy the table."
+            f"{storage.shown(folder)} holds the folder {nested[0]!r}: this is a transactional (ACID) table, whose "
+            "rows are not what lies in its files",
+            hint="Read it through HiveServer2 (source.server and source.query), or copy it into an external table.",
         )
-    root = Path(table.removeprefix("file://"))
-    if not root.is_dir():
+    if nested:
         raise ConfigError(
-            f"source.table: {root} is no directory", hint="It must be the folder that holds the dt=... folders."
+            f"{storage.shown(folder)} holds the folder {nested[0]!r} where data files were expected",
+            hint="Name the further partition column in source.partition_columns, e.g. hour: string.",
         )
-    return root
+    kept = [entry for entry in entries if is_data(entry, success_file) and entry.num_bytes]
+    return tuple(SourceFile(storage.joined(prefix, e.name), e.num_bytes, e.modified_ns) for e in kept)
+
+
+def is_data(entry: Entry, success_file: str | None) -> bool:
+    name = entry.name
+    return not (entry.is_folder or is_hidden(name) or name.endswith((".crc", "_$folder$")) or name == success_file)
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith(("_", "."))
+
+
+def entries_of(folder: str) -> list[Entry]:
+    """Raises DataNotReadyError (local), InfrastructureError (a URL), FileNotFoundError."""
+    return _translated(storage.entries, folder)
+
+
+def _names(folder: str) -> list[str]:
+    return _translated(storage.names, folder)
+
+
+def _translated(listed: Callable[[str], _Result], folder: str) -> _Result:
+    try:
+        return listed(folder)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: str, error: OSError) -> HivemillError:
+    reason = error.strerror or str(error).split("\n")[0]
+    message = f"partition folder {storage.shown(folder)} cannot be read: {reason}"
+    if storage.is_url(folder):
+        return InfrastructureError(message, hint="Check network, region, endpoint and credentials of this filesystem.")
+    return DataNotReadyError(message, hint="Check its permissions and owner.")
+
+
+def _table_root(source: SourceOptions) -> str:
+    root = source.place
+    if storage.is_url(root):
+        storage.check_url("source.table", root)
+    try:
+        is_folder = storage.is_folder(root)
+    except OSError as error:
+        raise _unreadable(root, error) from error
+    if not is_folder:
+        raise ConfigError(
+            f"source.table: {storage.shown(root)} is no directory",
+            hint="It must be the folder that holds the dt=... folders.",
+        )
+    return root if storage.is_url(root) else storage.local(root)
+
+
+def _mapped(function: Callable[[datetime.date], _Result], days: Sequence[datetime.date], remote: bool) -> list[_Result]:
+    if not remote:
+        return list(map(function, days))
+    with ThreadPoolExecutor(_REMOTE_LISTINGS) as threads:
+        return list(threads.map(function, days))
 
 
 class _Walk:
     """Descends the partition columns in path order; at the date column it opens only the folder of the day."""
 
-    def __init__(self, root: Path, source: SourceOptions, columns: tuple[str, ...]):
+    def __init__(self, root: str, source: SourceOptions, columns: tuple[str, ...]):
         self.root = root
         self.source = source
         self.columns = columns
-        self.notes: list[str] = []
+        self.notes: dict[str, None] = {}
+        self._date_names: dict[str, list[str]] = {}
 
     def partitions_of(self, day: datetime.date) -> Iterator[PartitionListing]:
-        yield from self._descend((), day, False)
+        try:
+            yield from self._descend((), day, False)
+        except FileNotFoundError as error:
+            raise DataNotReadyError(
+                f"a folder of {day} below {storage.shown(self.root)} went away while the table was listed",
+                hint="Run again once the table is at rest.",
+            ) from error
 
     def _descend(self, names: tuple[str, ...], day: datetime.date, finished: bool) -> Iterator[PartitionListing]:
-        folder = self.root.joinpath(*names)
+        folder = storage.joined(self.root, "/".join(names)) if names else self.root
         if len(names) == len(self.columns):
             yield self._partition(names, folder, finished)
             return
         column = self.columns[len(names)]
         if column == self.source.date_column:
-            name = date_folder(self.source, day)
-            self._note_default_partition(folder)
-            if (folder / name).is_dir():
+            for name in self._folder_of(day, folder):
                 yield from self._descend((*names, name), day, False)
             return
-        entries = _entries(folder)
+        entries = entries_of(folder)
         # A marker counts for everything below it, but not above the day: a table's own _SUCCESS says nothing of a day.
-        below_day = any(name.startswith(self.source.date_column + "=") for name in names)
+        below_day = self.source.date_column in self.columns[: len(names)]
         finished = finished or (below_day and self.source.success_file in (entry.name for entry in entries))
         for name in self._subfolders(folder, entries, column):
             yield from self._descend((*names, name), day, finished)
 
-    def _subfolders(self, folder: Path, entries: list[os.DirEntry], column: str) -> list[str]:
-        names = [entry.name for entry in entries if entry.is_dir() and not _is_hidden(entry.name)]
-        strange = [name for name in names if not name.startswith(f"{column}=")]
-        files = [entry.name for entry in entries if entry.is_file() and self._is_data(entry.name)]
+    def _folder_of(self, day: datetime.date, parent: str) -> list[str]:
+        """The folder of the day: `dt=2026-11-15`, or as another writer spells it (`DT=`, other escapes)."""
+        text = date_text(self.source, day)
+        found = [name for name in self._dates_in(parent) if value_of(name) == text]
+        if len(found) > 1:
+            raise DataNotReadyError(
+                f"{storage.shown(parent)} holds the day {day} twice, as {found[0]} and {found[1]}",
+                hint="Remove or rename one of the two folders.",
+            )
+        return found
+
+    def _dates_in(self, parent: str) -> list[str]:
+        """The folders of the date column in `parent`; listed once, for all days."""
+        known = self._date_names.get(parent)
+        if known is None:
+            known = [name for name in _names(parent) if _is_of(name, self.source.date_column)]
+            self._date_names[parent] = known
+            without = next((name for name in known if name.partition("=")[2] == DEFAULT_PARTITION), None)
+            if without:
+                self.notes[f"{without} holds rows without a date; they belong to no window and are left out"] = None
+        return known
+
+    def _subfolders(self, folder: str, entries: list[Entry], column: str) -> list[str]:
+        names = [entry.name for entry in entries if entry.is_folder and not is_hidden(entry.name)]
+        strange = [name for name in names if not _is_of(name, column)]
+        files = [entry.name for entry in entries if is_data(entry, self.source.success_file)]
         if strange or files:
             raise ConfigError(
-                f"{folder} holds {(strange + files)[0]!r} where a folder `{column}=...` was expected",
+                f"{storage.shown(folder)} holds {(strange + files)[0]!r} where a folder `{column}=...` was expected",
                 hint=f"source.partition_columns says {', '.join(self.columns)}, in path order; does the table agree?",
             )
         return names
 
-    def _partition(self, names: tuple[str, ...], folder: Path, finished: bool) -> PartitionListing:
-        entries = _entries(folder)
-        nested = [entry.name for entry in entries if entry.is_dir() and not _is_hidden(entry.name)]
-        if nested:
-            raise ConfigError(
-                f"{folder} holds the folder {nested[0]!r} where data files were expected",
-                hint="Name the further partition column in source.partition_columns, e.g. hour: string.",
-            )
+    def _partition(self, names: tuple[str, ...], folder: str, finished: bool) -> PartitionListing:
+        entries = entries_of(folder)
         name = "/".join(names)
-        files = [entry for entry in entries if self._is_data(entry.name)]
         return PartitionListing(
             name=name,
-            values=tuple(map(_value, names)),
-            files=tuple(file for entry in files if (file := _source_file(name, entry)).num_bytes),
+            values=tuple((column, value_of(part)) for column, part in zip(self.columns, names, strict=True)),
+            files=data_files(entries, folder, name, self.source.success_file),
             has_success_file=finished or self.source.success_file in (entry.name for entry in entries),
         )
 
-    def _is_data(self, name: str) -> bool:
-        return not (_is_hidden(name) or name.endswith(".crc") or name == self.source.success_file)
 
-    def _note_default_partition(self, folder: Path) -> None:
-        name = f"{self.source.date_column}={DEFAULT_PARTITION}"
-        if (folder / name).is_dir():
-            note = f"{name} holds rows without a date; they belong to no window and are left out"
-            if note not in self.notes:
-                self.notes.append(note)
-
-
-def _value(folder: str) -> tuple[str, str | None]:
-    column, _, value = folder.partition("=")
-    return column, None if value == DEFAULT_PARTITION else unescape(value)
-
-
-def _source_file(partition: str, entry: os.DirEntry) -> SourceFile:
-    status = entry.stat()
-    return SourceFile(f"{partition}/{entry.name}", status.st_size, status.st_mtime_ns)
-
-
-def _entries(folder: Path) -> list[os.DirEntry]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataNotReadyError(
-            f"partition folder {folder} cannot be read: {error.strerror}", hint="Check its permissions and owner."
-        ) from error
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(("_", "."))
+def _is_of(name: str, column: str) -> bool:
+    spelled, equals, _ = name.partition("=")
+    return bool(equals) and spelled.lower() == column.lower()

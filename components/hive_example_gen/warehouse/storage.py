@@ -1,21 +1,34 @@
 """The one place that opens and lists files of a table: local ones by the operating system, URLs by Arrow's filesystems.
 
 s3://, gs://, hdfs:// and file:// are what `pyarrow.fs.FileSystem.from_uri` opens; credentials come from where each of
-them looks (environment, instance, core-site.xml).
+them looks (environment, instance, core-site.xml), never from the URL. What a URL says after `?` (`region=`,
+`endpoint_override=`) goes to the filesystem; it stays at the end of every URL made from it. Transient errors are
+retried by Arrow.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import posixpath
 import re
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
+import pyarrow as pa
 import pyarrow.fs
 
+from common.errors import ConfigError
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_QUERY = re.compile(r"\?(?:\w+=[^?&]*)(?:&\w+=[^?&]*)*\Z")
+# Names under which Hadoop writes the same filesystems.
+_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+_SECRET = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
+_SECOND_NS = 10**9
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,33 @@ def joined(folder: str, name: str) -> str:
     """`name` below `folder`, or `name` itself where it is a URL or an absolute path."""
     if is_url(name) or local(name).startswith("/"):
         return local(name)
-    return posixpath.join(folder, name) if is_url(folder) else os.path.join(local(folder), name)
+    if not is_url(folder):
+        return os.path.join(local(folder), name)
+    bare, query = _split(folder)
+    return posixpath.join(bare, name) + query
+
+
+def shown(path: str) -> str:
+    """`path` for messages: a URL without user, password and what follows `?`."""
+    if not is_url(path):
+        return local(path)
+    scheme, _, rest = _split(path)[0].partition("://")
+    authority, slash, inner = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{inner}"
+
+
+def check_url(key: str, url: str) -> None:
+    """Raises ConfigError for a URL that holds credentials (they would end in metadata and logs), or that cannot be
+    opened at all. `key` is the config key that says it."""
+    authority = url.partition("://")[2].partition("/")[0]
+    names = [part.partition("=")[0] for part in _split(url)[1].lstrip("?").split("&")]
+    if ":" in authority.rpartition("@")[0] or any(map(_SECRET.search, names)):
+        raise ConfigError(
+            f"{key} {shown(url)} holds credentials; it is written to metadata and logs",
+            hint="Give them where the filesystem looks for them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "GOOGLE_APPLICATION_CREDENTIALS, the instance's role, a Kerberos ticket.",
+        )
+    _filesystem(url)
 
 
 def open_file(path: str) -> BinaryIO:
@@ -61,8 +100,18 @@ def status(path: str) -> Entry:
         if found.type == pyarrow.fs.FileType.NotFound:
             raise FileNotFoundError(path)
         return _entry(found)
-    stat = os.stat(local(path))
-    return Entry(os.path.basename(path), False, stat.st_size, stat.st_mtime_ns)
+    found = os.stat(local(path))
+    is_folder = stat.S_ISDIR(found.st_mode)
+    return Entry(os.path.basename(path), is_folder, found.st_size, found.st_mtime_ns)
+
+
+def is_folder(path: str) -> bool:
+    """Raises OSError where the filesystem does not answer; a local path that cannot be reached is no folder."""
+    if not is_url(path):
+        return os.path.isdir(local(path))
+    with contextlib.suppress(FileNotFoundError):
+        return status(path).is_folder
+    return False
 
 
 def entries(folder: str) -> list[Entry]:
@@ -70,28 +119,58 @@ def entries(folder: str) -> list[Entry]:
     if is_url(folder):
         filesystem, inner = _filesystem(folder)
         found = filesystem.get_file_info(pyarrow.fs.FileSelector(inner))
-        return sorted(map(_entry, found), key=lambda entry: entry.name)
+        return sorted((_entry(each) for each in found if each.base_name), key=lambda entry: entry.name)
     with os.scandir(local(folder)) as scanned:
-        return sorted((_local_entry(entry) for entry in scanned), key=lambda entry: entry.name)
+        return sorted(_local_entries(scanned), key=lambda entry: entry.name)
 
 
-def _local_entry(entry: os.DirEntry) -> Entry:
-    stat = entry.stat()
-    return Entry(entry.name, entry.is_dir(), stat.st_size, stat.st_mtime_ns)
+def names(folder: str) -> list[str]:
+    """The names directly in `folder`, sorted; without asking about each. Raises FileNotFoundError, OSError."""
+    if is_url(folder):
+        return [entry.name for entry in entries(folder)]
+    return sorted(os.listdir(local(folder)))
+
+
+def _local_entries(scanned: Iterator[os.DirEntry]) -> Iterator[Entry]:
+    for entry in scanned:
+        try:
+            found = entry.stat()
+        except FileNotFoundError:
+            if entry.is_symlink():
+                raise  # a link to nothing is no file that went away: its rows would be missing
+            continue
+        yield Entry(entry.name, stat.S_ISDIR(found.st_mode), found.st_size, found.st_mtime_ns)
 
 
 def _entry(info: pyarrow.fs.FileInfo) -> Entry:
     is_folder = info.type == pyarrow.fs.FileType.Directory
-    return Entry(info.base_name, is_folder, info.size or 0, info.mtime_ns or 0)
+    # Whole seconds: S3 gives milliseconds in a listing and seconds when asked about one object.
+    seconds = (info.mtime_ns or 0) // _SECOND_NS
+    return Entry(info.base_name, is_folder, info.size or 0, seconds * _SECOND_NS)
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The URL without its query, and the query with its `?`; a name may hold a `?` of its own."""
+    found = _QUERY.search(url)
+    return (url[: found.start()], found[0]) if found else (url, "")
 
 
 def _filesystem(url: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    scheme, _, rest = url.partition("://")
+    bare, query = _split(url)
+    scheme, _, rest = bare.partition("://")
     authority, _, path = rest.partition("/")
-    filesystem, root = _opened(f"{scheme}://{authority}/")
-    return filesystem, f"{root.rstrip('/')}/{path}" if root.strip("/") else (path if scheme != "hdfs" else f"/{path}")
+    filesystem, root = _opened(_SCHEMES.get(scheme.lower(), scheme.lower()), authority, query)
+    # The path is never part of the URI that Arrow decodes: Hive's %3A in a folder's name is the name.
+    return filesystem, f"{root.rstrip('/')}/{path}".rstrip("/") if root != "/" else f"/{path}"
 
 
 @functools.lru_cache(maxsize=16)
-def _opened(root: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    return pyarrow.fs.FileSystem.from_uri(root)
+def _opened(scheme: str, authority: str, query: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    try:
+        return pyarrow.fs.FileSystem.from_uri(f"{scheme}://{authority}/{query}")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        reason = str(error).split("\n")[0].replace(query, "") if query else str(error).split("\n")[0]
+        raise ConfigError(
+            f"{scheme}://{authority} cannot be opened: {reason}",
+            hint="Arrow opens s3://, gs:// and hdfs:// (hdfs needs Hadoop's client: HADOOP_HOME, CLASSPATH).",
+        ) from error

@@ -177,7 +177,7 @@ def test_a_table_elsewhere_with_the_same_files_has_the_same_fingerprint(tmp_path
         ({"hour_column": "hour"}, "source.hour_column is 'hour', which is no partition column"),
         ({"columns": {"a": "intt"}}, "source.columns.a: .*'intt' is no supported type"),
         ({"partition_columns": {"dt": "array<int>"}}, "source.partition_columns.dt: .*primitive"),
-        ({"columns": None, "format": "text"}, "a text file does not say its columns"),
+        ({"columns": None, "format": "text"}, "such a file does not say its columns"),
         ({"exclude_columns": ("USER_ID",)}, "source.exclude_columns leaves no column"),
         ({"exclude_columns": ("userid",)}, "names 'userid', which the table does not have"),
         ({"text": TextOptions(field_delimiter="é")}, "source.text.field_delimiter must be one byte"),
