@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.history import past_clicks, recent_items
 from data.import_tables import (
     ImportedTable,
     joined,
@@ -40,13 +41,19 @@ MOVIELENS = ImportedTable(
         "title": "string",
         "release_year": "int",
         "genres": "array<string>",
+        "user_impressions": "int",
+        "user_click_rate": "double",
+        "item_impressions": "int",
+        "item_click_rate": "double",
+        "recent_items": "array<bigint>",
         "click": "int",
     },
     label="click",
     user="user_id",
     partition_columns=PARTITION_COLUMNS,
 )
-"""`rating` decides `click`: it must never be a feature."""
+"""`rating` decides `click`: it must never be a feature. The last five before `click` are what was known before."""
+NUM_RECENT_ITEMS = 20
 CRITEO = ImportedTable(
     columns={
         "label": "int",
@@ -95,6 +102,7 @@ def import_movielens(
     ratings = _read_ratings(ratings_path)
     table = joined(ratings, _read_users(users_path), "user_id", ratings_path, users_path)
     table = joined(table, _read_items(items_path), "item_id", ratings_path, items_path)
+    table = _with_history(table)
     if partitions is None:
         days = table.column("rated_at").to_numpy().astype("datetime64[D]")
     else:
@@ -141,6 +149,18 @@ def _read_ratings(path: Path) -> pa.Table:
     rated_at = table.column("timestamp").cast(pa.timestamp("s"))
     click = pc.greater_equal(table.column("rating"), CLICK_RATING).cast(pa.int32())
     return table.append_column("rated_at", rated_at).append_column("click", click)
+
+
+def _with_history(table: pa.Table) -> pa.Table:
+    """Adds what was known at each rating from strictly earlier ones; a rate without any is NULL."""
+    users, items, times, clicks = (table.column(n).to_numpy() for n in ("user_id", "item_id", "timestamp", "click"))
+    for kind, keys in (("user", users), ("item", items)):
+        shown, clicked = past_clicks(keys, times, clicks)
+        rate = np.divide(clicked, shown, out=np.zeros(len(shown)), where=shown > 0)
+        table = table.append_column(f"{kind}_impressions", pa.array(shown, pa.int32()))
+        table = table.append_column(f"{kind}_click_rate", pa.array(rate, mask=shown == 0))
+    recent = recent_items(users, items, times, clicks, NUM_RECENT_ITEMS)
+    return table.append_column("recent_items", pa.array(recent, pa.list_(pa.int64())))
 
 
 def _read_users(path: Path) -> pa.Table:
