@@ -7,6 +7,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+from common.amounts import share, size
 from common.errors import DataNotReadyError
 from common.files import code_fingerprint, fingerprint
 from components.hive_example_gen import columns, window
@@ -98,6 +99,10 @@ def plan(loaded: LoadedConfig, date: datetime.date) -> dict[str, Any]:
         "missing": list(made.window.missing),
         "late": list(made.window.late),
         "empty": list(made.window.empty),
+        "small": [str(judgement) for judgement in made.window.small],
+        "incomplete": loaded.config.window.incomplete,
+        "sizes": [judgement.document() for judgement in made.window.sizes],
+        "notes": list(made.window.notes),
         "not_ready": _why_not_ready(made.window),
         "bytes_to_convert": to_convert,
         "fingerprint": made.window.fingerprint,
@@ -117,11 +122,13 @@ def render(document: dict[str, Any]) -> str:
         rows = f"{facts['rows']:,}" if facts["rows"] is not None else "not known yet"
         lines.append(
             f"{split:<12}{span:<26}{facts['partitions']:>10,}{facts['cached']:>8,}{facts['files']:>7,}"
-            f"{_size(facts['bytes']):>11}{rows:>15}"
+            f"{size(facts['bytes']):>11}{rows:>15}"
         )
     lines.append("")
-    for key in ("missing", "late", "empty"):
+    for key in ("missing", "late", "empty", "small"):
         lines.extend(_named(key, document[key]))
+    lines.extend([*_sizes(document), *(f"note: {note}" for note in document["notes"]), ""])
+    lines.extend(_policy(document))
     lines.append(_cost(document) if document["not_ready"] is None else f"Not ready: {document['not_ready']}")
     return "\n".join(lines)
 
@@ -142,7 +149,7 @@ def _cost(document: dict[str, Any]) -> str:
         return f"Nothing to do: a run of the same inputs is finished ({outcome})."
     bar = document["baseline_version"]
     judged = f"judged against version {bar} (stable)" if bar else "the first of the store: no version is stable yet"
-    return f"A run converts {_size(document['bytes_to_convert'])}, trains one model, {judged}."
+    return f"A run converts {size(document['bytes_to_convert'])}, trains one model, {judged}."
 
 
 def _named(kind: str, names: list[str]) -> list[str]:
@@ -152,13 +159,28 @@ def _named(kind: str, names: list[str]) -> list[str]:
     return [*shown, ""] if shown else []
 
 
+def _sizes(document: dict[str, Any]) -> list[str]:
+    """How the days compare with days before them, by the smallest; those that fail are named above."""
+    judged = document["sizes"]
+    if not judged:
+        return ["sizes: no day is judged (fewer than 3 earlier days, or window.completeness says so)"]
+    least = min(judged, key=lambda one: one["share"])
+    days = len({one["day"] for one in judged})
+    median = f"{share(least['share'])} of the median of {least['reference']} in {least['measure']}"
+    return [f"sizes: {days} days judged; the smallest, {least['partition']}, has {median}"]
+
+
+def _policy(document: dict[str, Any]) -> list[str]:
+    """What a run does about what is incomplete, where that is not to fail at once."""
+    if not any(document[key] for key in ("missing", "late", "empty", "small")):
+        return []
+    if document["incomplete"] == "wait":
+        return ["A run waits for these (window.incomplete: wait); this plan does not."]
+    if document["incomplete"] == "shrink" and document["not_ready"] is None:
+        return ["A run goes on WITHOUT these (window.incomplete: shrink)."]
+    return []
+
+
 def _known_rows(partitions: Any) -> int | None:
     rows = [partition.num_rows for partition in partitions]
     return None if any(count is None for count in rows) else sum(rows)
-
-
-def _size(num_bytes: int) -> str:
-    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:,.1f} {unit}"
-    return f"{num_bytes} B"

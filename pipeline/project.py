@@ -126,7 +126,7 @@ def _window(rows_by_day: Mapping[str, int]) -> dict[str, Any]:
         "train_days": span - tenth,
         "validation_days": tenth,
         "eval_days": tenth,
-        "missing": "ignore" if len(rows_by_day) < span else "fail",
+        "incomplete": "shrink" if len(rows_by_day) < span else "fail",
     }
 
 

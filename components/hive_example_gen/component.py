@@ -57,7 +57,7 @@ class HiveLogExampleGen(base_beam_component.BaseBeamComponent):
         """
         spec = HiveLogExampleGenSpec(
             source=source.model_dump_json(),
-            window=window.model_dump_json(),
+            window=window.as_planned().model_dump_json(),
             date=date.isoformat(),
             plan_fingerprint=plan_fingerprint,
             partitions_path=str(partitions_path),

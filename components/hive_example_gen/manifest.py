@@ -24,6 +24,8 @@ def build_manifest(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> 
         "missing": list(plan.missing),
         "late": list(plan.late),
         "empty": list(plan.empty),
+        "small": [judgement.document() for judgement in plan.small],
+        "incomplete": "shrink" if plan.leaves_out else "fail",
         "notes": list(plan.notes),
         "num_rows": num_rows(plan, records),
         "fingerprint": plan.fingerprint,

@@ -122,6 +122,23 @@ class SourceOptions(Options):
         return self.table or self.server or ""
 
 
+class CompletenessOptions(Options):
+    """When a day counts as complete, besides being there with all its hours and its `source.success_file`."""
+
+    min_share_of_median: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        0.5,
+        description="A day with fewer bytes, or rows where the files say them (Parquet, ORC), than this share of the "
+        "median of earlier days is too small; null: sizes are not judged.",
+    )
+    median_weeks: PositiveInt = Field(
+        4,
+        description="The median is of the same weekday in the so many weeks before a day where 3 such days are there, "
+        "else of all days in them; with fewer than 3 the day is not judged.",
+    )
+    wait_limit_minutes: PositiveInt = Field(360, description="With `incomplete: wait`: then it fails after all.")
+    wait_interval_seconds: PositiveInt = Field(60, description="With `incomplete: wait`: time between two looks.")
+
+
 class WindowOptions(Options):
     """Which days are read for run date D: eval = the last `eval_days` up to and with D, train = the days before."""
 
@@ -130,6 +147,24 @@ class WindowOptions(Options):
         1, description="The last so many of the train days are held out for early stopping; 0 for none."
     )
     eval_days: PositiveInt = Field(1, description="The last days, the ones the gates judge.")
-    missing: Literal["fail", "ignore"] = Field(
-        "fail", description="ignore goes on without a missing or late partition and says so in the manifest."
+    incomplete: Literal["fail", "wait", "shrink"] = Field(
+        "fail",
+        description="What a missing, late, empty or too small partition does. fail: exit code 3. wait: until it is "
+        "there, at most `completeness.wait_limit_minutes`. shrink: goes on without it, and says so everywhere.",
     )
+    completeness: CompletenessOptions = Field(
+        CompletenessOptions(), description="When a day counts as complete, and how long is waited for it."
+    )
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether a run goes on without what is incomplete."""
+        return self.incomplete == "shrink"
+
+    def as_planned(self) -> WindowOptions:
+        """Without what only concerns the time before the run: a node never waits, and is not run again because the
+        limit of the wait is another one."""
+        waits = {"wait_limit_minutes", "wait_interval_seconds"}
+        completeness = CompletenessOptions(**self.completeness.model_dump(exclude=waits))
+        policy = "shrink" if self.leaves_out else "fail"
+        return self.model_copy(update={"incomplete": policy, "completeness": completeness})

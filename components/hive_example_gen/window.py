@@ -1,21 +1,24 @@
 """Plans the window of a run: which days, which partitions, what is missing, what is converted already.
 
-Pure but for the listing: no TensorFlow, no Beam, nothing written. The plan's fingerprint covers the files and how they
-are read, so that it decides whether a run has anything to do.
+Pure but for listing and footers: no TensorFlow, no Beam, nothing written. The plan's fingerprint covers the files and
+how they are read, so that it decides whether a run has anything to do.
 """
 
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from common.errors import ConfigError, DataNotReadyError
 from common.files import fingerprint
-from components.hive_example_gen import cache
+from components.hive_example_gen import cache, completeness, footers
+from components.hive_example_gen.completeness import DaySize, SizeJudgement
 from components.hive_example_gen.options import SourceOptions, WindowOptions
+from components.hive_example_gen.serdes import DEFAULT_SERDES
 from components.hive_example_gen.table_spec import CONVERTER_VERSION, TableSpec
 from components.hive_example_gen.warehouse import catalogue, storage
-from components.hive_example_gen.warehouse.listing import DayQuery, PartitionListing, SourceFile
+from components.hive_example_gen.warehouse.listing import DayQuery, PartitionListing, SourceFile, TableListing
 from components.hive_example_gen.warehouse.partition_names import date_folder
 
 HOURS = range(24)
@@ -47,9 +50,13 @@ class PlannedPartition:
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """What a run for `date` reads. `missing`, `late` and `empty` name partitions (or whole days) that are left out.
+    """What a run for `date` reads.
 
-    `spec` is the table's; its columns are those that every partition is converted to.
+    Attributes:
+        spec: the table's; its columns are those that every partition is converted to.
+        missing, late, empty: names of partitions, or of whole days, that are not read.
+        sizes: every judgement of a day's size; `small` are those that failed. Such a day is left out of the splits
+            where the window `leaves_out` what is incomplete.
     """
 
     date: datetime.date
@@ -60,10 +67,11 @@ class WindowPlan:
     missing: tuple[str, ...]
     late: tuple[str, ...]
     empty: tuple[str, ...]
+    sizes: tuple[SizeJudgement, ...]
     notes: tuple[str, ...]
     fingerprint: str
     success_file: str | None
-    ignores_missing: bool
+    leaves_out: bool
 
     @property
     def partitions(self) -> tuple[PlannedPartition, ...]:
@@ -87,27 +95,45 @@ class WindowPlan:
         rows = [partition.num_rows for partition in self.partitions]
         return None if None in rows else sum(row for row in rows if row is not None)
 
+    @property
+    def small(self) -> tuple[SizeJudgement, ...]:
+        return tuple(judgement for judgement in self.sizes if judgement.is_small)
+
+    @property
+    def incomplete(self) -> dict[str, tuple[str, ...]]:
+        """What is not there as it should be, by kind: `missing`, `late`, `empty`, `small`; only kinds that occur."""
+        kinds = {"missing": self.missing, "late": self.late, "empty": self.empty, "small": tuple(map(str, self.small))}
+        return {kind: names for kind, names in kinds.items() if names}
+
+    @property
+    def incomplete_words(self) -> str:
+        """`2 missing: dt=…, dt=…; 1 too small: dt=…: 1.2 MiB < 50 % of …`; empty where the window is complete."""
+        words = {"late": f"late (no {self.success_file})", "empty": "empty (no rows in any file)", "small": "too small"}
+        found = self.incomplete.items()
+        return "; ".join(f"{len(names)} {words.get(kind, kind)}: {_named(names)}" for kind, names in found)
+
     def check(self) -> None:
-        """Raises DataNotReadyError naming what is missing, late or empty, unless the window ignores that."""
-        if not self.ignores_missing:
-            self._check_complete()
+        """Raises DataNotReadyError naming what is incomplete, unless the window leaves that out, and for a split of
+        which nothing is left."""
+        if self.incomplete and not self.leaves_out:
+            raise DataNotReadyError(
+                f"the window for {self.date} is not ready in {self.table}: {self.incomplete_words}",
+                hint=_hint(self),
+            )
         for split, partitions in self.splits.items():
             if not partitions:
                 days = self.days[split]
+                span = f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
+                why = f": {self.incomplete_words}" if self.incomplete else ""
                 raise DataNotReadyError(
-                    f"split {split!r} of the window for {self.date} has no partition at all ({days[0]} to {days[-1]})",
+                    f"split {split!r} of the window for {self.date} has no partition at all ({span}){why}",
                     hint=f"Load these days into {self.table}, or choose another date.",
                 )
 
-    def _check_complete(self) -> None:
-        marker = f"late (no {self.success_file})"
-        kinds = (("missing", self.missing), (marker, self.late), ("empty (no rows in any file)", self.empty))
-        found = [f"{len(names)} {kind}: {_named(names)}" for kind, names in kinds if names]
-        if found:
-            raise DataNotReadyError(
-                f"the window for {self.date} is not ready in {self.table}: " + "; ".join(found),
-                hint="Load them, wait and run again, choose another date, or set window.missing: ignore.",
-            )
+
+def _hint(plan: WindowPlan) -> str:
+    hint = "Load them, choose another date, or set window.incomplete to wait (for them) or shrink (go on without them)."
+    return hint + " What is too small: see window.completeness." if plan.small else hint
 
 
 def plan_window(source: SourceOptions, window: WindowOptions, date: datetime.date, partitions_path: str) -> WindowPlan:
@@ -120,9 +146,14 @@ def plan_window(source: SourceOptions, window: WindowOptions, date: datetime.dat
         ConfigError: source or DDL are wrong. DataNotReadyError: a folder cannot be read.
     """
     days = window_days(window, date)
-    spec, listing = catalogue.find(source, window, [day for split in days.values() for day in split])
+    wanted = [day for split in days.values() for day in split]
+    spec, listing = _listed(source, window, wanted)
     triage = _Triage(source)
-    ready = {day: triage.ready(day, partitions) for day, partitions in listing.partitions.items()}
+    ready = {day: triage.ready(day, listing.partitions[day]) for day in wanted}
+    sizes, notes = _judged(source, spec, window, wanted, ready, listing, triage)
+    if window.leaves_out:
+        small = {judgement.day for judgement in sizes if judgement.is_small}
+        ready = {day: [] if day in small else partitions for day, partitions in ready.items()}
     splits = {
         split: tuple(
             _planned(split, day, found, spec, source, partitions_path) for day in split_days for found in ready[day]
@@ -139,10 +170,11 @@ def plan_window(source: SourceOptions, window: WindowOptions, date: datetime.dat
         missing=tuple(triage.missing),
         late=tuple(triage.late),
         empty=tuple(triage.empty),
-        notes=listing.notes,
-        fingerprint=_plan_fingerprint(date, days, splits, triage),
+        sizes=sizes,
+        notes=(*listing.notes, *notes),
+        fingerprint=_plan_fingerprint(date, days, splits, triage, sizes),
         success_file=source.success_file,
-        ignores_missing=window.missing == "ignore",
+        leaves_out=window.leaves_out,
     )
 
 
@@ -170,6 +202,61 @@ def window_days(window: WindowOptions, date: datetime.date) -> dict[str, tuple[d
     return {split: tuple(chosen) for split, chosen in splits.items() if chosen}
 
 
+def _listed(
+    source: SourceOptions, window: WindowOptions, days: Sequence[datetime.date]
+) -> tuple[TableSpec, TableListing]:
+    """The days of the window and, with them, those before it that their sizes are held against."""
+    earlier = [] if source.query is not None else completeness.earlier_days(days, window.completeness)
+    try:
+        return catalogue.find(source, window, [*earlier, *days])
+    except (ConfigError, DataNotReadyError):
+        if not earlier:
+            raise
+    # What is wrong in a folder of some earlier week is no reason not to run; in one of the window it is raised again.
+    spec, listing = catalogue.find(source, window, days)
+    note = "the days before the window cannot be listed, so that days are held against those of the window alone"
+    return spec, replace(listing, notes=(*listing.notes, note))
+
+
+def _judged(
+    source: SourceOptions,
+    spec: TableSpec,
+    window: WindowOptions,
+    days: Sequence[datetime.date],
+    ready: Mapping[datetime.date, list[PartitionListing]],
+    listing: TableListing,
+    triage: _Triage,
+) -> tuple[tuple[SizeJudgement, ...], tuple[str, ...]]:
+    """The judgements of the days that are there as a whole, and a note where rows could not be judged."""
+    if window.completeness.min_share_of_median is None:
+        return (), ()
+    kept = {
+        day: [p for p in found if p.has_success_file or not source.success_file] if day not in ready else ready[day]
+        for day, found in listing.partitions.items()
+    }
+    files = {day: [file for p in found for file in p.files] for day, found in kept.items()}
+    files = {day: found for day, found in files.items() if found}
+    rows, notes = _rows(source.place, spec, files)
+    sizes = {day: DaySize(sum(file.num_bytes for file in found), rows.get(day)) for day, found in files.items()}
+    whole = [day for day in days if day not in triage.incomplete_days]
+    return completeness.judge(sizes, whole, window.completeness, lambda day: date_folder(source, day)), notes
+
+
+def _rows(
+    place: str, spec: TableSpec, files: Mapping[datetime.date, list[SourceFile]]
+) -> tuple[dict[datetime.date, int | None], tuple[str, ...]]:
+    """Rows of each day where its files' footers say them."""
+    newest = max(files, default=None)
+    if newest is None or spec.format in DEFAULT_SERDES or not footers.say_rows(place, files[newest][-1]):
+        return {}, ()
+    num_files = sum(map(len, files.values()))
+    if num_files > footers.MAX_FILES:
+        return {}, (f"days are judged by bytes alone: reading the rows of {num_files:,} files would take too long",)
+    rows = iter(footers.rows_of_each(place, [file for found in files.values() for file in found]))
+    of_files = {day: [next(rows) for _ in found] for day, found in files.items()}
+    return {day: None if None in counts else sum(counts) for day, counts in of_files.items()}, ()
+
+
 class _Triage:
     """Sorts listed partitions into ready, missing, late and empty."""
 
@@ -178,8 +265,19 @@ class _Triage:
         self.missing: list[str] = []
         self.late: list[str] = []
         self.empty: list[str] = []
+        self.incomplete_days: set[datetime.date] = set()
 
     def ready(self, day: datetime.date, partitions: tuple[PartitionListing, ...]) -> list[PartitionListing]:
+        before = self._num_found()
+        ready = self._ready(day, partitions)
+        if self._num_found() > before:
+            self.incomplete_days.add(day)
+        return ready
+
+    def _num_found(self) -> int:
+        return len(self.missing) + len(self.late) + len(self.empty)
+
+    def _ready(self, day: datetime.date, partitions: tuple[PartitionListing, ...]) -> list[PartitionListing]:
         if not partitions:
             self.missing.append(date_folder(self.source, day))
             return []
@@ -198,7 +296,7 @@ class _Triage:
 
     def find_empty_results(self, splits: dict[str, tuple[PlannedPartition, ...]], window: WindowOptions) -> None:
         """Days that a server gave no row for, to an earlier run that ignored that."""
-        if window.missing != "ignore":
+        if not window.leaves_out:
             planned = (partition for partitions in splits.values() for partition in partitions)
             self.empty += [partition.name for partition in planned if partition.query and partition.num_rows == 0]
 
@@ -253,10 +351,11 @@ def _planned(
     )
 
 
-def _plan_fingerprint(date, days, splits, triage: _Triage) -> str:
+def _plan_fingerprint(date, days, splits, triage: _Triage, sizes: tuple[SizeJudgement, ...]) -> str:
     named_days = {split: [day.isoformat() for day in chosen] for split, chosen in days.items()}
     keys = {split: [partition.fingerprint for partition in chosen] for split, chosen in splits.items()}
-    return fingerprint(date.isoformat(), named_days, keys, triage.missing, triage.late, triage.empty)
+    small = sorted({judgement.partition for judgement in sizes if judgement.is_small})
+    return fingerprint(date.isoformat(), named_days, keys, triage.missing, triage.late, triage.empty, small)
 
 
 def _named(names: tuple[str, ...]) -> str:

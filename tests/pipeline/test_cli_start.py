@@ -190,9 +190,9 @@ def test_public_sets_can_be_planned(tmp_path, capsys, data_set, folder):
 
 def test_gaps_in_the_days_are_ignored():
     window = project._window({"2026-11-01": 5, "2026-11-20": 5})
-    assert window["missing"] == "ignore"
+    assert window["incomplete"] == "shrink"
     assert (window["train_days"], window["validation_days"], window["eval_days"]) == (18, 2, 2)
-    assert project._window({f"2026-11-{day:02}": 5 for day in range(1, 11)})["missing"] == "fail"
+    assert project._window({f"2026-11-{day:02}": 5 for day in range(1, 11)})["incomplete"] == "fail"
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_a_missing_day_is_refused_or_left_out_as_the_window_says(case):
     os.removedirs(case.file(13, "07").parent)
     with pytest.raises(DataNotReadyError, match="1 missing: dt=2026-11-13"):
         case.run()
-    case.run(window=WINDOW.model_copy(update={"missing": "ignore"}))
+    case.run(window=WINDOW.model_copy(update={"incomplete": "shrink"}))
     assert (case.manifest()["missing"], case.manifest()["num_rows"]["train"]) == (["dt=2026-11-13"], 4)
 
 

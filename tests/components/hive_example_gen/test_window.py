@@ -87,7 +87,7 @@ def test_missing_days_are_named(tmp_path):
     with pytest.raises(DataNotReadyError, match="3 missing: dt=2026-11-12, dt=2026-11-13, dt=2026-11-14") as raised:
         plan.check()
     assert raised.value.exit_code == 3
-    assert "window.missing: ignore" in raised.value.hint
+    assert "window.incomplete to wait" in raised.value.hint
 
 
 def test_missing_hours_are_named_the_first_ten_and_the_count(tmp_path):
@@ -128,16 +128,16 @@ def test_empty_partitions(tmp_path):
         plan.check()
 
 
-def test_ignore_goes_on_without_them_but_not_without_a_whole_split(tmp_path):
-    ignoring = WINDOW.model_copy(update={"missing": "ignore"})
+def test_shrink_goes_on_without_them_but_not_without_a_whole_split(tmp_path):
+    shrinking = WINDOW.model_copy(update={"incomplete": "shrink"})
     table = _table(tmp_path / "t")
     os.remove(table / "dt=2026-11-12" / "000000_0")
-    plan = _plan(table, ignoring)
+    plan = _plan(table, shrinking)
     plan.check()
     assert [p.name for p in plan.splits["train"]] == ["dt=2026-11-13"]
     os.remove(table / "dt=2026-11-15" / "000000_0")
     with pytest.raises(DataNotReadyError, match=r"split 'eval' .* has no partition at all"):
-        _plan(table, ignoring).check()
+        _plan(table, shrinking).check()
 
 
 def test_the_fingerprint_is_of_files_and_of_how_they_are_read(tmp_path):
