@@ -56,13 +56,12 @@ class TableSpec(Options):
         """How the files of a partition with its own descriptor are read: its format, SerDe and columns, converted to
         the table's columns. Raises ConfigError."""
         own = spec_of(source, definition)
-        return own.model_copy(
-            update={
-                "columns": self.columns,
-                "partition_columns": self.partition_columns,
-                "file_columns": None if definition.columns == self.columns else definition.columns,
-            }
-        )
+        changed = {
+            "columns": self.columns,
+            "partition_columns": self.partition_columns,
+            "file_columns": None if definition.columns == self.columns else definition.columns,
+        }
+        return TableSpec(**{**own.model_dump(), **changed})  # a copy would keep the schema that `own` has worked out
 
     def excludes(self, column: str) -> bool:
         """Excluded by the config, or shadowed by the partition column of that name (as in Hive)."""

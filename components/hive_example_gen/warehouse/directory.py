@@ -41,7 +41,13 @@ def table_folders(source: SourceOptions) -> list[str]:
     return _names(_table_root(source))
 
 
-def data_files(entries: Sequence[Entry], folder: str, prefix: str, success_file: str | None) -> tuple[SourceFile, ...]:
+def data_files(
+    entries: Sequence[Entry],
+    folder: str,
+    prefix: str,
+    success_file: str | None,
+    nested_hint: str = "Name the further partition column in source.partition_columns, e.g. hour: string.",
+) -> tuple[SourceFile, ...]:
     """The data files among the entries of a partition's folder that hold something; `prefix` goes before their names.
 
     Raises ConfigError where the folder holds folders: Hive does not read into them.
@@ -56,7 +62,7 @@ def data_files(entries: Sequence[Entry], folder: str, prefix: str, success_file:
     if nested:
         raise ConfigError(
             f"{storage.shown(folder)} holds the folder {nested[0]!r} where data files were expected",
-            hint="Name the further partition column in source.partition_columns, e.g. hour: string.",
+            hint=nested_hint,
         )
     kept = [entry for entry in entries if is_data(entry, success_file) and entry.num_bytes]
     return tuple(SourceFile(storage.joined(prefix, e.name), e.num_bytes, e.modified_ns) for e in kept)

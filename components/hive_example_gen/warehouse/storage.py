@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 import pyarrow.fs
 
-from common.errors import ConfigError
+from common.errors import ConfigError, InfrastructureError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _QUERY = re.compile(r"\?(?:\w+=[^?&]*)(?:&\w+=[^?&]*)*\Z")
@@ -168,9 +168,11 @@ def _filesystem(url: str) -> tuple[pyarrow.fs.FileSystem, str]:
 def _opened(scheme: str, authority: str, query: str) -> tuple[pyarrow.fs.FileSystem, str]:
     try:
         return pyarrow.fs.FileSystem.from_uri(f"{scheme}://{authority}/{query}")
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        reason = str(error).split("\n")[0].replace(query, "") if query else str(error).split("\n")[0]
-        raise ConfigError(
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        reason = str(error).split("\n")[0].removesuffix(query)
+        kind = InfrastructureError if isinstance(error, OSError) else ConfigError
+        raise kind(
             f"{scheme}://{authority} cannot be opened: {reason}",
-            hint="Arrow opens s3://, gs:// and hdfs:// (hdfs needs Hadoop's client: HADOOP_HOME, CLASSPATH).",
+            hint="Arrow opens s3://, gs:// and hdfs://; hdfs needs Java and Hadoop's client (JAVA_HOME, "
+            "ARROW_LIBHDFS_DIR, CLASSPATH).",
         ) from error
