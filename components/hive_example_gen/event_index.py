@@ -62,11 +62,12 @@ class EventSorter:
         pairs["hash1"], pairs["hash2"], pairs["time"] = hash1, hash2, time
         self._add(pairs)
 
-    def write(self, target: Path) -> int:
-        """Writes into the folder `target` what `EventIndex` opens; the number of pairs. Raises OSError."""
+    def write(self, target: Path, final: Selection | None = None) -> int:
+        """Writes into the folder `target` what `EventIndex` opens; the number of pairs. `final` selects once more, of
+        whole keys. Raises OSError."""
         target.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            return self._write_to([stack.enter_context(open(target / name, "wb")) for name in _FIELDS])
+            return self._write_to([stack.enter_context(open(target / name, "wb")) for name in _FIELDS], final)
 
     def _add(self, pairs: np.ndarray) -> None:
         self._parts.append(pairs)
@@ -102,24 +103,25 @@ class EventSorter:
     def _path(self, bucket: int) -> Path:
         return self._folder / f"bucket-{bucket:02d}"
 
-    def _write_to(self, files: Sequence[BinaryIO]) -> int:
+    def _write_to(self, files: Sequence[BinaryIO], final: Selection | None) -> int:
         pairs = self._take_sorted()
         if self._buckets:
             self._spill(pairs)
             del pairs
-            return sum(self._write_bucket(bucket, files) for bucket in sorted(self._buckets))
+            return sum(self._write_bucket(bucket, files, final) for bucket in sorted(self._buckets))
+        pairs = pairs[final(pairs)] if final else pairs
         for file, name in zip(files, _FIELDS, strict=True):
             np.ascontiguousarray(pairs[name]).tofile(file)
         return len(pairs)
 
-    def _write_bucket(self, bucket: int, files: Sequence[BinaryIO]) -> int:
+    def _write_bucket(self, bucket: int, files: Sequence[BinaryIO], final: Selection | None) -> int:
         path = self._path(bucket)
         inner = EventSorter(path.with_suffix(".parts"), self._reduce, self._max_pairs, self._depth + 1)
         with open(path, "rb") as file:
             while len(pairs := np.fromfile(file, PAIR, max(1, self._max_pairs // 2))):
                 inner._add(pairs)
         path.unlink()
-        return inner._write_to(files)
+        return inner._write_to(files, final)
 
 
 class EventIndex:

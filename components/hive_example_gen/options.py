@@ -58,6 +58,20 @@ class HiveOptions(Options):
     timeout_seconds: PositiveInt = Field(300, description="How long one answer of the server may take.")
 
 
+class SamplingOptions(Options):
+    """Negatives left out of training. The exported model corrects its probabilities for it (He et al. 2014)."""
+
+    negatives: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="Share of the rows with label 0 that is kept in the splits train and validation, e.g. 0.1. The "
+        "split eval keeps all."
+    )
+    key: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="Columns whose hash decides, e.g. [user_id, item_id, request_time]: rows of equal values are kept "
+        "or left out together. Integer, text, boolean, date or timestamp; partition columns too."
+    )
+    salt: str = Field("", description="Part of the hash: another salt keeps other rows.")
+
+
 class SourceOptions(Options):
     """Where the click log lies and how its columns are typed."""
 
@@ -103,6 +117,12 @@ class SourceOptions(Options):
         None, description="Marker that says a partition is finished, e.g. _SUCCESS; without it the partition is late."
     )
     exclude_columns: tuple[str, ...] = Field((), description="Columns left out of the conversion.")
+    deduplicate_by: tuple[str, ...] = Field(
+        (),
+        description="Of the rows of a partition with equal values in these columns only the first is kept, in the "
+        "order of file names and rows. A row with a NULL among them is kept. Partitions are not compared.",
+    )
+    sampling: SamplingOptions | None = Field(None, description="Leaves out negatives of the training days.")
     text: TextOptions = Field(TextOptions(), description="Delimiters of LazySimpleSerDe.")
     bad_rows: BadRowOptions = Field(BadRowOptions(), description="What happens to rows that do not fit the table.")
 

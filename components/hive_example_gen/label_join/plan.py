@@ -1,0 +1,253 @@
+"""Which days of both tables the labels of a window need, and what is not there of them.
+
+With a day's times in [0:00 - slack, 24:00 + slack): the clicks of an impression lie in the days up to `within` later,
+the impressions that can take a click from it in those days too (`last`) or up to `within` earlier (`first`). So a run
+for date D needs the clicks, and for `last` the impressions, of the days after D that `within` reaches into.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from common.errors import ConfigError
+from common.files import fingerprint
+from components.hive_example_gen.label_join import times
+from components.hive_example_gen.label_join.build import INDEX_VERSION, DayIndex, IndexedPartition, KeyColumns
+from components.hive_example_gen.label_join.labels import PartitionJoin
+from components.hive_example_gen.label_join.options import LabelJoinOptions
+from components.hive_example_gen.options import SourceOptions
+from components.hive_example_gen.table_spec import CONVERTER_VERSION, TableSpec
+from components.hive_example_gen.warehouse.listing import PartitionListing, TableListing
+
+Day = datetime.date
+Find = Callable[[SourceOptions, Sequence[Day]], tuple[TableSpec, TableListing]]
+
+
+class Triage(Protocol):
+    """What `window` sorts listed partitions with."""
+
+    missing: list[str]
+    late: list[str]
+    empty: list[str]
+    incomplete_days: set[Day]
+
+    def ready(self, day: Day, partitions: tuple[PartitionListing, ...]) -> list[PartitionListing]: ...
+
+
+@dataclass(frozen=True)
+class JoinPlan:
+    """The joins of a window.
+
+    Attributes:
+        joins: what labels the impressions of each day of the window.
+        incomplete_days: days of the window whose labels lack clicks, because a click partition is not there.
+        missing, late, empty: what is not there, clicks with the prefix `clicks: `.
+        newest_clicks: partition that tells the columns of clicks; None where there is none.
+    """
+
+    joins: dict[Day, PartitionJoin]
+    incomplete_days: frozenset[Day]
+    missing: tuple[str, ...]
+    late: tuple[str, ...]
+    empty: tuple[str, ...]
+    notes: tuple[str, ...]
+    click_spec: TableSpec
+    newest_clicks: IndexedPartition | None
+
+
+def days_of_clicks(options: LabelJoinOptions, day: Day) -> list[Day]:
+    """The days whose clicks can belong to impressions of `day`."""
+    slack = 2 * options.slack_micros
+    return _around(day, _days(slack), _days(slack + options.within_micros))
+
+
+def days_of_impressions(options: LabelJoinOptions, day: Day) -> list[Day]:
+    """The days whose impressions can take a click from one of `day`; none for `take: every`."""
+    slack = 2 * options.slack_micros
+    reach = _days(slack + options.within_micros)
+    if options.take == "every":
+        return []
+    return _around(day, _days(slack), reach) if options.take == "last" else _around(day, reach, _days(slack))
+
+
+def plan_join(
+    options: LabelJoinOptions,
+    source: SourceOptions,
+    spec: TableSpec,
+    window: Mapping[Day, Sequence[PartitionListing]],
+    find: Find,
+    triage_of: Callable[[SourceOptions], Triage],
+) -> JoinPlan:
+    """What the labels of the days of `window` need.
+
+    Args:
+        source, spec: of the impressions.
+        window: the partitions of impressions that are there, of every day of the window.
+        find: lists days of a source. triage_of: sorts what was listed.
+
+    Raises ConfigError, DataNotReadyError as `find` does.
+    """
+    _check_readable_twice(options, source)
+    planner = _Planner(options, source, spec, find, triage_of)
+    clicks = planner.clicks(sorted({day for each in window for day in days_of_clicks(options, each)}))
+    impressions = planner.impressions(window, clicks)
+    joins = {
+        day: PartitionJoin(
+            columns=planner.columns_of_impressions(day),
+            within=options.within_micros,
+            take=options.take,
+            clicks=tuple(clicks[each] for each in days_of_clicks(options, day) if each in clicks),
+            impressions=tuple(impressions[each] for each in days_of_impressions(options, day) if each in impressions),
+        )
+        for day in window
+    }
+    return planner.plan(joins, clicks)
+
+
+def _check_readable_twice(options: LabelJoinOptions, source: SourceOptions) -> None:
+    if options.clicks.query is not None:
+        raise ConfigError(
+            "label.join.clicks.query: clicks cannot come from a query, only from a table",
+            hint="Join in the query of the impressions instead, or write the clicks to a table.",
+        )
+    if source.query is not None and options.take != "every":
+        raise ConfigError(
+            f"label.join.take: {options.take} reads the impressions twice, which source.query does not allow",
+            hint="Set label.join.take: every where keys do not repeat, or join in the query.",
+        )
+
+
+class _Planner:
+    def __init__(
+        self,
+        options: LabelJoinOptions,
+        source: SourceOptions,
+        spec: TableSpec,
+        find: Find,
+        triage_of: Callable[[SourceOptions], Triage],
+    ):
+        self.options = options
+        self.source = source
+        self.spec = spec
+        self.find = find
+        self.of_clicks = triage_of(options.clicks)
+        self.of_impressions = triage_of(source)
+        self.notes: list[str] = []
+        self.click_spec = spec
+
+    def clicks(self, days: Sequence[Day]) -> dict[Day, DayIndex]:
+        """The indexes of the click days that are there."""
+        self.click_spec, listing = self.find(self.options.clicks, days)
+        self.notes += [f"clicks: {note}" for note in listing.notes]
+        ready = {day: self.of_clicks.ready(day, listing.partitions[day]) for day in days}
+        return {day: self._index("clicks", day, found) for day, found in ready.items() if found}
+
+    def impressions(
+        self, window: Mapping[Day, Sequence[PartitionListing]], clicks: Mapping[Day, DayIndex]
+    ) -> dict[Day, DayIndex]:
+        """The indexes of the days whose impressions count, those beside the window among them."""
+        needed = sorted({day for each in window for day in days_of_impressions(self.options, each)})
+        beside = [day for day in needed if day not in window]
+        ready = {day: list(window[day]) for day in needed if day in window}
+        if beside:
+            _, listing = self.find(self.source, beside)
+            ready |= {day: self.of_impressions.ready(day, listing.partitions[day]) for day in beside}
+        return {
+            day: self._index(
+                "impressions",
+                day,
+                ready[day],
+                tuple(clicks[each] for each in days_of_clicks(self.options, day) if each in clicks),
+            )
+            for day in needed
+            if ready[day]
+        }
+
+    def columns_of_impressions(self, day: Day) -> KeyColumns:
+        return self._columns(self.options.keys, self.options.impression_time, day)
+
+    def plan(self, joins: dict[Day, PartitionJoin], clicks: Mapping[Day, DayIndex]) -> JoinPlan:
+        absent = self.of_clicks.incomplete_days
+        of_clicks, of_impressions = self.of_clicks, self.of_impressions
+        return JoinPlan(
+            joins=joins,
+            incomplete_days=frozenset(day for day in joins if absent & set(days_of_clicks(self.options, day))),
+            missing=(*_clicks(of_clicks.missing), *of_impressions.missing),
+            late=(*_clicks(of_clicks.late), *of_impressions.late),
+            empty=(*_clicks(of_clicks.empty), *of_impressions.empty),
+            notes=tuple(self.notes),
+            click_spec=self.click_spec,
+            newest_clicks=clicks[max(clicks)].partitions[-1] if clicks else None,
+        )
+
+    def _columns(self, keys: tuple[str, ...], time: str, day: Day) -> KeyColumns:
+        start, slack = times.day_start(day), self.options.slack_micros
+        return KeyColumns(keys, time, self.options.time_unit, start - slack, start + times.DAY_MICROS + slack)
+
+    def _index(
+        self,
+        table: Literal["clicks", "impressions"],
+        day: Day,
+        found: Sequence[PartitionListing],
+        clicks: tuple[DayIndex, ...] = (),
+    ) -> DayIndex:
+        of_clicks = table == "clicks"
+        source = self.options.clicks if of_clicks else self.source
+        table_spec = self.click_spec if of_clicks else self.spec
+        index = DayIndex(
+            table=table,
+            place=source.place,
+            day=day,
+            partitions=tuple(_partition(each, table_spec, source) for each in found),
+            columns=self._columns(self.options.keys_of_clicks, self.options.click_time, day)
+            if of_clicks
+            else self.columns_of_impressions(day),
+            bad_rows=source.bad_rows,
+            deduplicate_by=() if of_clicks else source.deduplicate_by,
+            within=self.options.within_micros,
+            clicks=clicks,
+            fingerprint="",
+        )
+        return dataclasses.replace(index, fingerprint=fingerprint(*_identity(index)))
+
+
+def _partition(found: PartitionListing, spec: TableSpec, source: SourceOptions) -> IndexedPartition:
+    own = spec.for_partition(source, found.definition) if found.definition else spec
+    return IndexedPartition(found.name, found.files, own)
+
+
+def _identity(index: DayIndex) -> list[Any]:
+    """What the index's content depends on; for clicks not the limit, so that another limit reads them only once."""
+    return [
+        index.table,
+        INDEX_VERSION,
+        CONVERTER_VERSION,
+        dataclasses.asdict(index.columns),
+        index.bad_rows.model_dump(exclude={"max_share"}),
+        index.deduplicate_by,
+        [
+            [each.name, each.spec.model_dump(), [[file.path, file.num_bytes, file.modified_ns] for file in each.files]]
+            for each in index.partitions
+        ],
+        [index.within, [each.fingerprint for each in index.clicks]] if index.table == "impressions" else None,
+    ]
+
+
+def _clicks(names: Sequence[str]) -> list[str]:
+    return [f"clicks: {name}" for name in names]
+
+
+def _days(micros: int) -> int:
+    """Whole days that hold so many microseconds."""
+    return -(-micros // times.DAY_MICROS)
+
+
+def _around(day: Day, before: int, after: int) -> list[Day]:
+    try:
+        return [day + datetime.timedelta(days=offset) for offset in range(-before, after + 1)]
+    except OverflowError as error:
+        raise ConfigError(f"label.join: the days around {day} leave the calendar") from error

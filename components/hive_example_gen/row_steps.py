@@ -1,0 +1,153 @@
+"""What happens to the rows of a partition between reading and encoding: deduplication, label, sample, in this order."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.hive_example_gen.bad_rows import BadRows
+from components.hive_example_gen.deduplication import Deduplicator, deduplicator
+from components.hive_example_gen.flatten import FeatureKind
+from components.hive_example_gen.label_join.labels import Labeller, PartitionJoin
+from components.hive_example_gen.options import SamplingOptions
+from components.hive_example_gen.projection import including
+from components.hive_example_gen.sampling import Sampler
+from components.hive_example_gen.table_spec import TableSpec
+from components.hive_example_gen.warehouse.listing import SourceFile
+
+
+@dataclass(frozen=True)
+class RowRules:
+    """The steps of one partition; the default does nothing.
+
+    Attributes:
+        sampling: None in a split that is not sampled.
+        label_column: of the converted rows; needed by `sampling` and `join`.
+    """
+
+    deduplicate_by: tuple[str, ...] = ()
+    sampling: SamplingOptions | None = None
+    label_column: str | None = None
+    join: PartitionJoin | None = None
+
+    @property
+    def identity(self) -> list[Any]:
+        """Their part of the partition's fingerprint: empty without any, so that other partitions keep theirs."""
+        if not (self.deduplicate_by or self.sampling or self.join):
+            return []
+        join = self.join
+        joined = None
+        if join:
+            columns = join.columns
+            where = [columns.keys, columns.time, columns.time_unit, columns.first, columns.end]
+            joined = [where, join.within, join.take, join.fingerprints]
+        sampling = self.sampling.model_dump() if self.sampling else None
+        return [
+            {"deduplicate_by": self.deduplicate_by, "sampling": sampling, "label": self.label_column, "join": joined}
+        ]
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Columns of the table that the steps read, though the config may exclude them from what is written."""
+        sampled = self.sampling.key if self.sampling else ()
+        joined = self.join.columns.names if self.join else ()
+        label = (self.label_column,) if self.sampling and not self.join and self.label_column else ()
+        return frozenset((*self.deduplicate_by, *sampled, *joined, *label))
+
+    @property
+    def added_kinds(self) -> dict[str, FeatureKind]:
+        """The features that the steps add."""
+        column = self.label_column
+        return {column: FeatureKind("int64", False, column)} if self.join and column else {}
+
+
+class RowSteps:
+    """The steps at work on one partition. A context manager: it holds files while it works."""
+
+    def __init__(
+        self,
+        rules: RowRules,
+        table: str,
+        files: tuple[SourceFile, ...],
+        spec: TableSpec,
+        partitions_path: str,
+        bad: BadRows,
+    ):
+        self._rules = rules
+        self._spec = spec
+        self._source = (table, files)
+        self._partitions_path = partitions_path
+        self._bad = bad
+        self._deduplicator: Deduplicator | None = None
+        self._labeller: Labeller | None = None
+        self._sampler: Sampler | None = None
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._place = ("", 0)
+
+    @property
+    def read_spec(self) -> TableSpec:
+        """The partition's spec with the columns that the steps need."""
+        return including(self._spec, self._rules.columns)
+
+    def __enter__(self) -> RowSteps:
+        rules = self._rules
+        if rules.deduplicate_by:
+            self._folder = tempfile.TemporaryDirectory(prefix=".keys.", dir=self._partitions_path)
+            table, files = self._source
+            self._deduplicator = deduplicator(
+                table, files, self._spec, rules.deduplicate_by, self._bad.options, Path(self._folder.name)
+            )
+        if rules.join and rules.label_column:
+            self._labeller = Labeller(rules.join, rules.label_column, self._partitions_path, self._bad)
+        if rules.sampling and rules.label_column:
+            self._sampler = Sampler(rules.sampling, rules.label_column)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def apply(self, batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
+        """The rows that are written, with the label, without columns that only the steps needed.
+
+        Args:
+            batch: as read with `read_spec`, partition columns too.
+            file: its name, for messages.
+        """
+        first_row = self._first_row(file, batch.num_rows)
+        if self._deduplicator:
+            batch = self._deduplicator.apply(batch)
+        if self._labeller:
+            batch = self._labeller.apply(batch, file, first_row)
+        if self._sampler:
+            batch = self._sampler.apply(batch)
+        unwanted = [name for name in batch.schema.names if self._is_unwanted(name)]
+        return batch.drop_columns(unwanted) if unwanted else batch
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by what happened to them: `duplicates` and `negatives_left_out` are not written, `labelled` has a click,
+        `without_key` and `without_time` could have none. Only of the steps that there are."""
+        counts: dict[str, int] = {}
+        if self._deduplicator:
+            counts["duplicates"] = self._deduplicator.duplicates
+        if self._labeller:
+            counts |= self._labeller.counts
+        if self._sampler:
+            counts["negatives_left_out"] = self._sampler.left_out
+        return counts
+
+    def _is_unwanted(self, name: str) -> bool:
+        excluded = {each.lower() for each in self._spec.exclude_columns}
+        return name in self._rules.columns and name.lower() in excluded
+
+    def _first_row(self, file: str, num_rows: int) -> int:
+        """The number of the batch's first row among the rows of its file that could be read, from 1."""
+        name, row = self._place
+        row = row if name == file else 0
+        self._place = (file, row + num_rows)
+        return row + 1

@@ -1,0 +1,57 @@
+"""Negatives kept by a stable hash of their key columns.
+
+A row of label 0 is kept where the upper 53 bits of XXH64(salt, key columns...) are below the share of 2⁵³. In Spark
+SQL, with integers, booleans and dates as BIGINT (hashing.py):
+
+    shiftrightunsigned(xxhash64('', cast(user_id AS BIGINT), item_id), 11) < 0.1 * 9007199254740992
+
+so that a query can repeat the sample. The same row is kept or left out on every day, machine and run.
+
+A model trained on the sample says p; the probability in the whole log is q = p / (p + (1 - p) / negatives), which is
+logit(q) = logit(p) + ln(negatives) (`correction`). Source: He et al., "Practical Lessons from Predicting Clicks on Ads
+at Facebook", ADKDD 2014, section 6.3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.hive_example_gen import hashing
+from components.hive_example_gen.options import SamplingOptions
+
+SAMPLED_SPLITS = ("train", "validation")
+_BITS = 53  # what a double, and so SQL's arithmetic, holds exactly
+
+
+def correction(options: SamplingOptions | None) -> float:
+    """What the exported model adds to its logits; 0 without sampling."""
+    return math.log(options.negatives) if options else 0.0
+
+
+@dataclass
+class Sampler:
+    """Leaves out negatives. `left_out` counts them."""
+
+    options: SamplingOptions
+    label_column: str
+    left_out: int = field(default=0)
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of label 1, of no label (the data verdict's matter), and the sample of the others."""
+        label = batch.column(self.label_column)
+        if not (pa.types.is_integer(label.type) or pa.types.is_floating(label.type) or pa.types.is_boolean(label.type)):
+            return batch
+        negative = np.asarray(pc.fill_null(pc.equal(label.cast(pa.float64()), 0.0), False))
+        keep = ~negative | self._sampled(batch)
+        self.left_out += int((~keep).sum())
+        return batch.filter(pa.array(keep))
+
+    def _sampled(self, batch: pa.RecordBatch) -> np.ndarray:
+        salt = pa.repeat(pa.scalar(self.options.salt), batch.num_rows)
+        hashed = hashing.hashes([salt, *(batch.column(name) for name in self.options.key)])
+        return (hashed >> np.uint64(64 - _BITS)).astype(np.float64) < self.options.negatives * 2**_BITS
