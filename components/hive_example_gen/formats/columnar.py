@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from common.errors import ConfigError, DataNotReadyError
 from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.hive_types import name_of
+from components.hive_example_gen.hive_types import name_of, text_length
 from components.hive_example_gen.table_spec import TableSpec
 
 BATCH_ROWS = 16_384
@@ -149,6 +150,20 @@ def _conform(array: pa.Array, declared: pa.DataType) -> pa.Array:
     if _is_text(declared) and _is_text(array.type):
         return array.cast(declared, safe=False)  # UTF-8 is checked afterwards, with the row
     return array.cast(declared)
+
+
+def bounded(batches: Iterator[pa.RecordBatch], spec: TableSpec) -> Iterator[pa.RecordBatch]:
+    """varchar(n) and char(n) hold n characters; the padding of a char is no part of its value (Hive's HiveChar)."""
+    cuts = {name: cut for name, text in (spec.columns or {}).items() if (cut := text_length(text))}
+    for batch in batches:
+        for index, name in enumerate(batch.schema.names):
+            if name in cuts:
+                kind, length = cuts[name]
+                cut = pc.utf8_slice_codeunits(batch.column(index), 0, length)
+                batch = batch.set_column(
+                    index, batch.schema.field(index), pc.utf8_rtrim(cut, " ") if kind == "char" else cut
+                )
+        yield batch
 
 
 def _check_text(batch: pa.RecordBatch, file: DataFile, first_row: int) -> None:
