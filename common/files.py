@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from common.errors import InfrastructureError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
@@ -53,6 +58,17 @@ def folder_published_at(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cannot_write(place: Path | str, error: OSError) -> InfrastructureError:
+    """What a user is told of an OSError while writing to `place`."""
+    full = error.errno in _FULL
+    return InfrastructureError(
+        f"{'the disk is full' if full else 'cannot write'}: {place}: {error.strerror or error}",
+        hint="Free space there and run again; partitions that are converted stay."
+        if full
+        else "Check its owner and mode.",
+    )
 
 
 def link_or_copy(source: Path, target: Path) -> None:

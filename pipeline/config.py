@@ -107,6 +107,8 @@ class PipelineConfig(Options):
         for key in ("table", "server", "hive"):
             del document["source"][key]
         del document["store"]["path"]
+        # What is left out of an incomplete window is in the plan's fingerprint; how long is waited changes no model.
+        document["window"] = self.window.as_planned().model_dump(mode="json", exclude={"completeness"})
         document["source"]["ddl"] = _content_hash(self.source.ddl, "source.ddl")
         document["data_verdict"]["schema_path"] = _content_hash(
             self.data_verdict.schema_path, "data_verdict.schema_path"

@@ -18,11 +18,13 @@ from typing import Any
 import common.runtime
 from common.errors import HivemillError, InfrastructureError
 from common.files import write_json_atomically, write_text_atomically
-from pipeline import planning, report, runs, verdict
+from components.hive_example_gen import quarantine
+from pipeline import planning, report, runs, verdict, waiting
 from pipeline.config import LoadedConfig
 from pipeline.console import Console, library_noise_to
 from pipeline.lock import run_lock
 from pipeline.runs import RunFolder
+from pipeline.waiting import Lateness
 
 _LOW_DISK_BYTES = 64 * 2**20
 
@@ -41,7 +43,10 @@ def run(
     Raises what goes wrong before the first node (ConfigError, DataNotReadyError, LockHeldError, InfrastructureError).
     """
     console = console or Console()
-    plan = planning.make_plan(loaded, date)
+    with _stopped_by_signals():
+        plan, lateness = waiting.plan_when_ready(
+            lambda: planning.make_plan(loaded, date), loaded.config.window, console.line
+        )
     with run_lock(loaded.config.root_path(), plan.run_id):
         plan = planning.make_plan(loaded, date)  # what was true before the lock may not be true under it
         if plan.finished and not force:
@@ -49,11 +54,20 @@ def run(
             return {**plan.finished, "nothing_to_do": True}
         plan.window.check()
         _check_disk(loaded.config.root_path())
-        return _Run(loaded, plan, runner or loaded.config.runner.name, force, console).go()
+        lateness = lateness or waiting.left_out(plan)
+        return _Run(loaded, plan, lateness, runner or loaded.config.runner.name, force, console).go()
 
 
 class _Run:
-    def __init__(self, loaded: LoadedConfig, plan: planning.RunPlan, runner: str, force: bool, console: Console):
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        plan: planning.RunPlan,
+        lateness: Lateness | None,
+        runner: str,
+        force: bool,
+        console: Console,
+    ):
         self._loaded, self._plan, self._runner, self._force = loaded, plan, runner, force
         self._root = loaded.config.root_path()
         self._run_id = _free_run_id(self._root, plan.run_id) if force else plan.run_id
@@ -70,6 +84,7 @@ class _Run:
             config_fingerprint=plan.config_fingerprint,
             plan_fingerprint=plan.window.fingerprint,
             baseline_version=self._baseline[1],
+            lateness=lateness.document() if lateness else (earlier or {}).get("lateness"),
             versions=_library_versions(),
         )
 
@@ -81,8 +96,13 @@ class _Run:
         self._keep_truth()
         attempt = self._record["attempt"]
         self._console.line(f"Run {self._run_id}" + (f", attempt {attempt}: goes on" if attempt > 1 else ""))
+        if self._plan.window.incomplete:
+            self._console.line(f"INCOMPLETE WINDOW: the run goes on without {self._plan.window.incomplete_words}")
         error, node_ids = self._launch()
         self._finish(error, node_ids)
+        left_out = quarantine.summary(runs.read_json(self._folder.file(runs.MANIFEST_JSON)) or {})
+        if left_out:
+            self._console.line(left_out)
         self._console.line(self._summary(time.monotonic() - started))
         return self._record
 
@@ -144,6 +164,14 @@ class _Run:
         from pipeline import collect
 
         self._collected = collect.collect(ir, self._folder)
+        self._complete_manifest()
+
+    def _complete_manifest(self) -> None:
+        """The run's copy says how its window came to be; the artifact must be the same for every run of the inputs."""
+        path = self._folder.file(runs.MANIFEST_JSON)
+        manifest = runs.read_json(path)
+        if manifest is not None:
+            write_json_atomically(path, {**manifest, "lateness": self._record["lateness"]})
 
     def _collect_quietly(self, ir: Any) -> None:
         """After a failure: whatever earlier nodes left is worth showing; a second error must not hide the first."""

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,12 @@ class PartitionRecord:
 
     Attributes:
         partition: the partition's folder below the table.
-        rows: rows read, all of them converted.
+        rows: rows converted: all that were read.
         features: flattened name -> [dtype, multivalent], as written.
         absent_columns: declared columns that no file of the partition has.
+        bad_rows: rows left out, by cause; the first of them are in the entry's quarantine file.
+        row_notes: rows read as Hive reads them although something was wrong with them, by what it was.
+        step_counts: rows by what a step before the writing did to them (row_steps.RowSteps.counts).
         dropped_nulls: feature -> number of NULL elements inside arrays and maps, which tf.Example cannot express.
     """
 
@@ -46,6 +49,13 @@ class PartitionRecord:
     features: dict[str, tuple[str, bool]]
     absent_columns: tuple[str, ...] = ()
     dropped_nulls: dict[str, int] | None = None
+    bad_rows: dict[str, int] = field(default_factory=dict)
+    row_notes: dict[str, int] = field(default_factory=dict)
+    step_counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def num_bad_rows(self) -> int:
+        return sum(self.bad_rows.values())
 
     @property
     def bytes(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import errno
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +16,14 @@ from tfx.proto import example_gen_pb2
 from tfx.types import Artifact, artifact_utils
 
 from common.errors import DataNotReadyError, InfrastructureError
-from common.files import link_or_copy, write_text_atomically
-from components.hive_example_gen import cache, manifest, progress
+from common.files import cannot_write, link_or_copy, write_text_atomically
+from components.hive_example_gen import cache, manifest, progress, quarantine
 from components.hive_example_gen.beam_convert import ConvertPartitions
 from components.hive_example_gen.cache import PartitionRecord
 from components.hive_example_gen.columns import example_features
 from components.hive_example_gen.failures import failures_below
+from components.hive_example_gen.label_join.beam import AfterIndexes
+from components.hive_example_gen.label_join.options import LabelRules
 from components.hive_example_gen.options import SourceOptions, WindowOptions
 from components.hive_example_gen.window import PlannedPartition, WindowPlan, plan_window
 
@@ -51,6 +52,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._convert(source, plan, partitions_path)
         records = _records(plan, partitions_path)
         _check_agreement(plan, records)
+        quarantine.check_shares(plan, records, source.bad_rows.max_share, partitions_path)
         rows = manifest.num_rows(plan, records)
         _check_rows(plan, rows)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
@@ -65,9 +67,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             return
         with failures_below(partitions_path) as failures:
             with progress.reported(todo, partitions_path), self._make_beam_pipeline() as pipeline:
+                partitions = pipeline | "Partitions" >> beam.Create(todo)
+                joins = [partition.rules.join for partition in todo if partition.rules.join]
+                if joins:
+                    partitions |= "AfterIndexes" >> AfterIndexes(joins, partitions_path, failures)
                 _ = (
-                    pipeline
-                    | "Partitions" >> beam.Create(todo)
+                    partitions
                     | "ConvertPartitions" >> ConvertPartitions(source.place, source.bad_rows, partitions_path, failures)
                 )
             failures.raise_first()
@@ -77,7 +82,8 @@ def _plan_again(source: SourceOptions, exec_properties: Mapping[str, Any]) -> Wi
     """The plan as the files are now. Raises DataNotReadyError where it is not the one that the run was started for."""
     window = WindowOptions.model_validate_json(exec_properties["window"])
     date = datetime.date.fromisoformat(exec_properties["date"])
-    plan = plan_window(source, window, date, exec_properties["partitions_path"])
+    label = LabelRules.model_validate_json(exec_properties["label"]) if exec_properties["label"] else None
+    plan = plan_window(source, window, date, exec_properties["partitions_path"], label)
     plan.check()
     if plan.fingerprint != exec_properties["plan_fingerprint"]:
         raise DataNotReadyError(
@@ -154,11 +160,7 @@ def _place(shard: Path, target: str) -> None:
             Path(target).unlink(missing_ok=True)  # left by an attempt that was killed
             link_or_copy(shard, Path(target))
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise InfrastructureError(
-            f"{'the disk is full' if full else 'cannot write'}: {target}: {error.strerror or error}",
-            hint="Free space there and run again." if full else "Check its owner and mode.",
-        ) from error
+        raise cannot_write(target, error) from error
 
 
 def _describe(examples: Artifact, rows: Mapping[str, int]) -> None:

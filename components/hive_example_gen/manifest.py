@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.hive_example_gen import quarantine
 from components.hive_example_gen.cache import PartitionRecord
 from components.hive_example_gen.window import PlannedPartition, WindowPlan
 
@@ -28,6 +29,7 @@ def build_manifest(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> 
         "incomplete": "shrink" if plan.leaves_out else "fail",
         "notes": list(plan.notes),
         "num_rows": num_rows(plan, records),
+        **quarantine.facts(plan, records),
         "fingerprint": plan.fingerprint,
     }
 
@@ -48,6 +50,7 @@ def _entry(partition: PlannedPartition, record: PartitionRecord) -> dict[str, An
             {"path": file.path, "bytes": file.num_bytes, "modified_ns": file.modified_ns} for file in partition.files
         ],
         "rows": record.rows,
+        **quarantine.partition_facts(partition, record),
         "bytes": partition.num_bytes,
         "fingerprint": partition.fingerprint,
     }
