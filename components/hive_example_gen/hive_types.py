@@ -7,8 +7,10 @@ are Arrow strings here; `text_length` gives their n back to the readers that hav
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from common.errors import ConfigError
 
@@ -47,6 +49,28 @@ def text_length(text: str) -> tuple[str, int] | None:
     """("varchar", n) or ("char", n) for a bounded text type, None for any other type."""
     match = _BOUNDED_TEXT.fullmatch(text)
     return (match[1].lower(), int(match[2])) if match else None
+
+
+@dataclass(frozen=True)
+class TextBounds:
+    """The varchar and char lengths in a type: its own (`kind` and `length`), or those of its parts, in order."""
+
+    kind: str = ""
+    length: int = 0
+    parts: tuple[TextBounds | None, ...] = ()
+
+    def child(self, index: int) -> TextBounds | None:
+        return self.parts[index]
+
+    def cut(self, text: pa.StringArray) -> pa.StringArray:
+        """At most `length` characters; the padding of a char is no part of its value."""
+        cut = pc.utf8_slice_codeunits(text, 0, self.length)
+        return pc.utf8_rtrim(cut, " ") if self.kind == "char" else cut
+
+
+def text_bounds(text: str) -> TextBounds | None:
+    """The lengths of varchar and char anywhere in a Hive type string, None where there is none. Raises ConfigError."""
+    return _BoundsParser(text).bounds()
 
 
 def name_of(data_type: pa.DataType) -> str:
@@ -180,3 +204,30 @@ class _Parser:
             hint="Types: tinyint smallint int bigint float double decimal(p,s) boolean string varchar(n) char(n) "
             "binary date timestamp array<T> map<K,V> struct<name:T,...>.",
         )
+
+
+class _BoundsParser(_Parser):
+    """The same walk, for lengths."""
+
+    def bounds(self) -> TextBounds | None:
+        word = self.peek().lower()
+        if word in ("varchar", "char"):
+            self.next("a type")
+            return TextBounds(word, self.numbers(1)[0])
+        if word in ("array", "map", "struct"):
+            self.next("a type")
+            parts = self.bracketed(lambda: self.parts(named=word == "struct"))
+            return TextBounds(parts=parts) if any(parts) else None
+        self.type()
+        return None
+
+    def parts(self, named: bool) -> tuple[TextBounds | None, ...]:
+        parts: list[TextBounds | None] = []
+        while not parts or self.peek() == ",":
+            if parts:
+                self.next(",")
+            if named:
+                self.next("a field name")
+                self.expect(":")
+            parts.append(self.bounds())
+        return tuple(parts)

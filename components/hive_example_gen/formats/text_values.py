@@ -1,179 +1,243 @@
-"""Strings of a Hive text file to typed Arrow arrays, nested ones by their delimiters; no Python object per row.
+"""Raw bytes of a text column to typed Arrow arrays, nested ones by their delimiters; no Python object per row.
 
 Hive's LazySimpleSerDe takes the delimiter of each level of nesting from one list: fields, collection items, map keys,
-then \\004, \\005 and so on; an array or a struct uses one of them, a map two.
+then \\004, \\005 and so on; an array or a struct uses one of them, a map two. Source: LazyArray, LazyMap, LazyStruct,
+LazySerDeParameters.collectSeparators.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.hive_example_gen.options import TextOptions
+from components.hive_example_gen.formats import escapes
+from components.hive_example_gen.formats.text_primitives import binary_value, parser_of
+from components.hive_example_gen.formats.timestamp_formats import TimestampFormats
+from components.hive_example_gen.hive_types import TextBounds, text_bounds
 
-_DEEPER = tuple(map(chr, range(4, 9)))
-_EXACT_SCALE = 18
+Rows = Callable[[np.ndarray], np.ndarray]
+"""From places in an array of elements to the rows that hold them."""
+
+
+def same_rows(places: np.ndarray) -> np.ndarray:
+    return places
 
 
 @dataclass(frozen=True)
-class Delimiters:
-    """`levels[0]` is the next delimiter inside a value; `null_text` stands for NULL at every level."""
+class TextRules:
+    """How values lie in a text.
 
-    levels: tuple[str, ...]
-    null_text: str
+    Attributes:
+        levels: the delimiters (one byte each) by level of nesting; [0] stands between columns.
+        null: what NULL is written as, with its escapes set aside.
+        escape: code of the ESCAPED BY byte; the values come with their escapes set aside.
+        takes_rest: the last field of a row or struct keeps the delimiters that are too many.
+    """
+
+    levels: tuple[bytes, ...]
+    null: bytes
+    escape: int | None = None
+    takes_rest: bool = False
+    timestamps: TimestampFormats = field(default_factory=TimestampFormats)
+
+
+@dataclass
+class Problems:
+    """The rows (int64 arrays) of one column that hold a value which is not of its type, or no UTF-8."""
+
+    values: list[np.ndarray] = field(default_factory=list)
+    encoding: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Column:
+    """Reads one column of a type; `bounds` are its varchar and char lengths, where it has any."""
+
+    rules: TextRules
+    data_type: pa.DataType
+    bounds: TextBounds | None = None
 
     @classmethod
-    def of(cls, text: TextOptions) -> Delimiters:
-        return cls((text.collection_delimiter, text.map_key_delimiter, *_DEEPER), text.null_text)
+    def of(cls, rules: TextRules, data_type: pa.DataType, hive_type: str) -> Column:
+        return cls(rules, data_type, text_bounds(hive_type))
 
-    def deeper(self, levels: int = 1) -> Delimiters:
-        return Delimiters(self.levels[levels:], self.null_text)
-
-
-def convert(strings: pa.Array, data_type: pa.DataType, delimiters: Delimiters) -> pa.Array:
-    """`strings` (pa.string, NULL as NULL) as `data_type`.
-
-    Raises pa.ArrowInvalid or ValueError where a value is not of the type; an empty number, date or boolean is NULL.
-    """
-    types = pa.types
-    if types.is_string(data_type):
-        return strings
-    if types.is_list(data_type):
-        return _list(strings, data_type, delimiters)
-    if types.is_map(data_type):
-        return _map(strings, data_type, delimiters)
-    if types.is_struct(data_type):
-        return _struct(strings, data_type, delimiters)
-    if types.is_binary(data_type):
-        return pa.array([_binary(value) for value in strings.to_pylist()], pa.binary())
-    return _primitive(_empty_as_null(strings), data_type)
+    def read(self, values: pa.BinaryArray) -> tuple[pa.Array, Problems]:
+        """`values` (NULL as NULL) in the type; what does not parse is NULL and among the problems."""
+        problems = Problems()
+        read = Reading(self.rules, problems).value(values, self.data_type, self.bounds, 1, same_rows)
+        return read, problems
 
 
-def _primitive(strings: pa.Array, data_type: pa.DataType) -> pa.Array:
-    types = pa.types
-    if types.is_boolean(data_type):
-        return _boolean(strings)
-    if types.is_integer(data_type) and _has_hexadecimal(strings):
-        raise ValueError("hexadecimal number")  # Arrow would read 0x1F; Hive does not
-    if types.is_decimal(data_type):
-        return _decimal(strings, data_type)
-    if types.is_timestamp(data_type):
-        return pc.utf8_slice_codeunits(strings, 0, 26).cast(data_type)  # Hive has nine digits, this type six
-    return strings.cast(data_type)
+@dataclass(frozen=True)
+class Reading:
+    """The walk down a type; what does not parse is collected in `problems`."""
+
+    rules: TextRules
+    problems: Problems
+
+    def value(
+        self, values: pa.BinaryArray, data_type: pa.DataType, bounds: TextBounds | None, level: int, rows: Rows
+    ) -> pa.Array:
+        types = pa.types
+        if types.is_string(data_type):
+            return self._text(values, bounds, rows)
+        if types.is_list(data_type):
+            return self._list(values, data_type, bounds, level, rows)
+        if types.is_map(data_type):
+            return self._map(values, data_type, bounds, level, rows)
+        if types.is_struct(data_type):
+            return self._struct(values, data_type, bounds, level, rows)
+        if types.is_binary(data_type):
+            return self._binary(values)
+        return self._primitive(values, data_type, rows)
+
+    def _text(self, values: pa.BinaryArray, bounds: TextBounds | None, rows: Rows) -> pa.Array:
+        if self.rules.escape is not None:
+            values = escapes.unescaped(values)
+        try:
+            text = values.cast(pa.string())
+        except pa.ArrowInvalid:
+            bad = np.asarray([place for place, value in enumerate(values.to_pylist()) if not _is_utf8(value)], np.int64)
+            self.problems.encoding.append(rows(bad))
+            valid = np.ones(len(values), bool)
+            valid[bad] = False
+            text = pc.if_else(pa.array(valid), values, pa.scalar(None, pa.binary())).cast(pa.string())
+        return bounds.cut(text) if bounds else text
+
+    def _binary(self, values: pa.BinaryArray) -> pa.Array:
+        if self.rules.escape is not None:
+            values = escapes.restored(values, self.rules.escape)
+        return pa.array([None if value is None else binary_value(value) for value in values.to_pylist()], pa.binary())
+
+    def _primitive(self, values: pa.BinaryArray, data_type: pa.DataType, rows: Rows) -> pa.Array:
+        if pa.types.is_timestamp(data_type):
+            values = self.rules.timestamps.canonical(values)
+        read, failed = parser_of(data_type).read(values)
+        if len(failed):
+            self.problems.values.append(rows(failed))
+        return read
+
+    def _list(self, values, data_type: pa.ListType, bounds, level: int, rows: Rows) -> pa.Array:
+        lengths, elements = self._split(values, level)
+        offsets = offsets_of(lengths)
+        inner = self.value(
+            elements, data_type.value_type, bounds.child(0) if bounds else None, level + 1, rows_of(offsets, rows)
+        )
+        return pa.ListArray.from_arrays(pa.array(offsets), inner, type=data_type, mask=null_mask(values))
+
+    def _map(self, values, data_type: pa.MapType, bounds, level: int, rows: Rows) -> pa.Array:
+        lengths, items = self._split(values, level)
+        sides = pc.split_pattern(items, self.rules.levels[level + 1], max_splits=1)
+        lengths, (keys, held) = with_keys(lengths, (self._element(sides, 0), self._element(sides, 1)), 0)
+        key_bounds, item_bounds = (bounds.child(0), bounds.child(1)) if bounds else (None, None)
+        place = rows_of(offsets_of(lengths), rows)
+        keys = self.value(keys, data_type.key_type, key_bounds, level + 2, place)
+        lengths, (keys, held) = with_keys(lengths, (keys, held), 0)
+        lengths, (keys, held) = _first_of_each_key(lengths, keys, held)
+        offsets = offsets_of(lengths)
+        read = self.value(held, data_type.item_type, item_bounds, level + 2, rows_of(offsets, rows))
+        # from_arrays takes no mask for maps: a NULL offset stands for a NULL map
+        nulls = np.append(np.asarray(values.is_null()), False)
+        with_nulls = pa.array(offsets, mask=nulls) if values.null_count else pa.array(offsets)
+        return pa.MapArray.from_arrays(with_nulls, keys, read, type=data_type)
+
+    def _struct(self, values, data_type: pa.StructType, bounds, level: int, rows: Rows) -> pa.Array:
+        most = data_type.num_fields - 1 if self.rules.takes_rest else None
+        sides = pc.split_pattern(values, self.rules.levels[level], max_splits=most)
+        children = [
+            self.value(
+                self._element(sides, index), field.type, bounds.child(index) if bounds else None, level + 1, rows
+            )
+            for index, field in enumerate(data_type)
+        ]
+        return pa.StructArray.from_arrays(children, fields=list(data_type), mask=values.is_null())
+
+    def _split(self, values: pa.BinaryArray, level: int) -> tuple[np.ndarray, pa.BinaryArray]:
+        """Lengths per row and the elements of all rows. Empty text has no elements (Arrow would give one empty one)."""
+        lists = pc.split_pattern(values, self.rules.levels[level])
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
+        elements = lists.flatten()
+        empty = np.asarray(pc.fill_null(pc.equal(values, b""), False))
+        if empty.any():
+            elements = elements.filter(pa.array(~np.repeat(empty, lengths)))
+            lengths = np.where(empty, 0, lengths)
+        return lengths, self._nulls(elements)
+
+    def _element(self, lists: pa.ListArray, index: int) -> pa.BinaryArray:
+        """Element `index` of each list, NULL where it is written as NULL or the list is shorter or NULL."""
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
+        starts = np.cumsum(lengths) - lengths
+        return self._nulls(lists.flatten().take(pa.array(starts + index, mask=lengths <= index)))
+
+    def _nulls(self, values: pa.BinaryArray) -> pa.BinaryArray:
+        return null_written(values, self.rules.null)
 
 
-def _empty_as_null(strings: pa.Array) -> pa.Array:
-    empty = pc.equal(strings, "")
-    return pc.if_else(empty, pa.scalar(None, pa.string()), strings) if pc.any(empty).as_py() else strings
+def null_written(values: pa.BinaryArray, null: bytes) -> pa.BinaryArray:
+    """NULL where `null` is written."""
+    is_null = pc.equal(values, null)
+    return pc.if_else(is_null, pa.scalar(None, pa.binary()), values) if pc.any(is_null).as_py() else values
 
 
-def _boolean(strings: pa.Array) -> pa.Array:
-    lower = pc.utf8_lower(strings)
-    true = pc.equal(lower, "true")
-    if not pc.all(pc.or_(true, pc.equal(lower, "false"))).as_py() and len(strings) > strings.null_count:
-        raise ValueError("neither true nor false")
-    return true
+def levels_of(data_type: pa.DataType) -> int:
+    """How many delimiters below the column's own a type needs."""
+    if pa.types.is_map(data_type):
+        return 2 + max(levels_of(data_type.key_type), levels_of(data_type.item_type))
+    if pa.types.is_list(data_type):
+        return 1 + levels_of(data_type.value_type)
+    if pa.types.is_struct(data_type):
+        return 1 + max(levels_of(field.type) for field in data_type)
+    return 0
 
 
-def _has_hexadecimal(strings: pa.Array) -> bool:
-    data = strings.buffers()[2]
-    if data is None:
-        return False
-    bounds = np.frombuffer(strings.buffers()[1], np.int32)[strings.offset : strings.offset + len(strings) + 1]
-    text = memoryview(data)[bounds[0] : bounds[-1]].tobytes()
-    return b"x" in text or b"X" in text
-
-
-def _decimal(strings: pa.Array, data_type: pa.DataType) -> pa.Array:
-    """Digits beyond the scale are rounded half up, as Hive does."""
-    if data_type.scale > _EXACT_SCALE:
-        return strings.cast(data_type)
-    exact = strings.cast(pa.decimal128(38, _EXACT_SCALE))
-    return pc.round(exact, data_type.scale, "half_towards_infinity").cast(data_type)
-
-
-def _binary(value: str | None) -> bytes | None:
-    """Hive writes binary as base64 and takes anything else as it is (LazyBinary)."""
-    if value is None:
-        return None
+def _is_utf8(value: bytes | None) -> bool:
     try:
-        return base64.b64decode(value, validate=True)
-    except binascii.Error:
-        return value.encode()
+        return value is None or value.decode() is not None
+    except UnicodeDecodeError:
+        return False
 
 
-def _list(strings: pa.Array, data_type: pa.ListType, delimiters: Delimiters) -> pa.Array:
-    lengths, elements = _split(strings, delimiters)
-    values = convert(elements, data_type.value_type, delimiters.deeper())
-    return pa.ListArray.from_arrays(_offsets(lengths), values, type=data_type, mask=_mask(strings))
+def with_keys(lengths: np.ndarray, columns: tuple[pa.Array, ...], key: int) -> tuple[np.ndarray, tuple[pa.Array, ...]]:
+    """Items without a key left out: neither Hive's nor Arrow's maps have a NULL key."""
+    if not columns[key].null_count:
+        return lengths, columns
+    keep = np.asarray(columns[key].is_valid())
+    return _filtered(lengths, columns, keep)
 
 
-def _map(strings: pa.Array, data_type: pa.MapType, delimiters: Delimiters) -> pa.Array:
-    lengths, items = _split(strings, delimiters)
-    inner = delimiters.deeper()
-    sides = pc.split_pattern(items, inner.levels[0], max_splits=1)
-    keys, values = (_as_null(_element(sides, index), inner.null_text) for index in (0, 1))
-    if keys.null_count:  # Arrow's maps have no NULL key, and a feature has none either
-        keep = np.asarray(keys.is_valid())
-        rows = np.repeat(np.arange(len(lengths)), lengths)
-        lengths = np.bincount(rows[keep], minlength=len(lengths))
-        keys, values = keys.filter(pa.array(keep)), values.filter(pa.array(keep))
-    return pa.MapArray.from_arrays(
-        _null_offsets(lengths, strings),  # from_arrays takes no mask for maps: a NULL offset stands for a NULL map
-        convert(keys, data_type.key_type, inner.deeper()),
-        convert(values, data_type.item_type, inner.deeper()),
-        type=data_type,
-    )
+def _first_of_each_key(lengths: np.ndarray, keys: pa.Array, held: pa.Array) -> tuple[np.ndarray, tuple[pa.Array, ...]]:
+    """Of several items with one key Hive keeps the first (LazyMap.getMap)."""
+    if not len(keys) or lengths.max() < 2:
+        return lengths, (keys, held)
+    codes = np.asarray(keys.dictionary_encode().indices).astype(np.int64)
+    pairs = np.repeat(np.arange(len(lengths)), lengths) * (codes.max() + 1) + codes
+    first = np.unique(pairs, return_index=True)[1]
+    if len(first) == len(pairs):
+        return lengths, (keys, held)
+    keep = np.zeros(len(pairs), bool)
+    keep[first] = True
+    return _filtered(lengths, (keys, held), keep)
 
 
-def _struct(strings: pa.Array, data_type: pa.StructType, delimiters: Delimiters) -> pa.Array:
-    sides = pc.split_pattern(strings, delimiters.levels[0])
-    children = [
-        convert(_as_null(_element(sides, index), delimiters.null_text), field.type, delimiters.deeper())
-        for index, field in enumerate(data_type)
-    ]
-    return pa.StructArray.from_arrays(children, fields=list(data_type), mask=strings.is_null())
+def _filtered(lengths: np.ndarray, columns: tuple[pa.Array, ...], keep: np.ndarray):
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    mask = pa.array(keep)
+    return np.bincount(rows[keep], minlength=len(lengths)), tuple(column.filter(mask) for column in columns)
 
 
-def _split(strings: pa.Array, delimiters: Delimiters) -> tuple[np.ndarray, pa.Array]:
-    """Lengths per row and the elements of all rows. Empty text has no elements (Arrow would give one empty element)."""
-    lists = pc.split_pattern(strings, delimiters.levels[0])
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
-    elements = lists.flatten()
-    empty = np.asarray(pc.fill_null(pc.equal(strings, ""), False))
-    if empty.any():
-        elements = elements.filter(pa.array(~np.repeat(empty, lengths)))
-        lengths = np.where(empty, 0, lengths)
-    return lengths, _as_null(elements, delimiters.null_text)
+def rows_of(offsets: np.ndarray, rows: Rows) -> Rows:
+    return lambda places: rows(np.searchsorted(offsets, places, side="right") - 1)
 
 
-def _as_null(strings: pa.Array, null_text: str) -> pa.Array:
-    is_null = pc.equal(strings, null_text)
-    return pc.if_else(is_null, pa.scalar(None, pa.string()), strings) if pc.any(is_null).as_py() else strings
-
-
-def _element(lists: pa.ListArray, index: int) -> pa.Array:
-    """Element `index` of each list, NULL where the list is shorter or NULL."""
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
-    starts = np.cumsum(lengths) - lengths
-    return lists.flatten().take(pa.array(starts + index, mask=lengths <= index))
-
-
-def _offsets(lengths: np.ndarray) -> pa.Array:
+def offsets_of(lengths: np.ndarray) -> np.ndarray:
     offsets = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
-    return pa.array(offsets)
+    return offsets
 
 
-def _null_offsets(lengths: np.ndarray, strings: pa.Array) -> pa.Array:
-    nulls = np.append(np.asarray(strings.is_null()), False)
-    return pa.array(np.asarray(_offsets(lengths)), mask=nulls) if strings.null_count else _offsets(lengths)
-
-
-def _mask(strings: pa.Array) -> pa.Array | None:
-    return strings.is_null() if strings.null_count else None
+def null_mask(values: pa.Array) -> pa.Array | None:
+    return values.is_null() if values.null_count else None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.errors import ConfigError, DataNotReadyError
 from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.formats import text
+from components.hive_example_gen.formats import columnar, text
 from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.options import TextOptions
 from components.hive_example_gen.table_spec import TableSpec
@@ -123,7 +123,7 @@ def test_rows_are_the_same_whatever_the_block(tmp_path, monkeypatch):
     data = b"".join(b"%d\x01%s\n" % (number, b"x" * (number % 13)) for number in range(500))
     whole = _read(tmp_path, data, {"i": "int", "s": "string"})
     monkeypatch.setattr(text, "BLOCK_BYTES", 37)
-    monkeypatch.setattr(text, "BATCH_ROWS", 3)
+    monkeypatch.setattr(columnar, "BATCH_ROWS", 3)
     assert _read(tmp_path, data, {"i": "int", "s": "string"}) == whole
     assert len(whole) == 500
 
