@@ -26,7 +26,7 @@ class DayQuery:
     Attributes:
         sql: the statement, its dates filled in.
         server: `hiveserver2://host:port/database`; user and password come from the environment of the process.
-        date_value: what the date column must hold where the result has it.
+        date_values: what the date column may hold where the result has it.
         refreshed: which asking this is, part of the day's fingerprint: a run date, or "settled".
         may_be_empty: whether a day without rows is converted; otherwise it stops the run.
     """
@@ -34,7 +34,7 @@ class DayQuery:
     sql: str
     server: str
     hive: HiveOptions
-    date_value: str
+    date_values: tuple[str, ...]
     refreshed: str
     may_be_empty: bool
 

@@ -51,6 +51,13 @@ def list_days(source: SourceOptions, days: Sequence[datetime.date]) -> TableList
     return TableListing(partitions, (*notes, *undated, *files.notes), definition)
 
 
+def all_partitions(source: SourceOptions) -> tuple[dict[str, str], list[str]]:
+    """The partition columns (name: Hive type) and the names of all partitions. Raises as `list_days`."""
+    with connected(table_address(source.place), source.hive) as metastore:
+        definition, _ = table_definition(metastore.table())
+        return definition.partition_columns, metastore.partition_names()
+
+
 def _check_options(source: SourceOptions) -> None:
     for key in ("ddl", "columns"):
         if getattr(source, key) is not None:
