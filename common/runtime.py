@@ -28,6 +28,17 @@ def install_sql_util_shim() -> None:
         sys.modules[name] = types.ModuleType(name)
 
 
+def keep_tensorflow_out() -> None:
+    """For a process that runs a node without TensorFlow (HiveLogExampleGen): it starts in 5 s instead of 25 and holds
+    0.25 GiB instead of 0.85.
+
+    TFX imports TensorFlow for its file systems only, and goes on without it; remote ones (gs://) then do not open.
+    Call it before any TFX import. Whoever imports TensorFlow afterwards gets an ImportError.
+    """
+    install_sql_util_shim()
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
+
+
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
     """Imports without the garbage collector, which walks all of TensorFlow's objects again and again as they are made.

@@ -44,9 +44,9 @@ def write_demo(folder: Path, size: DemoSize, file_format: str, with_data: bool =
     """
     from data import click_log, columns
 
-    config = _new_config(folder)
+    config = new_config(folder)
     values = {
-        "name": _name_of(folder),
+        "name": name_of(folder),
         "format": file_format,
         "columns": _filled(columns.columns_of(hours=True)),
         "train_days": size.days - 1,
@@ -83,7 +83,7 @@ def write_import(
     """
     from data import importers
 
-    config = _new_config(folder)
+    config = new_config(folder)
     importer, imported, given = {
         "movielens": (importers.import_movielens, importers.MOVIELENS, {"partitions": pseudo_days}),
         "criteo": (importers.import_criteo, importers.CRITEO, {"days": pseudo_days}),
@@ -95,7 +95,7 @@ def write_import(
     rows_by_day = importer(source, folder / table, format=file_format, **options)
     window = _window(rows_by_day)
     columns = _filled(imported.columns)
-    values = {"name": _name_of(folder), "table": table, "format": file_format, "columns": columns, **window}
+    values = {"name": name_of(folder), "table": table, "format": file_format, "columns": columns, **window}
     _write(config, f"{data_set.replace('-', '_')}.yaml", values)
     return {
         "config": str(config),
@@ -130,7 +130,8 @@ def _window(rows_by_day: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _new_config(folder: Path) -> Path:
+def new_config(folder: Path) -> Path:
+    """FOLDER/hivemill.yaml, which is not there yet. Raises ConfigError where it is."""
     config = folder / CONFIG_FILE
     if config.exists():
         hint = "Choose another folder, or remove the file if you do not need it."
@@ -149,7 +150,7 @@ def _write(config: Path, template: str, values: Mapping[str, Any]) -> None:
         raise InfrastructureError(f"{config} cannot be written: {error.strerror}", hint=hint) from error
 
 
-def _name_of(folder: Path) -> str:
+def name_of(folder: Path) -> str:
     """The folder's name as a pipeline's name: letters, digits, `_`, `.` and `-`, the first a letter or digit."""
     name = "".join(
         each if each.isascii() and (each.isalnum() or each in "_.-") else "_" for each in folder.resolve().name

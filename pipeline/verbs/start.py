@@ -6,15 +6,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from common.errors import ConfigError
 from pipeline.verbs.output import Output, add_verb, table
 
 FORMATS = ("text", "parquet", "orc")
 
 
 def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
-    summary = "write a commented hivemill.yaml and a small generated click log into a folder"
-    verb = add_verb(verbs, "init", init, summary, "hivemill init shop --days 8 --format parquet", common)
+    summary = "write a commented hivemill.yaml into a folder: for your own table, or with a small generated click log"
+    example = "hivemill init shop --table hive://metastore:9083/shop.clicks"
+    verb = add_verb(verbs, "init", init, summary, example, common)
     verb.add_argument("folder", type=Path, metavar="DIR", help="made if it is absent; its hivemill.yaml must not exist")
+    verb.add_argument("--table", metavar="URL", help="propose a config for this table: a folder or URL, or hive://…")
+    verb.add_argument("--ddl", metavar="FILE", help="with --table: its CREATE TABLE, where the files do not say it")
+    verb.add_argument("--label", metavar="COLUMN", help="with --table: the column of clicks, 0 or 1 (default: by name)")
     verb.add_argument("--days", type=int, metavar="N", help="days of the log, at least 3 (default: 8)")
     verb.add_argument("--rows-per-day", type=int, metavar="N", help="impressions a day (default: 30000)")
     verb.add_argument("--format", choices=FORMATS, default="text", help="as Hive writes it (default: text)")
@@ -28,6 +33,11 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
 
 
 def init(arguments: argparse.Namespace, output: Output) -> int:
+    if arguments.table is not None:
+        return _propose(arguments, output)
+    for option in ("ddl", "label"):
+        if getattr(arguments, option) is not None:
+            raise ConfigError(f"--{option} describes a table of yours; --table names it")
     from pipeline import project
     from pipeline.verbs.data import shown_progress
 
@@ -39,6 +49,35 @@ def init(arguments: argparse.Namespace, output: Output) -> int:
         document = project.write_demo(arguments.folder, size, arguments.format, with_data=not arguments.no_data)
     output.show(document, _init_text(document, arguments.folder))
     return 0
+
+
+def _propose(arguments: argparse.Namespace, output: Output) -> int:
+    given = [name for name in ("days", "rows_per_day", "no_data") if getattr(arguments, name)]
+    if given:
+        rule = f"--{given[0].replace('_', '-')} is for the generated log"
+        raise ConfigError(f"{rule}; --table reads one that is there", hint="Leave one of the two out.")
+    from pipeline import project
+    from pipeline.propose.table import write_proposal
+
+    config = project.new_config(arguments.folder)
+    name = project.name_of(arguments.folder)
+    document = write_proposal(config, name, arguments.table, arguments.ddl, arguments.label)
+    output.show(document, _proposal_text(document))
+    return 0
+
+
+def _proposal_text(document: dict[str, Any]) -> str:
+    lines = [
+        f"Wrote {document['config']}",
+        f"{document['table']}: {document['first_date']} to {document['last_date']}, {document['rows']:,} rows read",
+        f"label {document['label']}, user {document['user'] or 'not found'}, {len(document['features'])} features",
+        *(f"left out: {name}: {why}" for name, why in document["left_out"].items()),
+        *(f"note: {note}" for note in document["notes"]),
+        "",
+        "Read it through, then:",
+        f"  hivemill --config {document['config']} plan --date {document['last_date']}",
+    ]
+    return "\n".join(lines)
 
 
 def doctor(arguments: argparse.Namespace, output: Output) -> int:
