@@ -91,7 +91,7 @@ def test_what_is_left_out_says_why(tmp_path, table, capsys):
     assert "every row" in why["request_id"]
     assert "one value only, 'de'" in why["country"]
     text = (tmp_path / "shop" / "hivemill.yaml").read_text(encoding="utf-8")
-    assert "# dwell: {type: categorical}  # tells the click almost alone" in text
+    assert "# dwell: {type: numeric, transform: quantile_buckets, buckets: 20}  # tells the click almost alone" in text
 
 
 def test_another_label_is_named(tmp_path, table, capsys):
