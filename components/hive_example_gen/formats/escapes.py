@@ -17,9 +17,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from components.hive_example_gen.formats.arrays import array_of, buffers
+
 ESCAPED, ESCAPED_OTHER, DELIMITER, LF, CR = 0xFF, 0xFE, 0xFD, 0xFC, 0xFB
 RESERVED = bytes((CR, LF, DELIMITER, ESCAPED_OTHER, ESCAPED))
 _LF_BYTE, _CR_BYTE = 0x0A, 0x0D
+_MEANT = np.arange(256, dtype=np.uint8) & 0x7F
+_MEANT[[0x80 | ord("n"), 0x80 | ord("r")]] = (_LF_BYTE, _CR_BYTE)
 
 
 def marked(data: np.ndarray, escape: int, ends: np.ndarray | None = None) -> np.ndarray:
@@ -62,8 +66,7 @@ def unescaped(values: pa.BinaryArray) -> pa.BinaryArray:
         return values
     after = np.flatnonzero(data == ESCAPED) + 1
     result = data.copy()
-    plain = data[after] & 0x7F
-    result[after] = np.select([plain == ord("n"), plain == ord("r")], [_LF_BYTE, _CR_BYTE], plain)
+    result[after] = _MEANT[data[after]]
     kept_before = np.concatenate(([0], np.cumsum(~escapes)))
     return array_of(kept_before[offsets].astype(np.int32), result[~escapes], values)
 
@@ -90,22 +93,3 @@ def foreign_put_back(values: pa.BinaryArray, delimiter: int) -> pa.BinaryArray:
     table = np.arange(256, dtype=np.uint8)
     table[[CR, LF, DELIMITER]] = (_CR_BYTE, _LF_BYTE, delimiter)
     return array_of(offsets, table[data], values)
-
-
-def buffers(values: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (int32, from 0, one more than values) and bytes (uint8) of a binary or string array."""
-    _, offset_buffer, data_buffer = values.buffers()
-    if not len(values) or offset_buffer is None:
-        return np.zeros(len(values) + 1, np.int32), np.zeros(0, np.uint8)
-    offsets = np.frombuffer(offset_buffer, np.int32)[values.offset : values.offset + len(values) + 1]
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None else np.zeros(0, np.uint8)
-    return offsets - offsets[0], data[offsets[0] : offsets[-1]]
-
-
-def array_of(offsets: np.ndarray, data: np.ndarray, like: pa.BinaryArray) -> pa.BinaryArray:
-    """A binary array of `offsets` and `data`, NULL where `like` is."""
-    valid = None
-    if like.null_count:
-        valid = pa.py_buffer(np.packbits(np.asarray(like.is_valid()), bitorder="little").tobytes())
-    parts = [valid, pa.py_buffer(np.ascontiguousarray(offsets, np.int32)), pa.py_buffer(np.ascontiguousarray(data))]
-    return pa.Array.from_buffers(pa.binary(), len(like), parts)

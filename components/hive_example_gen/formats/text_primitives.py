@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.hive_example_gen.formats import escapes
+from components.hive_example_gen.formats.arrays import buffers, null_where
 
 _EXACT_SCALE = 18
 _DECIMALS = decimal.Context(prec=120, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
@@ -42,13 +42,15 @@ class Parser:
     """How one type is read.
 
     Attributes:
-        vector: a whole binary array at once; raises pa.ArrowInvalid or ValueError where it might differ from Hive.
-        plain: RE2 pattern of the values that `vector` is sure to read.
+        vector: a whole binary array at once; raises pa.ArrowInvalid where it cannot.
+        faithful: whether what `vector` made of these values is what Hive makes of them.
+        plain: RE2 pattern of the values that `vector` is sure to read as Hive does.
         value: one value; raises ValueError where Hive gives NULL.
     """
 
     data_type: pa.DataType
     vector: Callable[[pa.BinaryArray], pa.Array]
+    faithful: Callable[[pa.BinaryArray, pa.Array], bool]
     plain: str
     value: Callable[[bytes], object]
 
@@ -56,14 +58,17 @@ class Parser:
         """`values` in the type, and the places (int64) of those that are not of it; they are NULL."""
         values = empty_as_null(values)
         try:
-            return self.vector(values), np.zeros(0, np.int64)
-        except (pa.ArrowInvalid, ValueError):
-            return self._value_by_value(values)
+            read = self.vector(values)
+            if self.faithful(values, read):
+                return read, np.zeros(0, np.int64)
+        except pa.ArrowInvalid:
+            pass
+        return self._value_by_value(values)
 
     def _value_by_value(self, values: pa.BinaryArray) -> tuple[pa.Array, np.ndarray]:
-        plain = pc.match_substring_regex(values, self.plain)
-        odd = np.flatnonzero(np.asarray(pc.fill_null(pc.invert(plain), False)))
-        sure = self.vector(pc.if_else(plain, values, pa.scalar(None, pa.binary())))
+        odd_ones = pc.fill_null(pc.invert(pc.match_substring_regex(values, self.plain)), False)
+        odd = np.flatnonzero(np.asarray(odd_ones))
+        sure = self.vector(null_where(values, odd_ones))
         parsed, failed = [], []
         for place in odd.tolist():
             try:
@@ -78,8 +83,7 @@ class Parser:
 
 
 def empty_as_null(values: pa.BinaryArray) -> pa.BinaryArray:
-    empty = pc.equal(values, b"")
-    return pc.if_else(empty, pa.scalar(None, pa.binary()), values) if pc.any(empty).as_py() else values
+    return null_where(values, pc.equal(values, b""))
 
 
 @functools.cache
@@ -87,22 +91,22 @@ def parser_of(data_type: pa.DataType) -> Parser:
     """The parser of a primitive type but string and binary."""
     types = pa.types
     if types.is_boolean(data_type):
-        return Parser(data_type, _booleans, "(?i)^(true|false)$", _boolean)
+        return Parser(data_type, _booleans, _are_booleans, "(?i)^(true|false)$", _boolean)
     if types.is_integer(data_type):
         return _integers(data_type)
     if types.is_floating(data_type):
         plain = r"^[+-]?[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?$"
-        return Parser(data_type, functools.partial(_floats, data_type=data_type), plain, _float)
+        return Parser(data_type, lambda values: values.cast(data_type), _are_finite, plain, _float)
     if types.is_decimal(data_type):
         return _decimals(data_type)
     if types.is_date(data_type):
         plain = r"^[0-9]{3}[1-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$"
-        return Parser(data_type, lambda values: as_string(values).cast(data_type), plain, _date)
+        return Parser(data_type, lambda values: as_string(values).cast(data_type), _always, plain, _date)
     plain = (
         r"^[0-9]{3}[1-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
         r"( ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?)?$"
     )
-    return Parser(data_type, functools.partial(_timestamps, data_type=data_type), plain, _timestamp)
+    return Parser(data_type, lambda values: as_string(values).cast(data_type), _are_timestamps, plain, _timestamp)
 
 
 def as_string(values: pa.BinaryArray) -> pa.StringArray:
@@ -111,11 +115,11 @@ def as_string(values: pa.BinaryArray) -> pa.StringArray:
 
 
 def _booleans(values: pa.BinaryArray) -> pa.Array:
-    lower = pc.ascii_lower(as_string(values))
-    true = pc.equal(lower, "true")
-    if not pc.all(pc.or_(true, pc.equal(lower, "false"))).as_py() and len(values) > values.null_count:
-        raise ValueError("neither true nor false")
-    return true
+    return pc.equal(pc.ascii_lower(as_string(values)), "true")
+
+
+def _are_booleans(values: pa.BinaryArray, read: pa.Array) -> bool:
+    return pc.all(pc.or_(read, pc.equal(pc.ascii_lower(as_string(values)), "false")), min_count=0).as_py()
 
 
 def _boolean(value: bytes) -> bool:
@@ -128,11 +132,9 @@ def _integers(data_type: pa.DataType) -> Parser:
     digits = {8: 2, 16: 4, 32: 9, 64: 18}[data_type.bit_width]
     bound = 1 << (data_type.bit_width - 1)
 
-    def vector(values: pa.BinaryArray) -> pa.Array:
-        text = escapes.buffers(values)[1].tobytes()
-        if b"x" in text or b"X" in text:
-            raise ValueError("hexadecimal number")  # Arrow would read 0x1F; Hive does not
-        return values.cast(data_type)
+    def faithful(values: pa.BinaryArray, _: pa.Array) -> bool:
+        text = buffers(values)[1].tobytes()
+        return b"x" not in text and b"X" not in text  # Arrow reads 0x1F; Hive does not
 
     def value(text: bytes) -> int:
         match = re.fullmatch(rb"([+-]?[0-9]*)(\.[0-9]*)?", text)
@@ -143,7 +145,7 @@ def _integers(data_type: pa.DataType) -> Parser:
             raise ValueError("out of range")
         return number
 
-    return Parser(data_type, vector, f"^-?[0-9]{{1,{digits}}}$", value)
+    return Parser(data_type, lambda values: values.cast(data_type), faithful, f"^-?[0-9]{{1,{digits}}}$", value)
 
 
 def _bounded_int(text: bytes) -> int:
@@ -154,11 +156,13 @@ def _bounded_int(text: bytes) -> int:
     return int(digits or b"0") * (-1 if text.startswith(b"-") else 1)
 
 
-def _floats(values: pa.BinaryArray, data_type: pa.DataType) -> pa.Array:
-    numbers = values.cast(data_type)
-    if not pc.all(pc.is_finite(numbers)).as_py() and len(values) > values.null_count:
-        raise ValueError("inf or nan: Hive knows Infinity and NaN only")
-    return numbers
+def _always(values: pa.BinaryArray, read: pa.Array) -> bool:
+    return True
+
+
+def _are_finite(values: pa.BinaryArray, read: pa.Array) -> bool:
+    """Arrow reads inf and nan in any case; Hive knows Infinity and NaN only."""
+    return pc.all(pc.is_finite(read), min_count=0).as_py()
 
 
 _FLOAT = re.compile(rb"[+-]?(?:NaN|Infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fFdD]?)")
@@ -202,7 +206,7 @@ def _decimals(data_type: pa.Decimal128Type) -> Parser:
         return rounded
 
     fraction = rf"(\.[0-9]{{1,{data_type.scale}}})?" if data_type.scale else ""
-    return Parser(data_type, vector, rf"^[+-]?[0-9]{{1,{whole}}}{fraction}$" if whole else _NOTHING, value)
+    return Parser(data_type, vector, _always, rf"^[+-]?[0-9]{{1,{whole}}}{fraction}$" if whole else _NOTHING, value)
 
 
 _DATE = re.compile(rb"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
@@ -218,11 +222,9 @@ def _date(value: bytes) -> datetime.date:
     return datetime.date(*map(int, match.groups()))
 
 
-def _timestamps(values: pa.BinaryArray, data_type: pa.DataType) -> pa.Array:
-    lengths = pc.binary_length(values)
-    if pc.any(pc.or_(pc.is_in(lengths, pa.array([13, 16], pa.int32())), pc.greater(lengths, 26))).as_py():
-        raise ValueError("hours alone, or more digits than micros: not Arrow's way")
-    return as_string(values).cast(data_type)
+def _are_timestamps(values: pa.BinaryArray, read: pa.Array) -> bool:
+    """Arrow takes hours without minutes or seconds as well."""
+    return not pc.any(pc.is_in(pc.binary_length(values), pa.array([13, 16], pa.int32()))).as_py()
 
 
 def _timestamp(value: bytes) -> datetime.datetime:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.hive_example_gen.formats import escapes
+from components.hive_example_gen.formats.arrays import null_where
 from components.hive_example_gen.formats.text_primitives import binary_value, parser_of
 from components.hive_example_gen.formats.timestamp_formats import TimestampFormats
 from components.hive_example_gen.hive_types import TextBounds, text_bounds
@@ -103,9 +104,9 @@ class Reading:
         except pa.ArrowInvalid:
             bad = np.asarray([place for place, value in enumerate(values.to_pylist()) if not _is_utf8(value)], np.int64)
             self.problems.encoding.append(rows(bad))
-            valid = np.ones(len(values), bool)
-            valid[bad] = False
-            text = pc.if_else(pa.array(valid), values, pa.scalar(None, pa.binary())).cast(pa.string())
+            mask = np.zeros(len(values), bool)
+            mask[bad] = True
+            text = null_where(values, mask).cast(pa.string())
         return bounds.cut(text) if bounds else text
 
     def _binary(self, values: pa.BinaryArray) -> pa.Array:
@@ -179,8 +180,7 @@ class Reading:
 
 def null_written(values: pa.BinaryArray, null: bytes) -> pa.BinaryArray:
     """NULL where `null` is written."""
-    is_null = pc.equal(values, null)
-    return pc.if_else(is_null, pa.scalar(None, pa.binary()), values) if pc.any(is_null).as_py() else values
+    return null_where(values, pc.equal(values, null))
 
 
 def levels_of(data_type: pa.DataType) -> int:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.errors import ConfigError
+from components.hive_example_gen.formats.arrays import null_where
 
 _MILLIS = r"^[+-]?[0-9]{1,16}(\.[0-9]*)?$"
 _ISO8601 = "yyyy-MM-dd'T'HH:mm:ss'Z'"
@@ -56,7 +57,7 @@ class TimestampFormats:
         if not pc.any(numbers).as_py():
             return result
         whole = pc.replace_substring_regex(values, r"^\+|\..*$", "")
-        millis = pc.if_else(numbers, whole, pa.scalar(None, pa.binary())).cast(pa.int64())
+        millis = null_where(whole, pc.invert(numbers)).cast(pa.int64())
         written = millis.cast(pa.timestamp("ms")).cast(pa.string()).cast(pa.binary())
         return pc.if_else(numbers, written, result)
 

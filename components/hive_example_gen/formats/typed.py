@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from components.hive_example_gen.bad_rows import BadRows, Cause
 from components.hive_example_gen.formats import escapes
+from components.hive_example_gen.formats.arrays import buffers
 from components.hive_example_gen.formats.columnar import conformed, target_schema
 from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.formats.text_rules import rules_of
@@ -157,7 +158,7 @@ class TypedColumns:
         good = np.ones(len(numbers), bool)
         for name in self.names:
             if name in raw:
-                offsets, data = escapes.buffers(raw[name])
+                offsets, data = buffers(raw[name])
                 reserved = np.flatnonzero(data >= escapes.RESERVED[0])
                 if len(reserved):
                     places = np.searchsorted(offsets, reserved, side="right") - 1
