@@ -33,7 +33,8 @@ class PartitionRecord:
 
     Attributes:
         partition: the partition's folder below the table.
-        rows: rows converted: all that were read.
+        rows: rows converted.
+        rows_read: good rows of the files, before any step took some of them out.
         features: flattened name -> [dtype, multivalent], as written.
         absent_columns: declared columns that no file of the partition has.
         bad_rows: rows left out, by cause; the first of them are in the entry's quarantine file.
@@ -49,6 +50,7 @@ class PartitionRecord:
     features: dict[str, tuple[str, bool]]
     absent_columns: tuple[str, ...] = ()
     dropped_nulls: dict[str, int] | None = None
+    rows_read: int = 0
     bad_rows: dict[str, int] = field(default_factory=dict)
     row_notes: dict[str, int] = field(default_factory=dict)
     step_counts: dict[str, int] = field(default_factory=dict)

@@ -57,7 +57,8 @@ class SizeJudgement:
         return self.value < self.min_share * self.median
 
     def document(self) -> dict[str, Any]:
-        return {**asdict(self), "day": self.day.isoformat(), "share": self.share, "is_small": self.is_small}
+        derived = {"day": self.day.isoformat(), "share": self.share, "is_small": self.is_small, "words": str(self)}
+        return {**asdict(self), **derived}
 
     def __str__(self) -> str:
         relation = "<" if self.is_small else ">="

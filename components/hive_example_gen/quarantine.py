@@ -76,7 +76,7 @@ def check_shares(
         of_split = [records[partition.fingerprint] for partition in partitions]
         counts = added(record.bad_rows for record in of_split)
         bad = sum(counts.values())
-        rows = bad + sum(record.rows for record in of_split)
+        rows = bad + sum(record.rows_read for record in of_split)
         if bad > max_share * rows:
             hurt = [record for record in of_split if record.bad_rows]
             first = itertools.chain.from_iterable(read(partitions_path, record.fingerprint) for record in hurt)
@@ -101,14 +101,16 @@ def _places(records: list[PartitionRecord], partitions_path: str) -> str:
 
 
 def facts(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> dict[str, Any]:
-    """What the manifest says of bad rows: `bad_rows` and `row_notes` by split, of splits that have some."""
-    found: dict[str, Any] = {"bad_rows": {}, "row_notes": {}}
-    for split, partitions in plan.splits.items():
-        for key, of_splits in found.items():
-            counts = added(getattr(records[partition.fingerprint], key) for partition in partitions)
-            if counts:
-                of_splits[split] = counts
-    return found
+    """What the manifest says of bad rows: `bad_rows` and `row_notes` by split, of splits that have some; `rows_read`
+    are the good ones of each split."""
+    of_splits = {split: [records[p.fingerprint] for p in partitions] for split, partitions in plan.splits.items()}
+    bad = {split: added(record.bad_rows for record in found) for split, found in of_splits.items()}
+    notes = {split: added(record.row_notes for record in found) for split, found in of_splits.items()}
+    return {
+        "rows_read": {split: sum(record.rows_read for record in found) for split, found in of_splits.items()},
+        "bad_rows": {split: counts for split, counts in bad.items() if counts},
+        "row_notes": {split: counts for split, counts in notes.items() if counts},
+    }
 
 
 def partition_facts(partition: PlannedPartition, record: PartitionRecord) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def summary(manifest: Mapping[str, Any]) -> str | None:
     if not by_split:
         return None
     bad = sum(by_split.values())
-    rows = bad + sum(manifest["num_rows"].values())
+    rows = bad + sum(manifest["rows_read"].values())
     splits = ", ".join(f"{split} {count:,}" for split, count in by_split.items())
     return (
         f"{bad:,} of {rows:,} rows ({share(bad / rows)}) cannot be read and are left out ({splits}: "

@@ -139,6 +139,8 @@ def _run_part(folder: RunFolder) -> dict[str, Any]:
         "days_left_out": max(0, len(days) - facts.MAX_DAYS),
         "splits": facts.split_totals(folder),
         "left_out": facts.left_out(folder),
+        "odd_rows": facts.odd_rows(folder),
+        "lateness": manifest.lateness if manifest else None,
         "max_named": facts.MAX_NAMED,
         "window_absent": facts.why_absent(folder, "manifest.json", manifest),
         "nodes": nodes,

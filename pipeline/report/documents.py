@@ -69,6 +69,21 @@ class Partition(_Document):
     bytes: int | None = None
 
 
+class Awaited(_Document):
+    partition: str
+    was: str = ""
+    waited_seconds: float | None = None
+
+
+class Lateness(_Document):
+    """How an incomplete window came to be read."""
+
+    policy: str = ""
+    since_utc: str | None = None
+    waited_seconds: float | None = None
+    awaited: tuple[Awaited, ...] = ()
+
+
 class Manifest(_Document):
     """`manifest.json`: what was read."""
 
@@ -79,6 +94,11 @@ class Manifest(_Document):
     missing: tuple[Any, ...] = ()
     late: tuple[Any, ...] = ()
     empty: tuple[Any, ...] = ()
+    small: tuple[Any, ...] = ()
+    rows_read: dict[str, int] = {}
+    bad_rows: dict[str, dict[str, int]] = {}
+    row_notes: dict[str, dict[str, int]] = {}
+    lateness: Lateness | None = None
     notes: tuple[str, ...] = ()
     num_rows: dict[str, int] = {}
     fingerprint: str | None = None

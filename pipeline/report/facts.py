@@ -406,16 +406,40 @@ def _totals(partitions: Sequence[Partition]) -> tuple[int | None, int | None]:
 
 
 def left_out(folder: RunFolder) -> dict[str, list[str]]:
-    """Partitions of the window that were not read: `missing`, `late`, `empty`; only kinds that occur."""
+    """Partitions of the window that were not read: `missing`, `late`, `empty`, `small`; only kinds that occur."""
     manifest = folder.manifest
-    kinds = {kind: getattr(manifest, kind, ()) for kind in ("missing", "late", "empty")}
+    kinds = {kind: getattr(manifest, kind, ()) for kind in ("missing", "late", "empty", "small")}
     return {kind: [partition_name(one) for one in entries] for kind, entries in kinds.items() if entries}
 
 
+@dataclass(frozen=True)
+class RowCount:
+    """Rows of one split that were left out, or read as Hive reads them, by what was wrong with them."""
+
+    split: str
+    kind: str
+    cause: str
+    rows: int
+    share: float | None
+
+
+def odd_rows(folder: RunFolder) -> list[RowCount]:
+    """The rows of each split that something was wrong with: `left out` ones first, with their share of the split."""
+    manifest = folder.manifest
+    found = []
+    for kind, of_splits in (
+        (("left out", manifest.bad_rows), ("read as Hive does", manifest.row_notes)) if manifest else ()
+    ):
+        for split, counts in of_splits.items():
+            total = manifest.rows_read.get(split, 0) + sum(manifest.bad_rows.get(split, {}).values())
+            found += [RowCount(split, kind, cause, n, n / total if total else None) for cause, n in counts.items()]
+    return found
+
+
 def partition_name(entry: Any) -> str:
-    """Missing and late entries are names, or documents that hold the name."""
+    """Missing and late entries are names, small ones documents that hold it with their arithmetic."""
     if isinstance(entry, dict):
-        entry = entry.get("partition") or entry.get("path") or entry
+        entry = entry.get("words") or entry.get("partition") or entry.get("path") or entry
     return numbers.shortened(str(entry), 200)
 
 

@@ -1,4 +1,4 @@
-"""The verbs `data generate` and `data import`: click logs as partitioned Hive tables."""
+"""The verbs `data generate import quarantine`: click logs as partitioned Hive tables, and their rows left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.verbs.output import Output, add_verb
+from pipeline.verbs.output import Output, add_verb, count, run_date
 
 FORMATS = ("text", "parquet", "orc")
 DATA_SETS = ("movielens", "criteo", "open-bandit")
@@ -31,6 +31,12 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     verb.add_argument("--format", choices=FORMATS, default="parquet", help="as Hive writes it (default: parquet)")
     verb.add_argument("--pseudo-days", type=int, metavar="N", help="movielens, criteo: N equal parts in time order")
     verb.add_argument("--campaign", metavar="NAME", help="open-bandit: the campaign (default: men)")
+    summary = "show the rows of a window that could not be read: file, row, column and why"
+    verb = add_verb(actions, "quarantine", quarantine, summary, "hivemill data quarantine --date 2026-11-15", common)
+    verb.add_argument("--date", required=True, metavar="D", help="run date, like 2026-11-15, or `yesterday` (UTC)")
+    verb.add_argument(
+        "--limit", type=count, default=20, metavar="N", help="the first N of each partition (default: 20)"
+    )
 
 
 def _add_generate_options(verb: argparse.ArgumentParser) -> None:
@@ -79,6 +85,14 @@ def import_data_set(arguments: argparse.Namespace, output: Output) -> int:
             **{name: value for name, value in given.items() if value is not None},
         )
     output.show(document, _import_text(document, arguments.folder))
+    return 0
+
+
+def quarantine(arguments: argparse.Namespace, output: Output) -> int:
+    from pipeline import config, quarantined
+
+    document = quarantined.find(config.load(arguments.config, arguments.set), run_date(arguments.date), arguments.limit)
+    output.show(document, quarantined.render(document))
     return 0
 
 

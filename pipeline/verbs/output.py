@@ -70,6 +70,13 @@ def run_date(text: str) -> datetime.date:
         raise ConfigError(f"--date must be YYYY-MM-DD; received {text!r}", hint=hint) from None
 
 
+def count(text: str) -> int:
+    """Of an option that takes a number of things."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1; received {text!r}")
+    return int(text)
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Aligned columns: numbers to the right, `None` as a dash."""
     cells = [[_cell(value) for value in row] for row in rows]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError, DataNotReadyError
-from pipeline.verbs.output import Output, add_verb, run_date, table
+from pipeline.verbs.output import Output, add_verb, count, run_date, table
 
 
 def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     verb.add_argument("--runner", choices=("local", "beam"), help="instead of runner.name of the config")
     verb.add_argument("--force", action="store_true", help="run all nodes again, though the inputs are the same")
     verb = add_verb(verbs, "runs", runs, "list the runs with their verdicts", "hivemill runs --limit 10", common)
-    verb.add_argument("--limit", type=_count, metavar="N", help="the last N only")
+    verb.add_argument("--limit", type=count, metavar="N", help="the last N only")
     add_verb(verbs, "status", status, "show what runs now and who holds the lock", "hivemill status --json", common)
     verb = add_verb(
         verbs,
@@ -112,12 +112,6 @@ def report(arguments: argparse.Namespace, output: Output) -> int:
 
 def _add_date(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--date", required=True, metavar="D", help="run date, like 2026-11-15, or `yesterday` (UTC)")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1; received {text!r}")
-    return int(text)
 
 
 def _root(arguments: argparse.Namespace) -> Path:

@@ -34,6 +34,7 @@ VERBS = {
     "models",
     "data generate",
     "data import",
+    "data quarantine",
 }
 
 
