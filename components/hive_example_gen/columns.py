@@ -19,7 +19,8 @@ __all__ = ["FeatureKind", "all_kinds", "example_features"]
 
 
 def example_features(source: SourceOptions, plan: WindowPlan) -> dict[str, FeatureKind]:
-    """Flattened names and kinds of the window's rows, partition columns last. Opens one file, of the newest partition.
+    """Flattened names and kinds of the window's rows, partition columns and a joined label last. Opens one file, of
+    the newest partition.
 
     Raises:
         ConfigError: nothing says the columns, one does not fit in tf.Example, or two give the same feature.
@@ -30,7 +31,9 @@ def example_features(source: SourceOptions, plan: WindowPlan) -> dict[str, Featu
     if not newest_first:
         if spec.schema is None:
             raise DataNotReadyError(f"no partition of the window for {plan.date} is there, so its columns are unknown")
-        return all_kinds(spec.schema, spec)
+        return all_kinds(spec.schema, spec) | _joined_label(plan)
+    if newest_first[0].query is not None and spec.schema is not None:
+        return all_kinds(spec.schema, spec) | _joined_label(plan)
     file = _first_file(source, newest_first[0])
     schema, present = reader.columns_of(file, newest_first[0].spec)
     if schema is None:
@@ -38,7 +41,13 @@ def example_features(source: SourceOptions, plan: WindowPlan) -> dict[str, Featu
             f"{file.name} is text, which does not say its columns", hint="Give source.ddl or source.columns."
         )
     _check_present(schema, present, source, newest_first)
-    return all_kinds(schema, spec)
+    return all_kinds(schema, spec) | _joined_label(plan)
+
+
+def _joined_label(plan: WindowPlan) -> dict[str, FeatureKind]:
+    if plan.label is None or plan.label.join is None:
+        return {}
+    return {plan.label.column: FeatureKind("int64", False, plan.label.column)}
 
 
 def all_kinds(schema: pa.Schema, spec: TableSpec) -> dict[str, FeatureKind]:

@@ -11,6 +11,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.artifacts import WindowManifest
 from components.hive_example_gen import executor
+from components.hive_example_gen.label_join.options import LabelRules
 from components.hive_example_gen.options import SourceOptions, WindowOptions
 
 
@@ -20,6 +21,7 @@ class HiveLogExampleGenSpec(ComponentSpec):
     PARAMETERS: ClassVar = {
         "source": ExecutionParameter(type=str),
         "window": ExecutionParameter(type=str),
+        "label": ExecutionParameter(type=str),
         "date": ExecutionParameter(type=str),
         "plan_fingerprint": ExecutionParameter(type=str),
         "partitions_path": ExecutionParameter(type=str),
@@ -46,6 +48,7 @@ class HiveLogExampleGen(base_beam_component.BaseBeamComponent):
         *,
         source: SourceOptions,
         window: WindowOptions,
+        label: LabelRules | None = None,
         date: datetime.date,
         plan_fingerprint: str,
         partitions_path: str,
@@ -58,6 +61,7 @@ class HiveLogExampleGen(base_beam_component.BaseBeamComponent):
         spec = HiveLogExampleGenSpec(
             source=source.model_dump_json(),
             window=window.as_planned().model_dump_json(),
+            label=label.model_dump_json() if label else "",
             date=date.isoformat(),
             plan_fingerprint=plan_fingerprint,
             partitions_path=str(partitions_path),

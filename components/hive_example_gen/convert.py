@@ -6,7 +6,6 @@ Imports neither TensorFlow nor TFX: a Beam worker starts in under a second.
 from __future__ import annotations
 
 import contextlib
-import errno
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from common.errors import DataNotReadyError, InfrastructureError
-from common.files import folder_published_at, write_json_atomically
+from common.errors import DataNotReadyError
+from common.files import cannot_write, folder_published_at, write_json_atomically
 from components.hive_example_gen import cache
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.cache import PartitionRecord, Shard
@@ -25,14 +24,17 @@ from components.hive_example_gen.flatten import FeatureKind, flatten
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.options import BadRowOptions
+from components.hive_example_gen.quarantine import QuarantineWriter
+from components.hive_example_gen.row_steps import RowSteps
 from components.hive_example_gen.table_spec import TableSpec
 from components.hive_example_gen.tfrecord import TFRecordWriter
 from components.hive_example_gen.warehouse import storage
+from components.hive_example_gen.warehouse.listing import DayQuery
+from components.hive_example_gen.warehouse.query import read_day
 from components.hive_example_gen.window import PlannedPartition, SourceFile
 
 # Uncompressed; several shards of a big partition let readers work in parallel.
 SHARD_BYTES = 256 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 rows_converted = 0
 """Rows converted in this process so far, for live progress."""
@@ -56,7 +58,10 @@ def convert_partition(
         try:
             cache.discard(partitions_path, partition.fingerprint)
             with folder_published_at(cache.entry_path(partitions_path, partition.fingerprint)) as folder:
-                record = _Conversion(partition, table, folder, BadRows(bad_rows)).run()
+                with QuarantineWriter(folder) as kept:
+                    bad = BadRows(bad_rows, keep=kept.add)
+                    with _steps(partition, table, partitions_path, bad) as steps:
+                        record = _Conversion(partition, table, folder, bad, steps).run()
                 write_json_atomically(folder / cache.RECORD_NAME, record.to_json())
         except OSError:
             # Another worker may have been faster; what it published is the same.
@@ -71,13 +76,11 @@ def _translated(partitions_path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in _FULL
-        raise InfrastructureError(
-            f"{'the disk is full' if full else 'cannot write'}: {partitions_path}: {error.strerror or error}",
-            hint="Free space there and run again; partitions that are converted stay."
-            if full
-            else "Check its owner and mode.",
-        ) from error
+        raise cannot_write(partitions_path, error) from error
+
+
+def _steps(partition: PlannedPartition, table: str, partitions_path: str, bad: BadRows) -> RowSteps:
+    return RowSteps(partition.rules, table, partition.files, partition.spec, partitions_path, bad)
 
 
 @dataclass
@@ -86,6 +89,7 @@ class _Conversion:
     table: str
     folder: Path
     bad: BadRows
+    steps: RowSteps
     shards: list[Shard] = field(default_factory=list)
     kinds: dict[str, FeatureKind] = field(default_factory=dict)
     dropped_nulls: dict[str, int] = field(default_factory=dict)
@@ -109,6 +113,10 @@ class _Conversion:
             features={name: (kind.dtype, kind.multivalent) for name, kind in self.kinds.items()},
             absent_columns=tuple(name for name in declared if name not in self.present_columns),
             dropped_nulls=dict(sorted(self.dropped_nulls.items())),
+            rows_read=self.bad.good_rows,
+            bad_rows=dict(sorted(self.bad.counts.items())),
+            row_notes=dict(sorted(self.bad.notes.items())),
+            step_counts=self.steps.counts,
         )
 
     def _write_shard(self, batches: Iterator[pa.RecordBatch]) -> bool:
@@ -129,17 +137,40 @@ class _Conversion:
         return full
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
+        if self.partition.query is not None:
+            yield from self._answered(self.partition.query)
         for source in self.partition.files:
             file = DataFile.of(self.table, source.path)
             _check_unchanged(file, source)
-            schema, present = reader.columns_of(file, self.spec)
-            self.present_columns |= present
-            if schema is not None:
-                self._check_kinds(all_kinds(schema, self.spec), file)
-            for batch in reader.read_batches(file, self.spec, self.bad):
-                if batch.num_rows:
-                    yield self._flattened(_with_partition_values(batch, self.partition, self.spec), file)
+            try:
+                yield from self._read(file)
+            except DataNotReadyError:
+                _check_unchanged(file, source)  # a file that shrank looks broken; that it shrank is what to say
+                raise
             _check_unchanged(file, source)
+
+    def _read(self, file: DataFile) -> Iterator[pa.RecordBatch]:
+        schema, present = reader.columns_of(file, self.spec)
+        self.present_columns |= present
+        if schema is not None:
+            self._check_kinds(all_kinds(schema, self.spec) | self.partition.rules.added_kinds, file)
+        self.bad.start_file()
+        yield from self._converted(reader.read_batches(file, self.steps.read_spec, self.bad), file)
+
+    def _answered(self, query: DayQuery) -> Iterator[pa.RecordBatch]:
+        """The rows of a day that a server gives."""
+        named = DataFile("", self.partition.name)
+        schema = self.spec.schema or pa.schema([])
+        self.present_columns |= set(schema.names)
+        self._check_kinds(all_kinds(schema, self.spec) | self.partition.rules.added_kinds, named)
+        yield from self._converted(read_day(query, self.steps.read_spec, self.partition.name), named)
+
+    def _converted(self, batches: Iterator[pa.RecordBatch], file: DataFile) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.bad.good_rows += batch.num_rows
+            batch = self.steps.apply(_with_partition_values(batch, self.partition, self.spec), file.name)
+            if batch.num_rows:
+                yield self._flattened(batch, file)
 
     def _flattened(self, batch: pa.RecordBatch, file: DataFile) -> pa.RecordBatch:
         with translated(file, "tf.Example"):  # e.g. an unsigned integer beyond int64

@@ -21,6 +21,11 @@ def including(spec: TableSpec, columns: Collection[str]) -> TableSpec:
     return spec if kept == spec.exclude_columns else _excluding(spec, kept)
 
 
+def without_exclusions(spec: TableSpec) -> TableSpec:
+    """The spec with all columns."""
+    return _excluding(spec, ())
+
+
 def projected_batches(
     table: str, files: Sequence[SourceFile], spec: TableSpec, columns: Sequence[str], bad: BadRows
 ) -> Iterator[tuple[DataFile, pa.RecordBatch]]:
@@ -39,7 +44,9 @@ def projected_batches(
                 f"{file.name} has no column {absent[0]!r}", hint="Write the file again, or choose other columns."
             )
         narrow = _excluding(wide, (*wide.exclude_columns, *(n for n in schema.names if n not in columns)))
+        bad.start_file()
         for batch in reader.read_batches(file, narrow, bad):
+            bad.good_rows += batch.num_rows
             if batch.num_rows:
                 yield file, batch.select(list(columns))
         check_unchanged(file, planned)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from common.errors import ConfigError, DataNotReadyError
 from common.files import fingerprint
 from components.hive_example_gen import cache, completeness, footers
 from components.hive_example_gen.completeness import DaySize, SizeJudgement
+from components.hive_example_gen.label_join.options import LabelRules
+from components.hive_example_gen.label_join.plan import JoinPlan, plan_join
 from components.hive_example_gen.options import SourceOptions, WindowOptions
+from components.hive_example_gen.row_steps import RowRules
+from components.hive_example_gen.sampling import SAMPLED_SPLITS
 from components.hive_example_gen.serdes import DEFAULT_SERDES
 from components.hive_example_gen.table_spec import CONVERTER_VERSION, TableSpec
 from components.hive_example_gen.warehouse import catalogue, storage
@@ -29,7 +33,8 @@ _NUM_NAMED = 10
 class PlannedPartition:
     """A partition that will be read. `name` is its folder below the table, `cached` whether it is converted already.
 
-    `spec` says how its files are read. `query` is set, and there are no files, where a server gives its rows.
+    `spec` says how its files are read, `rules` what happens to its rows before they are written. `query` is set, and
+    there are no files, where a server gives its rows.
     """
 
     split: str
@@ -42,6 +47,7 @@ class PlannedPartition:
     cached: bool
     num_rows: int | None  # known once converted
     query: DayQuery | None = None
+    rules: RowRules = field(default_factory=RowRules)
 
     @property
     def num_bytes(self) -> int:
@@ -57,6 +63,7 @@ class WindowPlan:
         missing, late, empty: names of partitions, or of whole days, that are not read.
         sizes: every judgement of a day's size; `small` are those that failed. Such a day is left out of the splits
             where the window `leaves_out` what is incomplete.
+        label: which column is the label; `join` is set where it comes from a second table.
     """
 
     date: datetime.date
@@ -72,6 +79,8 @@ class WindowPlan:
     fingerprint: str
     success_file: str | None
     leaves_out: bool
+    label: LabelRules | None = None
+    join: JoinPlan | None = None
 
     @property
     def partitions(self) -> tuple[PlannedPartition, ...]:
@@ -136,11 +145,18 @@ def _hint(plan: WindowPlan) -> str:
     return hint + " What is too small: see window.completeness." if plan.small else hint
 
 
-def plan_window(source: SourceOptions, window: WindowOptions, date: datetime.date, partitions_path: str) -> WindowPlan:
+def plan_window(
+    source: SourceOptions,
+    window: WindowOptions,
+    date: datetime.date,
+    partitions_path: str,
+    label: LabelRules | None = None,
+) -> WindowPlan:
     """The plan for run date `date`; what is not ready is in the plan, `WindowPlan.check` raises for it.
 
     Args:
         partitions_path: folder of the converted partitions; it need not exist.
+        label: needed where the label is joined or negatives are sampled.
 
     Raises:
         ConfigError: source or DDL are wrong. DataNotReadyError: a folder cannot be read.
@@ -151,12 +167,18 @@ def plan_window(source: SourceOptions, window: WindowOptions, date: datetime.dat
     triage = _Triage(source)
     ready = {day: triage.ready(day, listing.partitions[day]) for day in wanted}
     sizes, notes = _judged(source, spec, window, wanted, ready, listing, triage)
+    joined = _joined(source, spec, window, ready, label)
+    if joined:
+        _add_incomplete(triage, joined)
     if window.leaves_out:
-        small = {judgement.day for judgement in sizes if judgement.is_small}
-        ready = {day: [] if day in small else partitions for day, partitions in ready.items()}
+        unfit = {judgement.day for judgement in sizes if judgement.is_small}
+        unfit |= joined.incomplete_days if joined else set()  # without all clicks, clicked impressions would count as 0
+        ready = {day: [] if day in unfit else partitions for day, partitions in ready.items()}
     splits = {
         split: tuple(
-            _planned(split, day, found, spec, source, partitions_path) for day in split_days for found in ready[day]
+            _planned(split, day, found, spec, source, partitions_path, _rules(split, day, source, label, joined))
+            for day in split_days
+            for found in ready[day]
         )
         for split, split_days in days.items()
     }
@@ -171,10 +193,12 @@ def plan_window(source: SourceOptions, window: WindowOptions, date: datetime.dat
         late=tuple(triage.late),
         empty=tuple(triage.empty),
         sizes=sizes,
-        notes=(*listing.notes, *notes),
+        notes=(*listing.notes, *notes, *(joined.notes if joined else ())),
         fingerprint=_plan_fingerprint(date, days, splits, triage, sizes),
         success_file=source.success_file,
         leaves_out=window.leaves_out,
+        label=label,
+        join=joined,
     )
 
 
@@ -257,6 +281,36 @@ def _rows(
     return {day: None if None in counts else sum(counts) for day, counts in of_files.items()}, ()
 
 
+def _joined(
+    source: SourceOptions,
+    spec: TableSpec,
+    window: WindowOptions,
+    ready: Mapping[datetime.date, list[PartitionListing]],
+    label: LabelRules | None,
+) -> JoinPlan | None:
+    if label is None or label.join is None:
+        return None
+    return plan_join(label.join, source, spec, ready, lambda of, days: catalogue.find(of, window, days), _Triage)
+
+
+def _add_incomplete(triage: _Triage, joined: JoinPlan) -> None:
+    triage.missing += joined.missing
+    triage.late += joined.late
+    triage.empty += joined.empty
+
+
+def _rules(
+    split: str, day: datetime.date, source: SourceOptions, label: LabelRules | None, joined: JoinPlan | None
+) -> RowRules:
+    """The eval split is never sampled: the gates judge a model by the days as they are."""
+    return RowRules(
+        deduplicate_by=source.deduplicate_by,
+        sampling=source.sampling if label and split in SAMPLED_SPLITS else None,
+        label_column=label.column if label else None,
+        join=joined.joins[day] if joined else None,
+    )
+
+
 class _Triage:
     """Sorts listed partitions into ready, missing, late and empty."""
 
@@ -326,6 +380,7 @@ def _planned(
     table_spec: TableSpec,
     source: SourceOptions,
     partitions_path: str,
+    rules: RowRules,
 ) -> PlannedPartition:
     spec = table_spec.for_partition(source, found.definition) if found.definition else table_spec
     key = fingerprint(
@@ -335,6 +390,7 @@ def _planned(
         found.values,
         [(file.path, file.num_bytes, file.modified_ns) for file in found.files],
         *([found.query.identity] if found.query else []),
+        *rules.identity,
     )
     record = cache.find(partitions_path, key)
     return PlannedPartition(
@@ -348,6 +404,7 @@ def _planned(
         cached=record is not None,
         num_rows=record.rows if record else None,
         query=found.query,
+        rules=rules,
     )
 
 

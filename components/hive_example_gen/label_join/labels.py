@@ -90,6 +90,7 @@ class Labeller:
 
     def _quarantine(self, rows: KeyedRows, file: str, first_row: int) -> None:
         columns = self.join.columns
+        self.bad.good_rows -= int((~rows.inside).sum())  # the reader found nothing wrong with them
         for row in np.flatnonzero(~rows.inside).tolist():
             message = (
                 f"{times.shown(rows.time[row])} is outside {times.shown(columns.first)} to {times.shown(columns.end)}, "
