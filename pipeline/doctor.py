@@ -6,6 +6,7 @@ Each check gives one or more findings; a failed one names its fix.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 import platform
 import shutil
@@ -157,9 +158,40 @@ def _root(root: Path) -> Iterator[Finding]:
 
 
 def _source(source: Any) -> Iterator[Finding]:
-    if "://" in source.table:
-        yield Finding("source", "note", f"{source.table} is remote; `hivemill plan` looks at it")
+    if source.query is None and "://" not in source.place:
+        yield from _folder(source)
         return
+    try:
+        yield Finding("source", "ok", _answer(source))
+    except HivemillError as error:
+        yield _failed("source", error.message, error.hint or "Correct `source`.", type(error))
+
+
+def _answer(source: Any) -> str:
+    """What the metastore, HiveServer2 or filesystem says when it is really asked. Raises HivemillError."""
+    if source.query is not None:
+        from components.hive_example_gen.warehouse import query
+
+        columns = query.result_definition(source, datetime.date.today()).columns
+        return f"{source.server}: answers, and gives {len(columns)} columns for source.query"
+    if source.place.startswith("hive://"):
+        from components.hive_example_gen.warehouse import metastore
+
+        _, names = metastore.all_partitions(source)
+    else:
+        from components.hive_example_gen.warehouse import directory
+
+        names = [name for name in directory.table_folders(source) if "=" in name]
+    from components.hive_example_gen.warehouse import storage
+
+    if not names:
+        raise ConfigError(
+            f"{storage.shown(source.place)} answers, and has no partition", hint="Load it, or correct source.table."
+        )
+    return f"{storage.shown(source.place)}: {len(names)} of {min(names)} to {max(names)}"
+
+
+def _folder(source: Any) -> Iterator[Finding]:
     table = Path(source.table)
     if not table.is_dir():
         rule = f"{table} is not a folder"

@@ -33,7 +33,7 @@ def list_days(source: SourceOptions, window: WindowOptions, days: Sequence[datet
     Raises ConfigError: the statement or a column's type. InfrastructureError: the server does not answer.
     """
     _check_options(source)
-    definition = _definition(source, days[-1])
+    definition = result_definition(source, days[-1])
     newest = set(sorted(days)[-source.query_refresh_days :] if source.query_refresh_days else ())
     run_date = max(days).isoformat()
     partitions = {
@@ -101,8 +101,8 @@ def _partition(source: SourceOptions, day: datetime.date, asked: str, may_be_emp
     return PartitionListing(date_folder(source, day), values, (), True, query=query)
 
 
-def _definition(source: SourceOptions, day: datetime.date) -> TableDefinition:
-    """The columns of the result, of a statement that gives no rows."""
+def result_definition(source: SourceOptions, day: datetime.date) -> TableDefinition:
+    """The columns of the result, of a statement that gives no rows. Raises as `list_days`."""
     sql = statement(source, day)
     # Hive knows no WITH inside a subquery.
     empty = f"{sql}\nLIMIT 0" if re.match(r"\s*WITH\b", sql, re.IGNORECASE) else f"SELECT * FROM ({sql}\n) q LIMIT 0"

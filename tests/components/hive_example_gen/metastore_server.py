@@ -1,13 +1,9 @@
 """A Hive metastore in this process: the real protocol over a real socket, the few calls that planning makes."""
 
-import contextlib
 import re
-import socketserver
-import threading
 
+import thrift_serving
 from pymetastore.hive_metastore import ThriftHiveMetastore, ttypes
-from thrift.protocol import TBinaryProtocol
-from thrift.transport import TSocket, TTransport
 
 TEXT = ("org.apache.hadoop.mapred.TextInputFormat", "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe")
 PARQUET = (
@@ -85,24 +81,6 @@ class Handler:
         return [self.partitions[name] for name in names if name in self.partitions]
 
 
-@contextlib.contextmanager
-def serving(handler):
+def serving(handler, **options):
     """Yields the port."""
-    processor = ThriftHiveMetastore.Processor(handler)
-
-    class Connection(socketserver.BaseRequestHandler):
-        def handle(self):
-            socket = TSocket.TSocket()
-            socket.setHandle(self.request)
-            protocol = TBinaryProtocol.TBinaryProtocol(TTransport.TBufferedTransport(socket))
-            with contextlib.suppress(TTransport.TTransportException, OSError):
-                while True:
-                    processor.process(protocol, protocol)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
+    return thrift_serving.serving(ThriftHiveMetastore.Processor(handler), **options)
