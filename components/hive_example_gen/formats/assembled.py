@@ -31,10 +31,14 @@ class Assembly:
     file: DataFile
     spec: TableSpec
     bad: BadRows
+    layout: pa.Schema
+    writer: Writer
 
-    @cached_property
-    def layout(self) -> pa.Schema:
-        return pa.schema([(name, parse_type(text)) for name, text in (self.spec.layout or {}).items()])
+    @classmethod
+    def declared(cls, file: DataFile, spec: TableSpec, bad: BadRows) -> Assembly:
+        """For files that do not name their columns: `spec.layout` does. Raises ConfigError."""
+        layout = pa.schema([(name, parse_type(text)) for name, text in (spec.layout or {}).items()])
+        return cls(file, spec, bad, layout, Writer.declared(spec.serde_properties))
 
     @cached_property
     def wanted(self) -> frozenset[str]:
@@ -45,10 +49,6 @@ class Assembly:
     def _target(self) -> tuple[pa.Schema, dict[str, str]]:
         own = pa.schema([field for field in self.layout if not self.spec.excludes(field.name)])
         return target_schema(own, self.spec, self.file)
-
-    @cached_property
-    def _writer(self) -> Writer:
-        return Writer.declared(self.spec.serde_properties)
 
     def batches(
         self,
@@ -76,7 +76,7 @@ class Assembly:
             array = array.take(pa.array(np.arange(len(array)), mask=out_of_range))
         if keep is not None:  # before the calendar is asked: what is left out may hold anything
             array = array.filter(pa.array(keep))
-        return self._writer.read(array, name, self.file)
+        return self.writer.read(array, name, self.file)
 
     def _without_bad(self, columns, row_problem: np.ndarray, first_row: int, raw_of) -> np.ndarray | None:
         """Which rows stay; None: all of them. The others are given to `bad`, each with its first bad column."""

@@ -28,6 +28,9 @@ from components.hive_example_gen.formats.opened import DataFile
 
 PROLEPTIC_KEY = "writer.date.proleptic"
 ZONE_KEY = "writer.time.zone"
+_AVRO_PROLEPTIC_KEY = "writer.proleptic"
+_SPARK_VERSION = "org.apache.spark.version"
+_SPARK_LEGACY = "org.apache.spark.legacyDateTime"
 _FIRST_SAME_DAY = -141_427  # 1582-10-15
 _DAY_MICROS = 86_400_000_000
 
@@ -57,6 +60,16 @@ class Writer:
                 hint="Names are those of the IANA database, such as Europe/Berlin.",
             )
         return cls(None if text is None else text.lower() == "true", zone)
+
+    @classmethod
+    def of_metadata(cls, metadata: Mapping[str, str]) -> Writer:
+        """By the metadata that Hive and Spark write into Parquet and Avro files."""
+        text = next((metadata[key] for key in (PROLEPTIC_KEY, _AVRO_PROLEPTIC_KEY) if key in metadata), None)
+        proleptic = None if text is None else text.lower() == "true"
+        if proleptic is None and _SPARK_VERSION in metadata:
+            major = metadata[_SPARK_VERSION].partition(".")[0]
+            proleptic = not (major in ("0", "1", "2") or _SPARK_LEGACY in metadata)
+        return cls(proleptic, metadata.get(ZONE_KEY))
 
     def completed_by(self, other: Writer) -> Writer:
         """What this one does not know is taken from `other`."""

@@ -7,54 +7,55 @@ from typing import Literal
 
 from common.errors import DataNotReadyError
 from components.hive_example_gen.formats.opened import DataFile, translated
+from components.hive_example_gen.formats.rcfile import is_old_rcfile
+from components.hive_example_gen.serdes import FORMATS, Format
 
-Format = Literal["text", "parquet", "orc"]
-_PARQUET, _ORC = b"PAR1", b"ORC"
-# Formats that Hive has and that are not read here: as text they would give garbage rows.
-_UNSUPPORTED = {
-    b"SEQ": "SequenceFile",
-    b"Obj\x01": "Avro",
-    b"RCF": "RCFile",
-    b"BZh": "bzip2",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"PARE": "encrypted Parquet",
+_HEAD_BYTES = 512
+_PARQUET, _ORC, _AVRO, _SEQUENCE_FILE, _RCFILE = b"PAR1", b"ORC", b"Obj\x01", b"SEQ", b"RCF"
+_RCFILE_METADATA = b"hive.io.rcfile."
+_ENCRYPTED = b"PARE"
+_NAMES = {
+    "text": "text",
+    "parquet": "Parquet",
+    "orc": "ORC",
+    "avro": "Avro",
+    "sequence_file": "a SequenceFile",
+    "rcfile": "an RCFile",
 }
-_GZIP = b"\x1f\x8b"
 
 
 def format_of(file: DataFile, declared: Format | Literal["auto"]) -> Format:
-    """The format to read `file` as.
+    """The format to read `file` as; packed text (gzip, zstd, ...) is text.
 
     Raises DataNotReadyError: the file has another format than `declared`, or one that is not supported.
     """
     with translated(file, "a data file"), file.open() as opened:
-        head = opened.read(4)
+        head = opened.read(_HEAD_BYTES)
         opened.seek(max(0, opened.seek(0, os.SEEK_END) - 4))
         tail = opened.read(4)
-    found = _by_magic(head, tail, declared)
-    if found in ("text", "parquet", "orc") and declared in ("auto", found):
-        return found  # type: ignore[return-value]
-    if declared == "auto":
-        raise DataNotReadyError(f"{file.name} is {found}, which is not supported", hint="Formats: text, Parquet, ORC.")
-    raise DataNotReadyError(
-        f"{file.name} is {found}, but source.format (or the DDL's STORED AS) says {declared}",
-        hint="Correct source.format, or remove the file if it does not belong to the table.",
-    )
+    if head.startswith(_ENCRYPTED) and tail == _ENCRYPTED:
+        raise DataNotReadyError(f"{file.name} is encrypted Parquet, which is not supported", hint="Write it in plain.")
+    found = _found(head, tail, declared)
+    if declared not in ("auto", found):
+        raise DataNotReadyError(
+            f"{file.name} is {_NAMES[found]}, but source.format (or the DDL's STORED AS) says {declared}",
+            hint="Correct source.format, or remove the file if it does not belong to the table.",
+        )
+    assert found in FORMATS
+    return found
 
 
-def _by_magic(head: bytes, tail: bytes, declared: str) -> str:
-    if head == _PARQUET and declared != "text":
+def _found(head: bytes, tail: bytes, declared: str) -> Format:
+    """A text row may begin with PAR1, ORC, SEQ, RCF^A or Obj^A: where text is declared, more must agree."""
+    may_be_text = declared == "text"
+    if head.startswith(_PARQUET) and (tail == _PARQUET or not may_be_text):
         return "parquet"
-    if head.startswith(_ORC) and declared != "text":
+    if head.startswith(_ORC) and (tail[:3] == _ORC or not may_be_text):
         return "orc"
-    # A text row may begin with "PAR1" or "ORC": where text is declared, only a file that also ends like one is refused.
-    if head == _PARQUET and tail == _PARQUET:
-        return "parquet"
-    if head.startswith(_ORC) and tail[:3] == _ORC:
-        return "orc"
-    if head.startswith(_GZIP):
-        return "text"
-    binary = (name for magic, name in _UNSUPPORTED.items() if head.startswith(magic) and not magic.isalpha())
-    letters = (name for magic, name in _UNSUPPORTED.items() if head.startswith(magic) and declared != "text")
-    return next(binary, None) or next(letters, None) or "text"
+    if head.startswith(_AVRO) and (b"avro." in head or not may_be_text):
+        return "avro"
+    if head.startswith(_RCFILE) and (_RCFILE_METADATA in head or not may_be_text):
+        return "rcfile"
+    if head.startswith(_SEQUENCE_FILE) and ((b"\0" < head[3:4] < b"\t" and b"org.apache." in head) or not may_be_text):
+        return "rcfile" if is_old_rcfile(head) else "sequence_file"
+    return "text"

@@ -30,7 +30,7 @@ class LazyBinaryRows:
     def __init__(self, file: DataFile, spec: TableSpec, bad: BadRows):
         self.bad = bad
         self.file = file
-        self.assembly = Assembly(file, spec, bad)
+        self.assembly = Assembly.declared(file, spec, bad)
 
     def from_values(self, values: pa.BinaryArray, first_row: int) -> Iterator[pa.RecordBatch]:
         """The rows of `values`, one each; `first_row` counts from 0. Raises DataNotReadyError, ConfigError."""

@@ -22,7 +22,9 @@ OK, STRUCTURE, VALUE, ENCODING, COLUMN_COUNT = range(5)
 """What is wrong with a value or a row: nothing, its bytes, its range for the declared type, its UTF-8, its width."""
 
 _JOINED_FROM_BYTES = 64
-_MAX_SECONDS = (1 << 63) // 1_000_000 - 1
+FIRST_DAY, LAST_DAY = -719_164, 2_932_896
+"""Days since 1970 that Hive has dates and timestamps for: 0001-01-01 (in the older of its calendars) to 9999-12-31."""
+DAY_SECONDS = 86_400
 _MICROS = 1_000_000
 _ABSURD = 1 << 40
 
@@ -101,8 +103,10 @@ def _number(cells: Cells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]
     problem = problems(cells.lengths != width, STRUCTURE)
     if data_type.bit_width == 32:
         narrow = values.astype(np.int32)
-        problem = np.where((narrow != values) & (problem == OK), VALUE, problem).astype(np.uint8)
-        return pa.array(narrow).cast(data_type) if pa.types.is_date(data_type) else pa.array(narrow), problem
+        is_date = pa.types.is_date(data_type)
+        beyond = (values < FIRST_DAY) | (values > LAST_DAY) if is_date else narrow != values
+        problem = np.where(beyond & (problem == OK), VALUE, problem).astype(np.uint8)
+        return pa.array(narrow).cast(data_type) if is_date else pa.array(narrow), problem
     return pa.array(values), problem
 
 
@@ -195,7 +199,7 @@ def _timestamp(cells: Cells) -> tuple[pa.Array, np.ndarray]:
         (second,) = np.nonzero(has_second)
         high = vints.read(data, (start[more] + 4 + width)[second])[0]
         seconds[more[second]] |= np.clip(high, -(1 << 31), 1 << 31) << 31
-    in_range = np.abs(seconds) < _MAX_SECONDS
+    in_range = (seconds >= FIRST_DAY * DAY_SECONDS) & (seconds < (LAST_DAY + 1) * DAY_SECONDS)
     micros = np.where(in_range, seconds, 0) * _MICROS + nanos // 1000
     problem = np.where(whole, np.where(in_range, OK, VALUE), STRUCTURE).astype(np.uint8)
     return pa.array(micros, pa.timestamp("us")), problem

@@ -173,7 +173,7 @@ def _list(cells: Cells, data_type: pa.ListType) -> tuple[pa.Array, np.ndarray]:
     items = _items(cells, 1)
     chosen, located, problem = _located(cells, items, lambda _, here: widths(here, data_type.value_type))
     values, own = decode(inner(located, data_type.value_type), data_type.value_type)
-    _worsen(problem, items.rows[chosen], own)
+    worsen(problem, items.rows[chosen], own)
     values = spread(values, chosen, len(items.rows))
     return pa.ListArray.from_arrays(_offsets(items.counts), values, type=data_type), problem
 
@@ -192,7 +192,7 @@ def _map(cells: Cells, data_type: pa.MapType) -> tuple[pa.Array, np.ndarray]:
     for side, kind in enumerate(kinds):
         (own_items,) = np.nonzero(chosen % 2 == side)
         array, own = decode(inner(located.at(own_items), kind), kind)
-        _worsen(problem, items.rows[chosen[own_items]], own)
+        worsen(problem, items.rows[chosen[own_items]], own)
         sides.append(spread(array, chosen[own_items] // 2, len(items.rows) // 2))
     keys, values = sides
     entries = items.counts // 2
@@ -203,7 +203,7 @@ def _map(cells: Cells, data_type: pa.MapType) -> tuple[pa.Array, np.ndarray]:
     return pa.MapArray.from_arrays(_offsets(entries), keys, values, type=data_type), problem
 
 
-def _worsen(problem: np.ndarray, rows: np.ndarray, own: np.ndarray) -> None:
+def worsen(problem: np.ndarray, rows: np.ndarray, own: np.ndarray) -> None:
     if own.any():
         np.maximum.at(problem, rows, own)
 

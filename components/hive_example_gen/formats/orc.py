@@ -13,7 +13,7 @@ from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.table_spec import TableSpec
 
 
-def read_schema(file: DataFile) -> pa.Schema:
+def read_schema(file: DataFile, spec: TableSpec) -> pa.Schema:
     """The file's own columns. Raises DataNotReadyError."""
     with translated(file, "ORC"):
         return pyarrow.orc.ORCFile(file.path).schema

@@ -16,7 +16,7 @@ from components.hive_example_gen.table_spec import TableSpec
 _BUFFER_BYTES = 1 << 20
 
 
-def read_schema(file: DataFile) -> pa.Schema:
+def read_schema(file: DataFile, spec: TableSpec) -> pa.Schema:
     """The file's own columns. Raises DataNotReadyError."""
     with translated(file, "Parquet"), _open(file) as opened:
         return opened.schema_arrow

@@ -51,10 +51,8 @@ def writable(value, value_class):
     return string(value) if value_class == TEXT else struct.pack(">i", len(value)) + value
 
 
-def sequence_file(
-    values, *, version=6, mode="plain", codec="DefaultCodec", value_class=TEXT, sync_every=3, per_block=5, key=b"\0\0\0\0"
-):
-    """`values` are bytes, one per row; `mode` is plain, record or block."""
+def sequence_file(values, *, version=6, mode="plain", codec="DefaultCodec", value_class=TEXT, sync_every=3, key=b"key"):
+    """`values` are bytes, one per row; `mode` is plain, record or block (of five rows)."""
     head = b"SEQ" + bytes([version]) + string(BYTES) + string(value_class)
     head += bytes([mode != "plain", mode == "block"])
     if mode != "plain" and version > 4:
@@ -63,7 +61,7 @@ def sequence_file(
         head += metadata({"written by": "a test"})
     packed = [writable(value, value_class) for value in values]
     if mode == "block":
-        return head + SYNC + _blocks(packed, CODECS[codec], per_block, key)
+        return head + SYNC + _blocks(packed, CODECS[codec], key)
     body = b""
     for index, value in enumerate(packed):
         if index and index % sync_every == 0:
@@ -73,10 +71,10 @@ def sequence_file(
     return head + SYNC + body
 
 
-def _blocks(packed, compress, per_block, key):
+def _blocks(packed, compress, key):
     body = b""
-    for start in range(0, len(packed), per_block):
-        part = packed[start : start + per_block]
+    for start in range(0, len(packed), 5):
+        part = packed[start : start + 5]
         body += b"\xff\xff\xff\xff" + SYNC + vint(len(part))
         for buffer in (
             vint(len(key)) * len(part),

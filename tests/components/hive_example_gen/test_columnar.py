@@ -199,9 +199,9 @@ def test_damaged_pages(tmp_path):
     [
         ("parquet", "text", "is text, but source.format .* says parquet"),
         ("orc", "text", "is text, but source.format .* says orc"),
-        ("orc", "parquet", "is parquet, but source.format .* says orc"),
-        ("text", "parquet", "is parquet, but source.format .* says text"),
-        ("text", "orc", "is orc, but source.format .* says text"),
+        ("orc", "parquet", "is Parquet, but source.format .* says orc"),
+        ("text", "parquet", "is Parquet, but source.format .* says text"),
+        ("text", "orc", "is ORC, but source.format .* says text"),
     ],
 )
 def test_a_file_of_another_format(tmp_path, declared, written, problem):
@@ -214,17 +214,39 @@ def test_a_file_of_another_format(tmp_path, declared, written, problem):
     assert "source.format" in raised.value.hint
 
 
-@pytest.mark.parametrize(("magic", "name"), [(b"SEQ\x06", "SequenceFile"), (b"Obj\x01", "Avro"), (b"BZh9", "bzip2")])
-def test_formats_that_are_not_read(tmp_path, magic, name):
-    (tmp_path / "f").write_bytes(magic + b"rest")
-    with pytest.raises(DataNotReadyError, match=f"f is {name}, which is not supported"):
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"SEQ\x06\x19org.apache.hadoop.io.Text", "a SequenceFile"),
+        (b"RCF\x01\x00\x00\x00\x00\x01\x1bhive.io.rcfile.column.number\x011", "an RCFile"),
+        (b"SEQ\x06\x2forg.apache.hadoop.hive.ql.io.RCFile$KeyBuffer", "an RCFile"),
+        (b"Obj\x01\x04\x14avro.codec\x08null", "Avro"),
+    ],
+)
+def test_a_binary_file_where_another_format_is_declared(tmp_path, head, found):
+    (tmp_path / "f").write_bytes(head + b"rest")
+    for declared in ("text", "parquet"):
+        with pytest.raises(DataNotReadyError, match=f"f is {found}, but source.format"):
+            _rows(DataFile(str(tmp_path / "f"), "f"), _spec({"a": "string"}, declared))
+
+
+@pytest.mark.parametrize("head", [b"SEQ", b"RCF", b"Obj", b"PAR1", b"ORC"])
+def test_a_first_column_like_a_magic(tmp_path, head):
+    (tmp_path / "f").write_bytes(head + b"\x011\n")
+    rows = _rows(DataFile(str(tmp_path / "f"), "f"), _spec({"a": "string", "b": "int"}, "text"))
+    assert rows == [{"a": head.decode(), "b": 1}]
+
+
+def test_encrypted_parquet_is_refused(tmp_path):
+    (tmp_path / "f").write_bytes(b"PARE" + bytes(20) + b"PARE")
+    with pytest.raises(DataNotReadyError, match="f is encrypted Parquet, which is not supported"):
         _rows(DataFile(str(tmp_path / "f"), "f"), _spec({"a": "string"}))
 
 
 def test_text_may_begin_like_another_format(tmp_path):
-    (tmp_path / "f").write_bytes(b"ORCHID\nPAR1\nSEQ\n")
+    (tmp_path / "f").write_bytes(b"ORCHID\nPAR1\nSEQ\nRCF\nObj\n")
     rows = _rows(DataFile(str(tmp_path / "f"), "f"), _spec({"a": "string"}, "text"))
-    assert [row["a"] for row in rows] == ["ORCHID", "PAR1", "SEQ"]
+    assert [row["a"] for row in rows] == ["ORCHID", "PAR1", "SEQ", "RCF", "Obj"]
 
 
 def test_a_file_without_permission():
