@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from components.evaluator import resampling
+
 BUCKETS_PER_LOGIT = 256  # rows in the same bucket count as tied; the error of AUC is below 1e-4 (tests)
+BUCKETS_PER_CELL = 8  # the bootstrap's buckets are 32 per logit: it asks for the spread, not for the last digit
 MAX_LOGIT = 21.0  # float32 probabilities below 1e-9 or above 1 - 6e-8 share the outer buckets
 LOGLOSS_EPSILON = 1e-7  # as Keras clips probabilities in BinaryCrossentropy
 STANDARD_ERRORS = 3.0  # auc_lower_bound = AUC - 3 SE
@@ -27,6 +30,8 @@ PREDICTION_METRICS = (
     "normalized_entropy",
     "calibration",
     "gauc",
+    "calibration_error",
+    "logit_range",
 )
 
 
@@ -46,6 +51,7 @@ class ClickSummary:
     missing_labels: int = 0
     bad_labels: int = 0
     bad_predictions: int = 0  # NaN, infinite, below 0 or above 1
+    groups: resampling.GroupSums = dataclasses.field(default_factory=resampling.no_groups)
 
     @property
     def usable_rows(self) -> int:
@@ -57,10 +63,16 @@ def empty_summary() -> ClickSummary:
     return ClickSummary(np.zeros(0, np.int32), zero, zero, np.zeros(0, np.float64))
 
 
-def summarize(labels_N: np.ndarray, predictions_N: np.ndarray, users_N: np.ndarray | None = None) -> ClickSummary:
+def summarize(
+    labels_N: np.ndarray,
+    predictions_N: np.ndarray,
+    users_N: np.ndarray | None = None,
+    groups_N: np.ndarray | None = None,
+) -> ClickSummary:
     """Summary of rows. `labels_N` float, NaN where missing; `users_N` uint64, 0 where unknown.
 
     All rows of a user within the slice must be in the same call: GAUC compares the rows of a user with each other.
+    `groups_N` (resampling.group_of) are what the bootstrap draws; by user or place when left out.
     """
     labels = np.asarray(labels_N, np.float64).reshape(-1)
     predictions = np.asarray(predictions_N, np.float64).reshape(-1)
@@ -69,20 +81,23 @@ def summarize(labels_N: np.ndarray, predictions_N: np.ndarray, users_N: np.ndarr
     good_prediction = (predictions >= 0) & (predictions <= 1)
     num_clicks = int((labels == 1).sum())
     usable = ~missing & ~bad_label & good_prediction
-    labels, predictions = labels[usable], predictions[usable]
-    gauc_sum, gauc_rows = 0.0, 0
-    if users_N is not None:
-        gauc_sum, gauc_rows = grouped_auc_sums(labels, predictions, np.asarray(users_N)[usable])
+    groups = np.asarray(groups_N) if groups_N is not None else resampling.group_of(users_N, len(missing))
+    users = None if users_N is None else np.asarray(users_N)[usable]
+    labels, predictions, groups = labels[usable], predictions[usable], groups[usable]
+    logloss_N, gauc_N2 = row_logloss(labels, predictions), grouped_auc(labels, predictions, users)
+    ids = _bucket_ids(predictions)
+    by_row = np.column_stack([logloss_N, predictions, gauc_N2])
     return ClickSummary(
-        *_buckets(labels, predictions),
+        *_buckets(ids, labels, predictions),
         examples=len(missing),
         clicks=num_clicks,
-        logloss_sum=_logloss_sum(labels, predictions),
-        gauc_sum=gauc_sum,
-        gauc_rows=gauc_rows,
+        logloss_sum=float(logloss_N.sum()),
+        gauc_sum=float(gauc_N2[:, 0].sum()),
+        gauc_rows=round(gauc_N2[:, 1].sum()),
         missing_labels=int(missing.sum()),
         bad_labels=int(bad_label.sum()),
         bad_predictions=int((~good_prediction).sum()),
+        groups=resampling.sum_groups(groups, np.floor_divide(ids, BUCKETS_PER_CELL), labels, by_row),
     )
 
 
@@ -103,7 +118,8 @@ def merge(summaries: Iterable[ClickSummary]) -> ClickSummary:
         total("bucket_rows", np.int64),
         total("bucket_clicks", np.int64),
         total("bucket_predictions", np.float64),
-        *(sum(getattr(p, field.name) for p in parts) for field in dataclasses.fields(ClickSummary)[4:]),
+        *(sum(getattr(p, field.name) for p in parts) for field in dataclasses.fields(ClickSummary)[4:-1]),
+        groups=resampling.merge([p.groups for p in parts]),
     )
 
 
@@ -133,6 +149,8 @@ def _prediction_metrics(summary: ClickSummary) -> dict[str, float]:
         "normalized_entropy": normalized_entropy(logloss, clicks, rows),
         "calibration": float(summary.bucket_predictions.sum()) / clicks if clicks else math.nan,
         "gauc": summary.gauc_sum / summary.gauc_rows if summary.gauc_rows else math.nan,
+        "calibration_error": calibration_error(calibration_bins(summary), clicks),
+        "logit_range": logit_range(summary.bucket_ids, summary.bucket_rows),
     }
 
 
@@ -171,12 +189,37 @@ def normalized_entropy(logloss: float, clicks: int, rows: int) -> float:
     return logloss / -(rate * math.log(rate) + (1 - rate) * math.log(1 - rate))
 
 
-def grouped_auc_sums(labels_N: np.ndarray, predictions_N: np.ndarray, users_N: np.ndarray) -> tuple[float, int]:
-    """(sum of impressions * AUC, impressions) over users with both classes (Zhou et al., KDD 2018); 0 is no user."""
-    known = users_N != 0
-    labels, predictions, users = labels_N[known], predictions_N[known], users_N[known]
-    if not len(users):
-        return 0.0, 0
+def calibration_error(bins: Sequence[CalibrationBin], clicks: int) -> float:
+    """Share of the clicks that the bins' predictions miscount, each bin less two standard errors: 0 is right or luck.
+
+    The expected calibration error, relative to the clicks and without what chance alone would add on small data.
+    """
+    if not clicks:
+        return math.nan
+    luck = (2 * math.sqrt(max(one.prediction_sum, one.clicks)) for one in bins)
+    excess = (abs(one.prediction_sum - one.clicks) - noise for one, noise in zip(bins, luck, strict=True))
+    return sum(max(each, 0.0) for each in excess) / clicks
+
+
+def logit_range(bucket_ids_B: np.ndarray, bucket_rows_B: np.ndarray) -> float:
+    """Distance in logits between the 1st and the 99th percentile of the predictions: 0 is a constant prediction."""
+    if not len(bucket_ids_B):
+        return math.nan
+    share_B = np.cumsum(bucket_rows_B) / bucket_rows_B.sum()
+    low, high = np.searchsorted(share_B, [0.01, 0.99])
+    return float(bucket_ids_B[min(high, len(share_B) - 1)] - bucket_ids_B[low]) / BUCKETS_PER_LOGIT
+
+
+def grouped_auc(labels_N: np.ndarray, predictions_N: np.ndarray, users_N: np.ndarray | None) -> np.ndarray:
+    """float64[N, 2]: on the first row of each user with both classes (impressions * AUC, impressions), else zeros.
+
+    Their sums are those of GAUC (Zhou et al., KDD 2018); user 0 is no user.
+    """
+    found = np.zeros((len(labels_N), 2))
+    rows = np.flatnonzero(users_N) if users_N is not None else np.zeros(0, np.int64)
+    if not len(rows):
+        return found
+    labels, predictions, users = labels_N[rows], predictions_N[rows], users_N[rows]
     order = np.lexsort((predictions, users))
     labels, predictions, users = labels[order], predictions[order], users[order]
     new_user = np.r_[True, users[1:] != users[:-1]]
@@ -191,7 +234,8 @@ def grouped_auc_sums(labels_N: np.ndarray, predictions_N: np.ndarray, users_N: n
     both = (clicks_U > 0) & (clicks_U < rows_U)
     clicks_U, rows_U, rank_sums_U = clicks_U[both], rows_U[both], rank_sums_U[both]
     auc_U = (rank_sums_U - clicks_U * (clicks_U + 1) / 2) / (clicks_U * (rows_U - clicks_U))
-    return float((auc_U * rows_U).sum()), int(rows_U.sum())
+    found[rows[order[user_starts_U[both]]]] = np.stack([auc_U * rows_U, rows_U], axis=1)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,10 +265,13 @@ def calibration_bins(summary: ClickSummary, num_bins: int = 10) -> list[Calibrat
     ]
 
 
-def _buckets(labels_N: np.ndarray, predictions_N: np.ndarray) -> tuple[np.ndarray, ...]:
+def _bucket_ids(predictions_N: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
         logits_N = np.clip(np.log(predictions_N) - np.log1p(-predictions_N), -MAX_LOGIT, MAX_LOGIT)
-    ids_N = np.rint(logits_N * BUCKETS_PER_LOGIT).astype(np.int32)
+    return np.rint(logits_N * BUCKETS_PER_LOGIT).astype(np.int32)
+
+
+def _buckets(ids_N: np.ndarray, labels_N: np.ndarray, predictions_N: np.ndarray) -> tuple[np.ndarray, ...]:
     ids_B, bucket_N = np.unique(ids_N, return_inverse=True)
     num = len(ids_B)
     rows_B = np.bincount(bucket_N, minlength=num).astype(np.int64)
@@ -232,9 +279,10 @@ def _buckets(labels_N: np.ndarray, predictions_N: np.ndarray) -> tuple[np.ndarra
     return ids_B, rows_B, clicks_B, np.bincount(bucket_N, predictions_N, minlength=num)
 
 
-def _logloss_sum(labels_N: np.ndarray, predictions_N: np.ndarray) -> float:
+def row_logloss(labels_N: np.ndarray, predictions_N: np.ndarray) -> np.ndarray:
+    """Binary cross-entropy of each row, in nats, with Keras' clipping."""
     clipped_N = np.clip(predictions_N, LOGLOSS_EPSILON, 1 - LOGLOSS_EPSILON)
-    return float(-np.log(np.where(labels_N == 1, clipped_N, 1 - clipped_N)).sum())
+    return -np.log(np.where(labels_N == 1, clipped_N, 1 - clipped_N))
 
 
 def _probability(logit: np.ndarray) -> np.ndarray:

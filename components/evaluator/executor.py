@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, get_args
 
+import numpy as np
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from absl import logging
 from tfx import types
@@ -18,12 +20,23 @@ from tfx.utils import io_utils, path_utils
 from common import progress
 from common.errors import DataVerdictError, InfrastructureError
 from common.files import write_json_atomically
-from components.evaluator import extractors, gates, metrics, results
-from components.evaluator.options import GateOptions, MetricName
+from components.evaluator import (
+    comparison,
+    extractors,
+    gates,
+    importance,
+    metrics,
+    references,
+    resampling,
+    results,
+    samples,
+)
+from components.evaluator.options import GateOptions, MetricName, ReferenceOptions
 
-EVAL_SPLIT = "eval"
+EVAL_SPLIT, TRAIN_SPLIT = "eval", "train"
 VERDICT_FILE = "verdict.json"
 BATCH_ROWS = 4096
+MIN_ROWS_OF_CURVE = 1000  # a slice's calibration by decile is told from here on
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -43,7 +56,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         slices = results.load_slices(evaluation.uri)
         check_eval_rows(slices, label_column)
         section = model_section(
-            options, slices, results.load_calibration_curve(evaluation.uri), exec_properties.get("baseline_version")
+            options,
+            slices,
+            results.load_calibration_curves(evaluation.uri),
+            exec_properties.get("baseline_version"),
+            besides(input_dict, options, label_column),
+            "users" if exec_properties.get("user_column") else "rows",
         )
         _write_verdict(section, slices, output_dict)
         _write_blessing(section["blessed"], input_dict, output_dict, exec_properties)
@@ -105,26 +123,76 @@ def check_eval_rows(slices: list[gates.SliceMetrics], label_column: str) -> None
 def model_section(
     options: GateOptions,
     slices: list[gates.SliceMetrics],
-    calibration_curve: list[dict[str, Any]],
+    calibration_curves: dict[tuple, list[dict[str, Any]]],
     baseline_version: int | None,
+    beside: dict[str, Any] | None = None,
+    unit: str = "rows",
 ) -> dict[str, Any]:
-    """The `model` section of a run's verdict.json; `version` is filled in after the push."""
+    """The `model` section of a run's verdict.json; `version` is filled in after the push.
+
+    `beside` is that of `besides`; `unit` what the bootstrap draws, users or rows.
+    """
     bounds = gates.judge(options, slices)
+    rows_of = {gates.slice_key(part.slice): part.metrics.get("example_count") or 0.0 for part in slices}
+    found = gates.findings(bounds, rows_of.get((), 0.0), rows_of)
+    beside = beside or {"references": None, "importance": None, "problem": None}
     return {
         "blessed": gates.is_blessed(bounds),
         "version": None,
         "baseline_version": baseline_version,
+        "findings": found + references.findings(beside["references"], len(found) + 1),
         "bounds": bounds,
-        "slices": [
-            {
-                "slice": dict(part.slice),
-                "metrics": _named(part.metrics),
-                "baseline_metrics": None if part.baseline_metrics is None else _named(part.baseline_metrics),
-            }
-            for part in slices
-        ],
-        "calibration_curve": calibration_curve,
+        "bootstrap": {"unit": unit, "level": resampling.LEVEL, "replicates": resampling.REPLICATES},
+        "slices": [_slice(part, calibration_curves) for part in slices],
+        "calibration_curve": calibration_curves.get((), []),
+        **beside,
     }
+
+
+def _slice(part: gates.SliceMetrics, calibration_curves: dict[tuple, list[dict[str, Any]]]) -> dict[str, Any]:
+    has_baseline = part.baseline_metrics is not None
+    both = (part.metrics, part.replicates, part.baseline_metrics, part.baseline_replicates)
+    is_big = (part.metrics.get("example_count") or 0) >= MIN_ROWS_OF_CURVE
+    return {
+        "slice": dict(part.slice),
+        "metrics": _named(part.metrics),
+        "intervals": comparison.intervals(part.metrics, part.replicates),
+        "baseline_metrics": _named(part.baseline_metrics) if has_baseline else None,
+        "differences": comparison.differences(*both) if has_baseline else None,
+        "calibration_curve": calibration_curves.get(gates.slice_key(part.slice), []) if is_big else [],
+    }
+
+
+def besides(input_dict: dict[str, list[types.Artifact]], options: GateOptions, label_column: str) -> dict[str, Any]:
+    """{references, importance, problem}: what is told beside the gates. It judges nothing, so its failure is told too
+    (`problem`), and ends no run."""
+    made: dict[str, Any] = {"references": None, "importance": None, "problem": None}
+    try:
+        _look_beside(made, input_dict, options.references, label_column)
+    except Exception as error:
+        logging.exception("The references and the importance of columns could not be computed.")
+        made["problem"] = f"{type(error).__name__}: {error}"[:500]
+    return made
+
+
+def _look_beside(
+    made: dict[str, Any], input_dict: dict[str, list[types.Artifact]], options: ReferenceOptions, label_column: str
+) -> None:
+    model_uri = path_utils.serving_model_path(artifact_utils.get_single_instance(input_dict["model"]).uri)
+    artifact = artifact_utils.get_single_instance(input_dict["examples"])
+    splits = artifact_utils.decode_split_names(artifact.split_names)
+    evaluation = _sample(artifact, EVAL_SPLIT, options.eval_rows, label_column)
+    train = _sample(artifact, TRAIN_SPLIT, options.train_rows, label_column) if TRAIN_SPLIT in splits else None
+    model = tf.saved_model.load(model_uri)
+    if train is not None and all(len(np.unique(rows[1])) == 2 for rows in (train, evaluation)):
+        made["references"] = references.compare(model, train, evaluation, options.logistic_regression)
+    if len(evaluation[1]):
+        made["importance"] = importance.importance(model, evaluation, options.importance_predictions)
+
+
+def _sample(artifact: types.Artifact, split: str, rows: int, label_column: str) -> references.Rows:
+    uri = artifact_utils.get_split_uris([artifact], split)[0]
+    return samples.sample_rows(uri, rows, label_column)
 
 
 def _named(values: gates.Metrics) -> dict[str, float | None]:

@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 import tensorflow_model_analysis as tfma
 
 from common import progress
+from components.evaluator import resampling
 from components.evaluator.options import GateOptions
 
 ROWS_KEY = "rows"
-USERS_KEY = "users"
+USERS_KEY, GROUPS_KEY = "users", "groups"
 USER_BUCKETS = 16  # a bucket's rows, about 40 bytes each, are in memory together: 25 MB at 10 million eval rows
 _LABEL, _USER = "<label>", "<user>"  # cannot be names of Hive columns
 
@@ -101,13 +102,14 @@ def extracts_of_slices(frame: pd.DataFrame, specs: Iterable[SliceSpec]) -> Itera
     models = {name[1]: values for name, values in predictions.items()}
     labels = frame[_LABEL].to_numpy()
     users = frame[_USER].to_numpy() if _USER in frame else None
+    groups = resampling.group_of(users, len(frame))
     for key, rows in _rows_by_slice(frame, specs).items():
         of_models = {model: values[rows] for model, values in models.items()}
         yield {
             tfma.SLICE_KEY_TYPES_KEY: [key],
             tfma.LABELS_KEY: labels[rows],
             tfma.PREDICTIONS_KEY: of_models if len(of_models) > 1 else next(iter(of_models.values())),
-            tfma.FEATURES_KEY: {} if users is None else {USERS_KEY: users[rows]},
+            tfma.FEATURES_KEY: {GROUPS_KEY: groups[rows]} | ({} if users is None else {USERS_KEY: users[rows]}),
         }
 
 

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from components.evaluator import health
+from components.evaluator.entries import Metrics, SliceMetrics, entry, figure, slice_key, slice_name
 from components.evaluator.options import Bound, GateOptions, SliceBound
 
-Metrics = Mapping[str, "float | None"]
+__all__ = [
+    "CAUSES",
+    "Metrics",
+    "SliceMetrics",
+    "findings",
+    "is_blessed",
+    "judge",
+    "refusals",
+    "slice_key",
+    "slice_name",
+]
 
-
-@dataclasses.dataclass(frozen=True)
-class SliceMetrics:
-    """Metrics of the candidate, and of the baseline where there is one, on one slice; `{}` is the whole eval split.
-
-    None stands for an undefined value: one class only, no user with both, a prediction that is no probability.
-    """
-
-    slice: Mapping[str, str | int | float]
-    metrics: Metrics
-    baseline_metrics: Metrics | None = None
+# What a failed bound means, the first of them the one to name first: a broken model breaks the later ones as well.
+CAUSES = (
+    "bad_predictions",
+    "constant_prediction",
+    "slice_broken",
+    "miscalibrated",
+    "no_signal",
+    "worse_than_stable",
+    "too_little_data",
+    "trend",
+    "worse_than_reference",
+    "bound",
+)
+_CAUSE_OF_METRIC = {
+    "calibration": "miscalibrated",
+    "calibration_error": "miscalibrated",
+    "clicks": "too_little_data",
+    "example_count": "too_little_data",
+}
 
 
 def judge(gates: GateOptions, slices: Sequence[SliceMetrics]) -> list[dict[str, Any]]:
@@ -30,13 +49,15 @@ def judge(gates: GateOptions, slices: Sequence[SliceMetrics]) -> list[dict[str, 
     than `min_examples`. An undefined metric fails its limit: a gate that cannot be evaluated is not a gate passed.
     """
     overall = _overall(slices)
-    bounds = list(_predictions_are_probabilities(overall))
+    bounds = [*health.predictions_are_probabilities(overall), *health.predictions_differ(overall)]
     for metric, bound in gates.metrics.items():
         bounds += _judge_bound(overall, metric, bound, big_enough=True)
     for slice_bound in gates.slice_bounds:
         for part in _slices_of(slice_bound, slices):
             count = part.metrics.get("example_count") or 0
             bounds += _judge_bound(part, slice_bound.metric, slice_bound.bound, count >= slice_bound.min_examples)
+    if gates.slice_health is not None:
+        bounds += health.slices_work(gates.slice_health, slices)
     return bounds
 
 
@@ -44,24 +65,46 @@ def is_blessed(bounds: Sequence[Mapping[str, Any]]) -> bool:
     return all(bound["passed"] for bound in bounds)
 
 
+def findings(bounds: Sequence[Mapping[str, Any]], whole_rows: float, rows_of: Mapping[tuple, float]) -> list[dict]:
+    """The failed bounds as `findings` of the `model` section, the likeliest cause first (`rank` from 1).
+
+    A model that is wrong on one slice may be wrong on the whole for that; where the slices that fail hold most of the
+    rows it is the other way round. `rows_of` is the number of rows by slice_key.
+    """
+    failed = [bound for bound in bounds if not bound["passed"]]
+    broken = {slice_key(bound["slice"]) for bound in failed if bound["slice"]}
+    share = max((rows_of.get(key, 0) / whole_rows for key in broken), default=0.0) if whole_rows else 0.0
+    order = list(CAUSES)
+    if share > 0.5:
+        order.remove("slice_broken")
+        order.insert(order.index("worse_than_stable") + 1, "slice_broken")
+    ranked = sorted(failed, key=lambda bound: (order.index(bound["cause"] or "bound"), bool(bound["slice"])))
+    return [_finding(bound, rank) for rank, bound in enumerate(ranked, start=1)]
+
+
 def refusals(model_verdict: Mapping[str, Any]) -> list[str]:
-    """One line per failed bound of the `model` section of verdict.json: 'auc on device=ios is 0.6, must be >= 0.65'."""
-    return [_refusal(bound) for bound in model_verdict["bounds"] if not bound["passed"]]
+    """One line per failed bound of the `model` section of verdict.json, the likeliest cause first.
+
+    'auc on device=ios is 0.6, must be >= 0.65'.
+    """
+    red = [one["message"] for one in model_verdict.get("findings", ()) if one["severity"] == "red"]
+    return red or [_refusal(bound) for bound in model_verdict["bounds"] if not bound["passed"]]
 
 
-def slice_name(slice_: Mapping[str, Any]) -> str:
-    """'device=ios, hour=7'; empty for the whole eval split."""
-    return ", ".join(f"{column}={value}" for column, value in slice_.items())
+def _finding(bound: Mapping[str, Any], rank: int) -> dict[str, Any]:
+    return {
+        "severity": "red",
+        "kind": bound["metric"],
+        "slice": bound["slice"],
+        "value": bound["value"],
+        "message": _refusal(bound),
+        "cause": bound["cause"] or "bound",
+        "rank": rank,
+    }
 
 
 def _overall(slices: Sequence[SliceMetrics]) -> SliceMetrics:
     return next(part for part in slices if not part.slice)
-
-
-def _predictions_are_probabilities(overall: SliceMetrics) -> Iterator[dict[str, Any]]:
-    bad = overall.metrics.get("bad_predictions") or 0
-    if bad:
-        yield _entry(overall, "bad_predictions", bad, None, "bad_predictions <= 0", passed=False)
 
 
 def _slices_of(slice_bound: SliceBound, slices: Sequence[SliceMetrics]) -> list[SliceMetrics]:
@@ -79,7 +122,15 @@ def _judge_bound(part: SliceMetrics, metric: str, bound: Bound, big_enough: bool
     for rule, limit, at_least, is_change in _limits(metric, bound, baseline):
         judged = big_enough and not (is_change and baseline is None)
         holds = value is not None and limit is not None and (value >= limit if at_least else value <= limit)
-        yield _entry(part, metric, value, baseline if is_change else None, rule, holds or not judged, judged)
+        made = entry(part, metric, value, rule, holds or not judged, _cause(part, metric, is_change))
+        change = baseline if is_change else None
+        yield made | {"baseline": change, "limit": limit, "at_least": at_least, "judged": judged}
+
+
+def _cause(part: SliceMetrics, metric: str, is_change: bool) -> str:
+    if part.slice:
+        return "too_little_data" if metric in ("clicks", "example_count") else "slice_broken"
+    return "worse_than_stable" if is_change else _CAUSE_OF_METRIC.get(metric, "no_signal")
 
 
 def _limits(metric: str, bound: Bound, baseline: float | None) -> Iterator[tuple[str, float | None, bool, bool]]:
@@ -96,35 +147,11 @@ def _limits(metric: str, bound: Bound, baseline: float | None) -> Iterator[tuple
         yield f"{metric} <= stable + {bound.max_rise:g}", limit, False, True
 
 
-def _entry(
-    part: SliceMetrics,
-    metric: str,
-    value: float | None,
-    baseline: float | None,
-    rule: str,
-    passed: bool,
-    judged: bool = True,
-) -> dict[str, Any]:
-    return {
-        "metric": metric,
-        "slice": dict(part.slice),
-        "value": value,
-        "baseline": baseline,
-        "rule": rule,
-        "passed": passed,
-        "judged": judged,
-    }
-
-
 def _refusal(bound: Mapping[str, Any]) -> str:
+    if bound.get("message"):
+        return bound["message"]
     where = f" on {slice_name(bound['slice'])}" if bound["slice"] else ""
-    if bound["metric"] == "bad_predictions":
-        return f"{bound['value']:,.0f} predictions are NaN or outside 0..1, must be none"
-    value = "undefined" if bound["value"] is None else _figure(bound["value"])
+    value = "undefined" if bound["value"] is None else figure(bound["value"])
     requirement = bound["rule"].removeprefix(bound["metric"]).strip()
-    stable = "" if bound["baseline"] is None else f" (stable: {_figure(bound['baseline'])})"
+    stable = "" if bound["baseline"] is None else f" (stable: {figure(bound['baseline'])})"
     return f"{bound['metric']}{where} is {value}, must be {requirement}{stable}"
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
+import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import calibration_plot, metric_types, metric_util
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
-from components.evaluator import click_summary
-from components.evaluator.extractors import USERS_KEY, SliceSpec
+from components.evaluator import click_summary, resampling
+from components.evaluator.extractors import GROUPS_KEY, USERS_KEY, SliceSpec
 
 CANDIDATE, BASELINE = "candidate", "stable"
 SIGNATURE = "serving_default"
+REPLICATES_NAME = "bootstrap_replicates"  # float32[len(resampling.METRICS), replicates + 1]
 
 
 def eval_config(label_column: str, specs: Sequence[SliceSpec], has_baseline: bool) -> tfma.EvalConfig:
@@ -47,7 +49,7 @@ def _slicing_spec(spec: SliceSpec) -> tfma.SlicingSpec:
 
 
 class ClickMetrics(tfma.metrics.Metric):
-    """Every metric of `MetricName`, the counts of unusable rows, and the calibration plot, from one pass."""
+    """Every metric of `MetricName`, the counts of unusable rows, replicates and the calibration plot, in one pass."""
 
     def __init__(self, name: str = "click_metrics"):
         super().__init__(metric_util.merge_per_key_computations(_click_metrics), name=name)
@@ -67,7 +69,7 @@ class _SummaryCombineFn(beam.CombineFn):
 
     def keys(self) -> list[metric_types.MetricKey]:
         names = click_summary.metrics_of(click_summary.empty_summary())
-        return [*map(self._metric_key, names), self._plot_key()]
+        return [*map(self._metric_key, [*names, REPLICATES_NAME]), self._plot_key()]
 
     def create_accumulator(self) -> click_summary.ClickSummary:
         return click_summary.empty_summary()
@@ -76,8 +78,9 @@ class _SummaryCombineFn(beam.CombineFn):
         self, accumulator: click_summary.ClickSummary, element: metric_types.StandardMetricInputs
     ) -> click_summary.ClickSummary:
         predictions = element.get_predictions(self._model_name)
-        users = element[tfma.FEATURES_KEY].get(USERS_KEY)
-        return click_summary.merge([accumulator, click_summary.summarize(element.labels, predictions, users)])
+        users, groups = (element[tfma.FEATURES_KEY].get(key) for key in (USERS_KEY, GROUPS_KEY))
+        rows = click_summary.summarize(element.labels, predictions, users, groups)
+        return click_summary.merge([accumulator, rows]) if accumulator.examples else rows
 
     def merge_accumulators(self, accumulators: Iterable[click_summary.ClickSummary]) -> click_summary.ClickSummary:
         return click_summary.merge(accumulators)
@@ -85,7 +88,9 @@ class _SummaryCombineFn(beam.CombineFn):
     def extract_output(self, accumulator: click_summary.ClickSummary) -> metric_types.MetricsDict:
         metrics = click_summary.metrics_of(accumulator)
         plot = _calibration_plot(click_summary.calibration_bins(accumulator))
-        return {self._metric_key(name): value for name, value in metrics.items()} | {self._plot_key(): plot}
+        found = {self._metric_key(name): value for name, value in metrics.items()}
+        replicates = resampling.replicates(accumulator.groups).astype(np.float32)
+        return found | {self._metric_key(REPLICATES_NAME): replicates, self._plot_key(): plot}
 
     def _metric_key(self, name: str) -> metric_types.MetricKey:
         return metric_types.MetricKey(name=name, model_name=self._model_name)

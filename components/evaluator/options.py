@@ -15,6 +15,7 @@ MetricName = Literal[
     "logloss",
     "normalized_entropy",
     "calibration",
+    "calibration_error",
     "gauc",
     "clicks",
     "example_count",
@@ -45,6 +46,28 @@ class SliceBound(Options):
     min_examples: NonNegativeInt = Field(1000, description="Smaller slices are reported, not judged.")
 
 
+class SliceHealth(Options):
+    """Limits that no working model crosses on a slice, even at the favourable end of the confidence interval."""
+
+    min_examples: NonNegativeInt = Field(1000, description="Smaller slices are reported, not judged.")
+    max_calibration: float = Field(
+        2.0, gt=1, description="Mean prediction / click rate must lie within 1/this and this on every slice."
+    )
+    max_normalized_entropy: float = Field(1.02, gt=0, description="Above 1 the slice's own click rate says more.")
+    max_auc_drop: float = Field(0.05, ge=0, description="AUC on every slice >= that of stable there - this.")
+
+
+class ReferenceOptions(Options):
+    """What the model is compared with besides `stable`, on samples, so that the cost does not grow with the log."""
+
+    logistic_regression: bool = Field(True, description="Fit one on the model's own transformed features.")
+    train_rows: NonNegativeInt = Field(30_000, description="Rows of the training split that it is fitted on, at most.")
+    eval_rows: NonNegativeInt = Field(20_000, description="Rows of the eval split for the comparison, at most.")
+    importance_predictions: NonNegativeInt = Field(
+        100_000, description="Predictions that the permutation importance of all columns may cost; 0 leaves it out."
+    )
+
+
 class GateOptions(Options):
     metrics: dict[MetricName, Bound] = Field(
         {
@@ -53,9 +76,15 @@ class GateOptions(Options):
             "auc": Bound(max_drop=0.01),
             "normalized_entropy": Bound(max=1.0, max_rise=0.01),
             "calibration": Bound(min=0.8, max=1.25),
+            "calibration_error": Bound(max=0.2),
         },
         description="Bounds on the whole eval split. auc_lower_bound is AUC less three standard errors "
-        "(Hanley and McNeil 1982); calibration is mean prediction / click rate.",
+        "(Hanley and McNeil 1982); calibration is mean prediction / click rate; calibration_error the share of the "
+        "clicks that the deciles of the prediction miscount, less what luck explains.",
     )
     slices: tuple[tuple[str, ...], ...] = Field((), description="Columns to slice by, e.g. [[device], [device, hour]].")
     slice_bounds: tuple[SliceBound, ...] = Field((), description="Bounds on slices.")
+    slice_health: SliceHealth | None = Field(
+        SliceHealth(), description="Judges every slice of `slices` without a bound of its own; null leaves it out."
+    )
+    references: ReferenceOptions = Field(ReferenceOptions(), description="Trivial models and importance of columns.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow_model_analysis as tfma
 
-from components.evaluator.gates import SliceMetrics
-from components.evaluator.metrics import BASELINE
+from components.evaluator.gates import SliceMetrics, slice_key
+from components.evaluator.metrics import BASELINE, REPLICATES_NAME
 
 
 def load_slices(evaluation_path: str) -> list[SliceMetrics]:
@@ -17,25 +18,36 @@ def load_slices(evaluation_path: str) -> list[SliceMetrics]:
     return sorted(slices, key=lambda part: (len(part.slice), [(c, str(v)) for c, v in part.slice.items()]))
 
 
-def load_calibration_curve(evaluation_path: str) -> list[dict[str, Any]]:
-    """The candidate's calibration on the whole eval split, `calibration_curve` of verdict.json."""
+def load_calibration_curves(evaluation_path: str) -> dict[tuple, list[dict[str, Any]]]:
+    """The candidate's calibration by decile of prediction, by gates.slice_key of each slice; () is the whole."""
+    curves = {}
     for record in tfma.load_plots(evaluation_path):
-        if not record.slice_key.single_slice_keys:
-            plots = [each.value for each in record.plot_keys_and_values if each.key.model_name != BASELINE]
-            return [_calibration_point(bucket) for bucket in plots[0].calibration_histogram_buckets.buckets]
-    return []
+        plots = [each.value for each in record.plot_keys_and_values if each.key.model_name != BASELINE]
+        buckets = plots[0].calibration_histogram_buckets.buckets
+        curves[slice_key(_slice_of(record))] = [_calibration_point(bucket) for bucket in buckets]
+    return curves
 
 
 def _slice_metrics(record: Any) -> SliceMetrics:
-    candidate: dict[str, float | None] = {}
-    baseline: dict[str, float | None] = {}
+    values: dict[bool, dict[str, float | None]] = {True: {}, False: {}}
+    replicates: dict[bool, np.ndarray] = {}
     for each in record.metric_keys_and_values:
-        if not each.key.is_diff:
+        is_baseline = each.key.model_name == BASELINE
+        if each.key.is_diff:
+            continue
+        if each.key.name == REPLICATES_NAME:
+            array = each.value.array_value
+            replicates[is_baseline] = np.array(array.float32_values, np.float64).reshape(tuple(array.shape))
+        else:
             value = each.value.double_value.value
-            metrics = baseline if each.key.model_name == BASELINE else candidate
-            metrics[each.key.name] = value if math.isfinite(value) else None
-    key = {each.column: _slice_value(each) for each in record.slice_key.single_slice_keys}
-    return SliceMetrics(key, candidate, baseline or None)
+            values[is_baseline][each.key.name] = value if math.isfinite(value) else None
+    return SliceMetrics(
+        _slice_of(record), values[False], values[True] or None, replicates.get(False), replicates.get(True)
+    )
+
+
+def _slice_of(record: Any) -> dict[str, str | int | float]:
+    return {each.column: _slice_value(each) for each in record.slice_key.single_slice_keys}
 
 
 def _slice_value(key: Any) -> str | int | float:

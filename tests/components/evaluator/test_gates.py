@@ -10,6 +10,7 @@ GOOD = {
     "auc_lower_bound": 0.70,
     "normalized_entropy": 0.9,
     "calibration": 1.02,
+    "calibration_error": 0.03,
     "clicks": 900.0,
     "example_count": 20_000.0,
 }
