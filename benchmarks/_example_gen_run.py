@@ -14,45 +14,55 @@ BEAM_ARGUMENTS = ["--runner=FnApiRunner", "--direct_num_workers=1", "--sdk_conta
 
 
 def run_example_gen(
-    table: str, work: str, date: datetime.date, train_days: int, kept: str | None = None
+    table: str,
+    work: str,
+    date: datetime.date,
+    train_days: int,
+    kept: str | None = None,
+    source_options: dict[str, Any] | None = None,
+    beam_arguments: list[str] = BEAM_ARGUMENTS,
 ) -> dict[str, Any]:
     """Runs the executor for `train_days` days and one eval day; partitions are kept in `kept`, else below `work`.
 
-    Returns CPU and wall seconds of `Executor.Do`, seconds of the imports, bytes written and rows.
+    In a process without TensorFlow, as a node of its own runs. Returns CPU and wall seconds of `Executor.Do`, seconds
+    of the imports, bytes written and rows.
     """
     started = time.monotonic()
     import common.runtime
 
-    common.runtime.prepare_tensorflow()
+    common.runtime.keep_tensorflow_out()
     from components.artifacts import WindowManifest
     from components.hive_example_gen import executor
+    from components.hive_example_gen.component import HiveLogExampleGen
     from components.hive_example_gen.options import SourceOptions, WindowOptions
     from components.hive_example_gen.window import plan_window
 
-    source = SourceOptions(table=table)
-    window = WindowOptions(train_days=train_days, validation_days=0, eval_days=1)
+    source = SourceOptions(table=table, **(source_options or {}))
+    window = WindowOptions(
+        train_days=train_days, validation_days=0, eval_days=1, completeness={"min_share_of_median": None}
+    )
     kept = kept or str(Path(work) / "partitions")
-    properties = {
-        "source": source.model_dump_json(),
-        "window": window.model_dump_json(),
-        "date": date.isoformat(),
-        "plan_fingerprint": plan_window(source, window, date, kept).fingerprint,
-        "partitions_path": kept,
-    }
+    component = HiveLogExampleGen(
+        source=source,
+        window=window,
+        date=date,
+        plan_fingerprint=plan_window(source, window, date, kept).fingerprint,
+        partitions_path=kept,
+    )
     manifest = WindowManifest()
     manifest.uri = str(Path(work) / "manifest")
     outputs = {"examples": [examples_artifact(work)], "manifest": [manifest]}
     imported = time.monotonic() - started
     with _harness.cpu_clock() as clock:
-        executor.Executor(executor_context(work)).Do({}, outputs, properties)
+        executor.Executor(executor_context(work, beam_arguments)).Do({}, outputs, component.exec_properties)
     rows = outputs["examples"][0].get_int_custom_property("num_rows")
     return {**clock, "import_seconds": imported, "output_bytes": output_bytes(work), "rows": rows}
 
 
-def executor_context(work: str):
+def executor_context(work: str, beam_arguments: list[str] = BEAM_ARGUMENTS):
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 
-    return BaseBeamExecutor.Context(beam_pipeline_args=BEAM_ARGUMENTS, tmp_dir=str(Path(work) / "tmp"), unique_id="1")
+    return BaseBeamExecutor.Context(beam_pipeline_args=beam_arguments, tmp_dir=str(Path(work) / "tmp"), unique_id="1")
 
 
 def examples_artifact(work: str):

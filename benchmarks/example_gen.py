@@ -1,7 +1,10 @@
-"""HiveLogExampleGen against TFX's ParquetExampleGen: the same Parquet rows through each whole executor, GZIP out.
+"""HiveLogExampleGen against TFX's ParquetExampleGen: the same rows through each whole executor, GZIP out.
 
-Each run is a process of its own; CPU seconds are those of `Executor.Do` with all its threads and children, imports left
-out on both sides (and shown). ParquetExampleGen gets one split: its default split by hash would only add to its cost.
+One line per format of the table, one for the peer (Parquet), and one for the bare encoder: tfx_bsl's Arrow to
+tf.Example over batches that are in memory, nothing read and nothing written. Each run is a process of its own; CPU
+seconds are those of `Executor.Do` with all its threads and children, imports left out on all sides (and shown).
+ParquetExampleGen gets one split: its default split by hash would only add to its cost. The `ratio` of the last line is
+Parquet's; `ratios` has all formats.
 """
 
 from __future__ import annotations
@@ -19,12 +22,34 @@ from benchmarks import _harness, _tables
 from benchmarks._example_gen_run import examples_artifact, executor_context, output_bytes, run_example_gen
 
 _PEER = "TFX ParquetExampleGen"
-_OURS = "HiveLogExampleGen"
+_ENCODER = "encoder alone"
 
 
-def hivemill(table: str, work: str) -> dict[str, Any]:
+def hivemill(table: str, work: str, file_format: str) -> dict[str, Any]:
     """Two days: the first is `train`, the second, of a single row, is `eval` (there must be one)."""
-    return run_example_gen(table, work, _tables.LAST_DAY, train_days=1)
+    options = {} if file_format in ("parquet", "orc", "avro") else {"columns": _tables.COLUMNS, "format": file_format}
+    return run_example_gen(table, work, _tables.LAST_DAY, train_days=1, source_options=options)
+
+
+def encoder(table: str, work: str) -> dict[str, Any]:
+    """The encoder on the flattened batches of the Parquet table."""
+    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+    from components.hive_example_gen.bad_rows import BadRows
+    from components.hive_example_gen.flatten import flatten
+    from components.hive_example_gen.formats import parquet
+    from components.hive_example_gen.formats.opened import DataFile
+    from components.hive_example_gen.table_spec import TableSpec
+
+    spec = TableSpec(format="parquet", columns=None, partition_columns={"dt": "string"})
+    file = DataFile.of(table, f"dt={_first_day()}/{FILE}")
+    coder, seconds, rows = RecordBatchToExamplesEncoder(), 0.0, 0
+    for batch in parquet.read_batches(file, spec, BadRows()):
+        flat = flatten(batch)
+        with _harness.cpu_clock() as clock:
+            coder.encode(flat)
+        seconds, rows = seconds + clock["cpu_seconds"], rows + flat.num_rows
+    return {"cpu_seconds": seconds, "wall_seconds": seconds, "import_seconds": 0.0, "output_bytes": 0, "rows": rows}
 
 
 def parquet_example_gen(table: str, work: str) -> dict[str, Any]:
@@ -55,51 +80,72 @@ def _first_day() -> str:
     return str(_tables.LAST_DAY.fromordinal(_tables.LAST_DAY.toordinal() - 1))
 
 
-MEASUREMENTS = {_OURS: hivemill, _PEER: parquet_example_gen}
+FILE = "000000_0"
+MEASUREMENTS = {"hivemill": hivemill, _PEER: parquet_example_gen, _ENCODER: encoder}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--formats", nargs="+", choices=_tables.FORMATS, default=list(_tables.FORMATS))
+    parser.add_argument("--peer-repeats", type=int, default=1, help="the peer takes minutes")
     _harness.add_measure_argument(parser)
     arguments = parser.parse_args()
     if _harness.run_measurement(arguments, MEASUREMENTS):
         return
     with tempfile.TemporaryDirectory(prefix="hivemill-bench-") as work:
-        measured = _compare(Path(work), arguments.rows, arguments.repeats)
+        measured = _compare(Path(work), arguments)
     _print(measured, arguments.rows, arguments.repeats)
 
 
-def _compare(work: Path, rows: int, repeats: int) -> dict[str, list[_harness.Measured]]:
-    table = work / "table"
-    _tables.write_parquet(table / f"dt={_first_day()}" / "part-00000.parquet", rows)
-    _tables.write_parquet(table / f"dt={_tables.LAST_DAY}" / "part-00000.parquet", 1)
-    measured: dict[str, list[_harness.Measured]] = {name: [] for name in MEASUREMENTS}
-    for _ in range(repeats):  # one after the other, so that both sides see the same machine
+def _compare(work: Path, arguments: argparse.Namespace) -> dict[str, list[_harness.Measured]]:
+    for file_format in {*arguments.formats, "parquet"}:
+        table = work / file_format
+        _tables.write(table / f"dt={_first_day()}" / FILE, file_format, arguments.rows)
+        _tables.write(table / f"dt={_tables.LAST_DAY}" / FILE, file_format, 1)
+    measured: dict[str, list[_harness.Measured]] = {name: [] for name in (*arguments.formats, _ENCODER, _PEER)}
+    for repeat in range(arguments.repeats):  # one after the other, so that all sides see the same machine
         for name, runs in measured.items():
-            folder = work / "run"
-            runs.append(_harness.measure(__file__, name, table=str(table), work=str(folder)))
-            shutil.rmtree(folder)
+            if name == _PEER and repeat >= arguments.peer_repeats:
+                continue
+            runs.append(_run(work, name))
     return measured
+
+
+def _run(work: Path, name: str) -> _harness.Measured:
+    folder = work / "run"
+    try:
+        if name in (_PEER, _ENCODER):
+            return _harness.measure(__file__, name, table=str(work / "parquet"), work=str(folder))
+        return _harness.measure(__file__, "hivemill", table=str(work / name), work=str(folder), file_format=name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _print(measured: dict[str, list[_harness.Measured]], rows: int, repeats: int) -> None:
     rates = {name: rows / _harness.median(run.facts["cpu_seconds"] for run in runs) for name, runs in measured.items()}
     _harness.print_table(
-        ["", "rows/CPU-s", "CPU s", "wall s", "import s", "peak MiB", "output MiB"],
-        [[name, f"{rates[name]:,.0f}", *_cells(runs)] for name, runs in measured.items()],
+        ["", "rows/CPU-s", "of peer", "of encoder", "CPU s", "wall s", "import s", "peak MiB", "output MiB"],
+        [[name, *_rates(name, rates), *_cells(runs)] for name, runs in measured.items()],
     )
+    ours = [name for name in measured if name not in (_PEER, _ENCODER)]
     _harness.print_result(
         "example_gen",
-        rates[_OURS] / rates[_PEER],
+        rates[ours[0]] / rates[_PEER],
         _PEER,
         "rows per CPU-second",
         rows=rows,
         repeats=repeats,
-        hivemill=round(rates[_OURS]),
-        peer_rate=round(rates[_PEER]),
+        rates={name: round(rate) for name, rate in rates.items()},
+        ratios={name: round(rates[name] / rates[_PEER], 2) for name in ours},
+        of_encoder={name: round(rates[name] / rates[_ENCODER], 3) for name in ours},
     )
+
+
+def _rates(name: str, rates: dict[str, float]) -> list[str]:
+    rate = rates[name]
+    return [f"{rate:,.0f}", f"{rate / rates[_PEER]:.1f}", f"{rate / rates[_ENCODER]:.2f}"]
 
 
 def _cells(runs: list[_harness.Measured]) -> list[str]:
