@@ -1,7 +1,7 @@
 """Reads `CREATE TABLE … PARTITIONED BY … ROW FORMAT … STORED AS …`: columns, delimiters and format of a Hive table.
 
-Only what decides how files are read is kept; what cannot be honoured (ESCAPED BY, other SerDes) is refused, because
-reading on would give wrong rows. Source: Apache Hive language manual, DDL.
+Only what decides how files are read is kept; what cannot be honoured (other SerDes, storage handlers) is refused,
+because reading on would give wrong rows. Source: Apache Hive language manual, DDL.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from components.hive_example_gen.serdes import (
     simple_name,
 )
 from components.hive_example_gen.table_definition import TableDefinition
+from components.hive_example_gen.text_properties import delimiter_of
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
@@ -31,6 +32,12 @@ _TOKEN = re.compile(
       | (?P<mark>[^\w\s])""",
     re.VERBOSE | re.DOTALL,
 )
+_DELIMITERS = {
+    "fields": "field.delim",
+    "collection": "colelction.delim",  # as Hive's own DDL spells it
+    "map": "mapkey.delim",
+    "escaped": "escape.delim",
+}
 _Known = TypeVar("_Known")
 
 
@@ -195,8 +202,7 @@ class _Parser:
         elif word == "lines":
             self.lines_end(token, text)
         else:
-            key = {"fields": "field", "collection": "collection", "map": "mapkey", "escaped": "escape"}[word] + ".delim"
-            definition.serde_properties[key] = self.character(token, text)
+            definition.serde_properties[_DELIMITERS[word]] = self.character(token, text)
 
     def lines_end(self, token: _Token, text: str) -> None:
         if text not in ("\n", "10"):
@@ -207,6 +213,8 @@ class _Parser:
         definition.serde_properties.update(self.properties())
 
     def stored(self, definition: TableDefinition) -> None:
+        if self.current_word() == "by":
+            raise self.error(self.current(), "STORED BY (a storage handler: HBase, Iceberg, ...) is not supported")
         self.expect("as")
         if self.accept("inputformat"):
             token = self.current()
@@ -230,11 +238,11 @@ class _Parser:
         return table[name]
 
     def character(self, token: _Token, text: str) -> str:
-        """One byte; like Hive (LazyUtils.getByte), a decimal number is the byte's code."""
-        if re.fullmatch(r"\d{1,3}", text) and int(text) < 128:
-            return chr(int(text))
-        if len(text) != 1 or not text.isascii():
-            raise self.error(token, f"a delimiter must be one byte, found {text!r}")
+        """Kept as it is written; a number is the byte's code."""
+        try:
+            delimiter_of(token.text.upper(), text)
+        except ConfigError as error:
+            raise self.error(token, error.message, error.hint) from error
         return text
 
     def properties(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from components.hive_example_gen.hive_types import parse_type
 from components.hive_example_gen.options import SourceOptions, TextOptions
 from components.hive_example_gen.serdes import DEFAULT_SERDES, Format, Serde
 from components.hive_example_gen.table_definition import TableDefinition
+from components.hive_example_gen.text_properties import check_json, text_options
 
 # Part of every partition's fingerprint. Raise it with any change that alters what a conversion writes: the
 # partitions that are kept from before are then converted again.
@@ -59,7 +60,7 @@ class TableSpec(Options):
         changed = {
             "columns": self.columns,
             "partition_columns": self.partition_columns,
-            "file_columns": None if definition.columns == self.columns else definition.columns,
+            "file_columns": None if own.columns == self.columns else own.columns,
         }
         return TableSpec(**{**own.model_dump(), **changed})  # a copy would keep the schema that `own` has worked out
 
@@ -87,49 +88,33 @@ def resolve_spec(source: SourceOptions) -> TableSpec:
 def spec_of(source: SourceOptions, definition: TableDefinition | None) -> TableSpec:
     """The spec of a source whose table is defined by `definition`: what the config says itself goes before it, except
     for the partition columns. Raises ConfigError."""
+    serde = source.serde or (definition.serde if definition else None)
+    # A table's properties go before those of its SerDe, as in Hive (MetaStoreUtils.getSchema).
+    properties = {
+        **(definition.serde_properties if definition else {}),
+        **(definition.table_properties if definition else {}),
+        **source.serde_properties,
+    }
     spec = TableSpec(
         format=_format(source, definition),
-        columns=definition.columns if definition else source.columns,
+        columns=_columns(definition, serde) if definition else source.columns,
         partition_columns=(definition.partition_columns if definition else None) or source.partition_columns,
         exclude_columns=source.exclude_columns,
-        serde=source.serde or (definition.serde if definition else None),
-        serde_properties={
-            **(definition.table_properties if definition else {}),
-            **(definition.serde_properties if definition else {}),
-            **source.serde_properties,
-        },
-        text=_text(source.text, definition),
+        serde=serde,
+        serde_properties=properties,
+        text=text_options(source.text, properties),
     )
     _check(spec, source)
     return spec
 
 
+def _columns(definition: TableDefinition, serde: Serde | None) -> dict[str, str]:
+    """OpenCSVSerde gives strings, whatever types the table declares; `source.columns` does convert them."""
+    return dict.fromkeys(definition.columns, "string") if serde == "open_csv" else definition.columns
+
+
 def _format(source: SourceOptions, ddl: TableDefinition | None) -> str:
     return ddl.format if ddl and ddl.format and source.format == "auto" else source.format
-
-
-# Hive's SerDe properties of LazySimpleSerDe; the second spelling of the third is Hive's own.
-TEXT_PROPERTIES = {
-    "field.delim": "field_delimiter",
-    "collection.delim": "collection_delimiter",
-    "colelction.delim": "collection_delimiter",
-    "mapkey.delim": "map_key_delimiter",
-    "escape.delim": "escape_char",
-    "serialization.null.format": "null_text",
-}
-
-
-def _text(text: TextOptions, definition: TableDefinition | None) -> TextOptions:
-    given = text.model_dump(include=text.model_fields_set)
-    properties = definition.serde_properties if definition else {}
-    named = {TEXT_PROPERTIES[key]: value for key, value in properties.items() if key in TEXT_PROPERTIES}
-    named = {name: value if name == "null_text" else delimiter_of(value) for name, value in named.items()}
-    return TextOptions(**{**named, **given})
-
-
-def delimiter_of(value: str) -> str:
-    """A delimiter property as Hive reads it (LazyUtils.getByte): a decimal number is the byte's code."""
-    return chr(int(value)) if value.isascii() and value.isdecimal() and int(value) < 128 else value
 
 
 def _check(spec: TableSpec, source: SourceOptions) -> None:
@@ -142,9 +127,7 @@ def _check(spec: TableSpec, source: SourceOptions) -> None:
                 f"source.{option} is {column!r}, which is no partition column",
                 hint=f"Partition columns: {', '.join(spec.partition_columns)}.",
             )
-    for name, delimiter in spec.text.model_dump(exclude={"null_text"}).items():
-        if delimiter is not None and len(delimiter.encode()) != 1:
-            raise ConfigError(f"source.text.{name} must be one byte, found {delimiter!r}")
+    check_json(spec.serde, spec.serde_properties)
     _check_excluded(spec)
     if spec.schema is not None and not spec.schema.names:
         raise ConfigError("source.exclude_columns leaves no column of the table", hint="Keep at least one column.")

@@ -45,12 +45,13 @@ def test_a_full_statement():
     }
     assert table.partition_columns == {"dt": "string", "hour": "int"}
     assert table.format == "text"
-    assert table.text == {
-        "field_delimiter": "\t",
-        "collection_delimiter": "\x02",
-        "map_key_delimiter": "\x03",  # a decimal number is the byte's code, as in Hive
-        "null_text": "\\N",
+    assert table.serde_properties == {
+        "field.delim": "\t",
+        "colelction.delim": "\x02",
+        "mapkey.delim": "3",  # a decimal number is the byte's code, as in Hive
+        "serialization.null.format": "\\N",
     }
+    assert table.table_properties == {"transient_lastDdlTime": "1"}
 
 
 @pytest.mark.parametrize(
@@ -76,8 +77,45 @@ def test_serde_properties_with_hives_misspelling():
         "CREATE TABLE t (a int) ROW FORMAT SERDE 'org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe' "
         r"WITH SERDEPROPERTIES ('field.delim'=',', 'colelction.delim'='\u0004', 'serialization.format'=',')"
     )
-    assert table.format == "text"
-    assert table.text == {"field_delimiter": ",", "collection_delimiter": "\x04"}
+    assert (table.format, table.serde) == (None, "lazy_simple")  # a SequenceFile may have this SerDe, too
+    assert table.serde_properties == {"field.delim": ",", "colelction.delim": "\x04", "serialization.format": ","}
+
+
+@pytest.mark.parametrize(
+    ("clause", "file_format", "serde", "properties"),
+    [
+        (
+            "ROW FORMAT DELIMITED FIELDS TERMINATED BY ',' ESCAPED BY '\\\\' STORED AS TEXTFILE",
+            "text",
+            None,
+            {"field.delim": ",", "escape.delim": "\\"},
+        ),
+        (
+            "ROW FORMAT SERDE 'org.apache.hadoop.hive.serde2.OpenCSVSerde' WITH SERDEPROPERTIES ('separatorChar'=';') "
+            "STORED AS TEXTFILE",
+            "text",
+            "open_csv",
+            {"separatorChar": ";"},
+        ),
+        ("ROW FORMAT SERDE 'org.apache.hive.hcatalog.data.JsonSerDe'", None, "json", {}),
+        ("ROW FORMAT SERDE 'org.apache.hadoop.hive.serde2.JsonSerDe' STORED AS TEXTFILE", "text", "json", {}),
+        ("ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe' STORED AS TEXTFILE", "text", "json", {}),
+        (
+            "ROW FORMAT SERDE 'org.apache.hadoop.hive.serde2.RegexSerDe' WITH SERDEPROPERTIES "
+            "('input.regex'='([^ ]*) (\\\\d+)') STORED AS TEXTFILE",
+            "text",
+            "regex",
+            {"input.regex": r"([^ ]*) (\d+)"},
+        ),
+        ("STORED AS JSONFILE", "text", "json", {}),
+        ("STORED AS SEQUENCEFILE", "sequence_file", None, {}),
+        ("STORED AS RCFILE", "rcfile", None, {}),
+        ("STORED AS AVRO", "avro", None, {}),
+    ],
+)
+def test_row_formats(clause, file_format, serde, properties):
+    table = parse_ddl(f"CREATE TABLE t (a int) {clause}")
+    assert (table.format, table.serde, table.serde_properties) == (file_format, serde, properties)
 
 
 @pytest.mark.parametrize(
@@ -87,16 +125,14 @@ def test_serde_properties_with_hives_misspelling():
         ("CREATE TABLE t (\n a int,\n A int)", "line 3: column 'a' is defined twice"),
         ("CREATE TABLE t (a int) PARTITIONED BY (a int)", "'a' is also a partition column"),
         (
-            "CREATE TABLE t (a int)\nROW FORMAT DELIMITED FIELDS TERMINATED BY ','\nESCAPED BY '\\\\'",
-            "line 3: ESCAPED BY",
-        ),
-        (
             "CREATE TABLE t (a int)\nROW FORMAT DELIMITED FIELDS TERMINATED BY '||'",
-            "line 2: a delimiter must be one byte",
+            "line 2: FIELDS: a delimiter must be one byte",
         ),
         ("CREATE TABLE t (a int) ROW FORMAT DELIMITED LINES TERMINATED BY ';'", "line 1: LINES TERMINATED BY"),
-        ("CREATE TABLE t (a int)\n\nSTORED AS AVRO", "line 3: AVRO is not supported"),
-        ("CREATE TABLE t (a int) ROW FORMAT SERDE 'x.OpenCSVSerde'", "OpenCSVSerde' is not supported"),
+        ("CREATE TABLE t (a int)\n\nSTORED AS KUDU", "line 3: KUDU is not supported"),
+        ("CREATE TABLE t (a int)\nSTORED BY 'x.HBaseStorageHandler'", "line 2: STORED BY .* is not supported"),
+        ("CREATE TABLE t (a int) ROW FORMAT SERDE 'x.MultiDelimitSerDe'", "'x.MultiDelimitSerDe' is not supported"),
+        ("CREATE TABLE t (a int) STORED AS INPUTFORMAT 'x.LzoTextInputFormat' OUTPUTFORMAT 'y'", "Lzo.* not supported"),
         ("CREATE TABLE t (a int", "line 1: the statement ends too early"),
         ("CREATE TABLE t\n(a int) FOO", "line 2: unexpected 'FOO'"),
         ("CREATE TABLE t (a int COMMENT 'never closed)", "line 1: a quote ' is never closed"),

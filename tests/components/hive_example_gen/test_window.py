@@ -180,7 +180,7 @@ def test_a_table_elsewhere_with_the_same_files_has_the_same_fingerprint(tmp_path
         ({"columns": None, "format": "text"}, "such a file does not say its columns"),
         ({"exclude_columns": ("USER_ID",)}, "source.exclude_columns leaves no column"),
         ({"exclude_columns": ("userid",)}, "names 'userid', which the table does not have"),
-        ({"text": TextOptions(field_delimiter="é")}, "source.text.field_delimiter must be one byte"),
+        ({"text": TextOptions(field_delimiter="→")}, "source.text.field_delimiter must be one byte"),
     ],
 )
 def test_wrong_options_name_their_key(tmp_path, options, problem):
