@@ -1,6 +1,7 @@
 """The component through its real executor, with real Beam in memory; TensorFlow and Beam read what it writes."""
 
 import datetime
+import gzip
 import json
 import os
 from pathlib import Path
@@ -18,7 +19,7 @@ from common.errors import DataNotReadyError, InfrastructureError
 from components.artifacts import WindowManifest
 from components.hive_example_gen import beam_convert, executor
 from components.hive_example_gen.component import HiveLogExampleGen
-from components.hive_example_gen.options import SourceOptions, WindowOptions
+from components.hive_example_gen.options import BadRowOptions, CompletenessOptions, SourceOptions, WindowOptions
 from components.hive_example_gen.tfrecord import TFRecordWriter
 from components.hive_example_gen.window import plan_window
 
@@ -143,6 +144,8 @@ def test_the_manifest(case):
             }
         ],
         "rows": 2,
+        "bad_rows": {},
+        "row_notes": {},
         "bytes": status.st_size,
         "fingerprint": plan.splits["train"][0].fingerprint,
     }
@@ -200,11 +203,27 @@ def test_a_missing_day_is_refused_or_left_out_as_the_window_says(case):
     assert (case.manifest()["missing"], case.manifest()["num_rows"]["train"]) == (["dt=2026-11-13"], 4)
 
 
-def test_a_bad_row_comes_through_beam_as_itself(case):
+def test_bad_rows_stop_the_run_above_their_share_and_are_left_out_below_it(case):
     case.file(13).write_bytes(b"x\x01a\n")
-    with pytest.raises(DataNotReadyError, match="dt=2026-11-13/hour=06/000000_0: row 1, column 'id': 'x'") as raised:
+    with pytest.raises(
+        DataNotReadyError, match=r"1 of the 7 rows of split 'train' \(14.3 %\) cannot be read"
+    ) as raised:
         case.run()
-    assert raised.value.hint.startswith("Correct the row")
+    assert "\n  dt=2026-11-13/hour=06/000000_0: row 1, column 'id': " in raised.value.message
+    assert not (case.folder / "run").exists()
+    case.options["bad_rows"] = BadRowOptions(max_share=0.2)
+    assert all(partition.cached for partition in case.plan().partitions)
+    case.run()
+    assert (case.manifest()["bad_rows"], case.manifest()["num_rows"]["train"]) == ({"train": {"value": 1}}, 6)
+
+
+def test_an_error_of_a_worker_comes_through_beam_as_itself(case):
+    packed = gzip.compress(b"120\x01a\n" * 1_000)
+    case.file(13).with_suffix(".gz").write_bytes(packed[:-10])
+    case.file(13).unlink()
+    with pytest.raises(DataNotReadyError, match=r"dt=2026-11-13/hour=06/000000_0.gz ") as raised:
+        case.run()
+    assert raised.value.hint is not None
     assert not (case.folder / "run").exists()
     assert [path.name for path in (case.folder / "partitions").iterdir() if path.name.startswith(".")] == []
 
@@ -227,8 +246,11 @@ def test_a_split_without_rows(case):
             pa.parquet.write_table(
                 pa.table({"c": pa.array([] if day == 15 else [1], pa.int64())}), case.file(day, hour)
             )
-    with pytest.raises(DataNotReadyError, match="split 'eval' has no row"):
+    with pytest.raises(DataNotReadyError, match=r"1 too small: dt=2026-11-15: 0 rows < 50.0 % of the median 2 rows"):
         case.run()
+    unjudged = WINDOW.model_copy(update={"completeness": CompletenessOptions(min_share_of_median=None)})
+    with pytest.raises(DataNotReadyError, match="split 'eval' has no row"):
+        case.run(window=unjudged)
 
 
 def test_a_cache_that_cannot_be_written(case):
@@ -244,8 +266,6 @@ def test_the_writer_makes_the_bytes_that_tensorflow_makes(tmp_path):
             theirs.write(record)
     with TFRecordWriter(tmp_path / "ours") as ours:
         ours.write(records)
-    import gzip
-
     assert gzip.decompress((tmp_path / "ours").read_bytes()) == gzip.decompress((tmp_path / "theirs").read_bytes())
 
 
@@ -257,3 +277,13 @@ def test_worker_processes_give_the_same_manifest(case, monkeypatch):
     os.rename(case.folder / "partitions", case.folder / "partitions_of_first")
     case.run("again", [*IN_MEMORY, "--direct_running_mode=multi_processing", "--direct_num_workers=2"])
     assert case.manifest() == first
+
+
+def test_format_properties_are_those_of_tfx():
+    from tfx.components.util import examples_utils
+
+    examples = standard_artifacts.Examples()
+    examples_utils.set_payload_format(examples, examples_utils.example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    written = {name: examples.get_string_custom_property(name) for name in executor.FORMAT_PROPERTIES}
+    assert written == executor.FORMAT_PROPERTIES
