@@ -24,22 +24,36 @@ from common.options import Options
 from components.data_verdict.options import DataVerdictOptions
 from components.evaluator.options import GateOptions
 from components.features import Feature, FeatureSet
+from components.hive_example_gen.label_join.options import LabelJoinOptions, LabelRules
 from components.hive_example_gen.options import SourceOptions, WindowOptions
 from components.pusher.options import StoreOptions
 from components.trainer.options import ModelOptions, TrainingOptions
+from components.trainer.sampled import NegativeSample
 from pipeline import config_checks, config_mistakes, config_yaml
 from pipeline.config_yaml import Mistake, Tree, dotted
 
 ENVIRONMENT_PREFIX = "HIVEMILL__"
 DEFAULT_FILE = "hivemill.yaml"
-_RELATIVE_PATHS = (("root",), ("source", "table"), ("source", "ddl"), ("data_verdict", "schema_path"))
+_RELATIVE_PATHS = (
+    ("root",),
+    ("source", "table"),
+    ("source", "ddl"),
+    ("label", "join", "clicks", "table"),
+    ("label", "join", "clicks", "ddl"),
+    ("data_verdict", "schema_path"),
+)
 _SECTIONS_THAT_MAY_BE_EMPTY = ("window", "data_verdict", "model", "training", "gates", "store", "runner")
 
 
 class LabelOptions(Options):
-    column: str = Field(description="Column that says whether the impression was clicked: 0 or 1.")
+    column: str = Field(
+        description="Column that says whether the impression was clicked: 0 or 1. With `join`, the one that it adds."
+    )
     user: str | None = Field(None, description="Column that identifies the user; needed for the metric gauc.")
     weight: str | None = Field(None, description="Column with each example's weight in training, 0 or more.")
+    join: LabelJoinOptions | None = Field(
+        None, description="Where clicks are in a table of their own: how they are joined to the impressions."
+    )
 
 
 class RunnerOptions(Options):
@@ -94,6 +108,17 @@ class PipelineConfig(Options):
     def feature_set(self) -> FeatureSet:
         return FeatureSet(features=self.features, label=self.label.column, weight=self.label.weight)
 
+    def label_rules(self) -> LabelRules | None:
+        """What the conversion has to know of the label; None where it is a column like any other."""
+        if self.label.join is None and self.source.sampling is None:
+            return None
+        return LabelRules(column=self.label.column, join=self.label.join)
+
+    def negative_sample(self) -> NegativeSample | None:
+        """The sample that the model is trained on; None where that is all rows."""
+        sampling = self.source.sampling
+        return NegativeSample(negatives=sampling.negatives) if sampling else None
+
     def to_yaml(self) -> str:
         """All values, defaults too, as a hivemill.yaml that loads to an equal config."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
@@ -110,6 +135,11 @@ class PipelineConfig(Options):
         # What is left out of an incomplete window is in the plan's fingerprint; how long is waited changes no model.
         document["window"] = self.window.as_planned().model_dump(mode="json", exclude={"completeness"})
         document["source"]["ddl"] = _content_hash(self.source.ddl, "source.ddl")
+        if self.label.join is not None:
+            clicks = document["label"]["join"]["clicks"]
+            for key in ("table", "server", "hive"):
+                del clicks[key]
+            clicks["ddl"] = _content_hash(self.label.join.clicks.ddl, "label.join.clicks.ddl")
         document["data_verdict"]["schema_path"] = _content_hash(
             self.data_verdict.schema_path, "data_verdict.schema_path"
         )
@@ -170,14 +200,19 @@ def load(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, st
     return LoadedConfig(config, _origins(config, tree), path, tree)
 
 
-def check_columns(loaded: LoadedConfig, example_features: Mapping[str, Any]) -> None:
+def check_columns(
+    loaded: LoadedConfig,
+    example_features: Mapping[str, Any],
+    found: Sequence[tuple[tuple[str, ...], str]] = (),
+) -> None:
     """Raises ConfigError where the config names columns that the table lacks or that hold something else.
 
     Args:
         loaded: from `load`.
         example_features: flattened name to `FeatureKind`, from components.hive_example_gen.columns.
+        found: mistakes found already, from components.hive_example_gen.row_checks.
     """
-    _stop_on(config_checks.columns(loaded.config, loaded.tree, example_features), loaded.path)
+    _stop_on(config_checks.columns(loaded.config, loaded.tree, example_features, found), loaded.path)
 
 
 def _read(path: Path) -> str:
@@ -251,16 +286,22 @@ def _present(key: str, value: Any) -> Any:
 
 
 def _with_resolved_paths(config: PipelineConfig, folder: Path) -> PipelineConfig:
-    for section, *rest in _RELATIVE_PATHS:
-        owner = getattr(config, section) if rest else config
-        name = rest[0] if rest else section
-        value = getattr(owner, name)
-        if value is None or "://" in value:
-            continue
-        resolved = os.path.normpath(folder / os.path.expanduser(value))
-        changed = owner.model_copy(update={name: resolved})
-        config = config.model_copy(update={section: changed}) if rest else changed
+    for path in _RELATIVE_PATHS:
+        config = _resolved(config, path, folder)
     return config
+
+
+def _resolved(section: Any, path: tuple[str, ...], folder: Path) -> Any:
+    """`section` with the value at `path` resolved against `folder`; a section that is not there has none."""
+    name, *rest = path
+    value = getattr(section, name)
+    if value is None:
+        return section
+    if rest:
+        changed = _resolved(value, tuple(rest), folder)
+    else:
+        changed = value if "://" in value else os.path.normpath(folder / os.path.expanduser(value))
+    return section if changed == value else section.model_copy(update={name: changed})
 
 
 def _origins(config: PipelineConfig, tree: Tree) -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.features import CategoricalFeature, CrossFeature, MultivalentFeature, NumericFeature
+from components.hive_example_gen.options import SourceOptions
 from pipeline.config_mistakes import did_you_mean
+from pipeline.config_rows import row_rules
 from pipeline.config_yaml import Mistake, Path, Tree
 
 if TYPE_CHECKING:
@@ -22,15 +24,17 @@ Found = Iterator[tuple[Path, str]]
 def consistency(config: PipelineConfig, tree: Tree) -> list[Mistake]:
     """The mistakes between sections, in the order of the sections."""
     found: list[tuple[Path, str]] = []
-    for check in (_places, _source, _window, _label, _fields, _features_without_effect, _gates, _runner):
+    for check in (_places, _source, row_rules, _window, _label, _fields, _features_without_effect, _gates, _runner):
         found.extend(check(config))
     return [Mistake(tree.place_of(path) or "", path, message) for path, message in found]
 
 
-def columns(config: PipelineConfig, tree: Tree, features: Mapping[str, Any]) -> list[Mistake]:
-    """The mistakes against the table. `features`: flattened name to FeatureKind (dtype, multivalent, column)."""
+def columns(
+    config: PipelineConfig, tree: Tree, features: Mapping[str, Any], known: Iterable[tuple[Path, str]] = ()
+) -> list[Mistake]:
+    """The mistakes against the table, those `known` already first. `features`: flattened name to FeatureKind."""
     table = _Table(features)
-    found: list[tuple[Path, str]] = []
+    found: list[tuple[Path, str]] = list(known)
     for name, feature in config.features.items():
         found.extend(_feature_columns(("features", name), name, feature, table))
     for role in ("column", "user", "weight"):
@@ -60,21 +64,28 @@ def _places(config: PipelineConfig) -> Found:
 
 
 def _source(config: PipelineConfig) -> Found:
-    source = config.source
+    yield from _one_source(("source",), config.source)
+    if config.label.join is not None:
+        yield from _one_source(("label", "join", "clicks"), config.label.join.clicks)
+    for name in (config.source.date_column, config.label.column, config.label.user, config.label.weight):
+        if name is not None and name in config.source.exclude_columns:
+            yield ("source", "exclude_columns"), f"`{name}` is needed and cannot be left out"
+
+
+def _one_source(path: Path, source: SourceOptions) -> Found:
+    """Of a table at `path`; the keys named in the messages are below it."""
+    above = ".".join(map(str, path))
     if source.ddl and source.columns:
-        yield ("source", "columns"), "source.ddl defines the columns too; keep one of the two"
+        yield (*path, "columns"), f"{above}.ddl defines the columns too; keep one of the two"
     if source.format == "text" and not source.ddl and not source.columns:
-        yield ("source", "format"), "text files do not name their columns: give source.ddl or source.columns"
+        yield (*path, "format"), f"text files do not name their columns: give {above}.ddl or {above}.columns"
     if source.ddl is None:
         for key, name in (("date_column", source.date_column), ("hour_column", source.hour_column)):
             if name is not None and name not in source.partition_columns:
-                rule = f"`{name}` is not in source.partition_columns; {did_you_mean(name, source.partition_columns)}"
-                yield ("source", key), rule
+                rule = f"`{name}` is not in {above}.partition_columns; {did_you_mean(name, source.partition_columns)}"
+                yield (*path, key), rule
     if source.hour_column is not None and source.hour_column == source.date_column:
-        yield ("source", "hour_column"), f"`{source.hour_column}` is source.date_column too"
-    for name in (source.date_column, config.label.column, config.label.user, config.label.weight):
-        if name is not None and name in source.exclude_columns:
-            yield ("source", "exclude_columns"), f"`{name}` is needed and cannot be left out"
+        yield (*path, "hour_column"), f"`{source.hour_column}` is {above}.date_column too"
 
 
 def _window(config: PipelineConfig) -> Found:

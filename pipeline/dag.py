@@ -57,6 +57,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
     example_gen = HiveLogExampleGen(
         source=config.source,
         window=config.window,
+        label=config.label_rules(),
         date=inputs.date,
         plan_fingerprint=inputs.plan_fingerprint,
         partitions_path=str(places.partitions),
@@ -91,6 +92,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
     )
     transform.add_upstream_node(data_verdict)  # a red verdict stops the run here
 
+    sample = config.negative_sample()
     trainer = Trainer(
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
@@ -104,6 +106,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
             "training": config.training.model_dump_json(),
             "checkpoints": str(places.checkpoints),
             "code": _code_of("trainer"),
+            **({"sample": sample.model_dump_json()} if sample else {}),
         },
     )
 
@@ -127,6 +130,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         lineage={
             "plan_fingerprint": inputs.plan_fingerprint,
             "config_fingerprint": config.semantic_fingerprint(),
+            **({"sampled_negatives": str(sample.negatives)} if sample else {}),
         },
     ).with_id("Pusher")
 

@@ -10,7 +10,7 @@ from typing import Any
 from common.amounts import share, size
 from common.errors import DataNotReadyError
 from common.files import code_fingerprint, fingerprint
-from components.hive_example_gen import columns, window
+from components.hive_example_gen import columns, row_checks, window
 from components.hive_example_gen.warehouse import storage
 from pipeline import config as config_module
 from pipeline.config import LoadedConfig, PipelineConfig
@@ -38,9 +38,11 @@ def make_plan(loaded: LoadedConfig, date: datetime.date) -> RunPlan:
     Raises ConfigError for columns that the table lacks. Missing partitions are in the plan: `plan.window.check()`.
     """
     config = loaded.config
-    window_plan = window.plan_window(config.source, config.window, date, str(config.places().partitions))
+    partitions_path = str(config.places().partitions)
+    window_plan = window.plan_window(config.source, config.window, date, partitions_path, config.label_rules())
     if any(window_plan.splits.values()):
-        config_module.check_columns(loaded, columns.example_features(config.source, window_plan))
+        found = row_checks.mistakes(config.source, window_plan)
+        config_module.check_columns(loaded, columns.example_features(config.source, window_plan), found)
     config_fingerprint = config.semantic_fingerprint()
     key = fingerprint(config_fingerprint, window_plan.fingerprint, project_code_fingerprint())
     run_id = f"{date.isoformat()}-{key[:8]}"

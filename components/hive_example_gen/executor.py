@@ -82,7 +82,8 @@ def _plan_again(source: SourceOptions, exec_properties: Mapping[str, Any]) -> Wi
     """The plan as the files are now. Raises DataNotReadyError where it is not the one that the run was started for."""
     window = WindowOptions.model_validate_json(exec_properties["window"])
     date = datetime.date.fromisoformat(exec_properties["date"])
-    label = LabelRules.model_validate_json(exec_properties["label"]) if exec_properties["label"] else None
+    given = exec_properties.get("label")
+    label = LabelRules.model_validate_json(given) if given else None
     plan = plan_window(source, window, date, exec_properties["partitions_path"], label)
     plan.check()
     if plan.fingerprint != exec_properties["plan_fingerprint"]:

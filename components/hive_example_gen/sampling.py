@@ -8,13 +8,12 @@ SQL, with integers, booleans and dates as BIGINT (hashing.py):
 so that a query can repeat the sample. The same row is kept or left out on every day, machine and run.
 
 A model trained on the sample says p; the probability in the whole log is q = p / (p + (1 - p) / negatives), which is
-logit(q) = logit(p) + ln(negatives) (`correction`). Source: He et al., "Practical Lessons from Predicting Clicks on Ads
-at Facebook", ADKDD 2014, section 6.3.
+logit(q) = logit(p) + ln(negatives): components/trainer/sampled.py. Source: He et al., "Practical Lessons from
+Predicting Clicks on Ads at Facebook", ADKDD 2014, section 6.3.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,11 +25,6 @@ from components.hive_example_gen.options import SamplingOptions
 
 SAMPLED_SPLITS = ("train", "validation")
 _BITS = 53  # what a double, and so SQL's arithmetic, holds exactly
-
-
-def correction(options: SamplingOptions | None) -> float:
-    """What the exported model adds to its logits; 0 without sampling."""
-    return math.log(options.negatives) if options else 0.0
 
 
 @dataclass

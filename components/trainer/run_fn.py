@@ -22,6 +22,7 @@ from components.trainer.model_fields import model_fields
 from components.trainer.monitoring import TensorBoardLog
 from components.trainer.optimizers import make_optimizer
 from components.trainer.options import ModelOptions, TrainingOptions
+from components.trainer.sampled import NegativeSample
 from components.trainer.steps import TrainingSteps
 from components.trainer.strategies import is_chief, make_strategy
 from components.trainer.training import Schedule, train
@@ -37,16 +38,19 @@ class TrainingConfig:
     training: TrainingOptions
     checkpoints: Path | None
     code: str
+    sample: NegativeSample | None = None
 
     @classmethod
     def of(cls, custom_config: Mapping[str, Any]) -> TrainingConfig:
         checkpoints = custom_config.get("checkpoints")
+        sample = custom_config.get("sample")
         return cls(
             features=FeatureSet.model_validate_json(custom_config["features"]),
             model=ModelOptions.model_validate_json(custom_config["model"]),
             training=TrainingOptions.model_validate_json(custom_config["training"]),
             checkpoints=Path(checkpoints) if checkpoints else None,
             code=custom_config.get("code", ""),
+            sample=NegativeSample.model_validate_json(sample) if sample else None,
         )
 
 
@@ -67,7 +71,8 @@ def run_fn(fn_args: Any) -> None:
     folder = _checkpoint_folder(config, fn_args, train_source, eval_source)
     result = fit(config, transform_output, train_source, eval_source, strategy, folder, Path(fn_args.model_run_dir))
     if is_chief(strategy):
-        signatures.export(result.model, transform_output, config.features, fn_args.serving_model_dir)
+        folder_of_model = fn_args.serving_model_dir
+        signatures.export(result.model, transform_output, config.features, folder_of_model, config.sample)
         write_json_atomically(Path(fn_args.model_run_dir) / "history.json", result.document)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -101,6 +106,8 @@ def fit(
         history = train(steps, schedule, options, train_source, validation, checkpoints, log)
     best_epoch = history.best_epoch(options.early_stopping)
     document = history.document(num_parameters=model.count_params(), num_train_examples=num_rows, best_epoch=best_epoch)
+    if config.sample:
+        document["sample"] = config.sample.document()
     return TrainingResult(model, document)
 
 

@@ -8,6 +8,10 @@
 and the smallest int64 in integers. A multivalent column is two tensors, `<column>` with the values of all rows one
 after the other and `<column>_row_lengths` int64 [batch]: TensorFlow Serving's APIs cannot carry a RaggedTensor.
 No signature needs the label or the weight.
+
+A model that was trained on a sample of the negatives says too high a probability p; `click_probability` is corrected to
+q = p / (p + (1 - p) / negatives), by logit(q) = logit(p) + ln(negatives) (He et al. 2014, section 6.3). The order of
+rows is the same.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from tensorflow_transform.saved import saved_transform_io_v2
 
 from components.features import FeatureSet, MultivalentFeature
 from components.trainer.deepfm import DeepFM
+from components.trainer.sampled import NegativeSample
 from components.transform import layout as layout_lib
 
 PROBABILITY_KEY = "click_probability"
@@ -32,9 +37,18 @@ MISSING_INTEGER = tf.int64.min
 Tensors = dict[str, Any]
 
 
-def export(model: DeepFM, transform_output: tft.TFTransformOutput, features: FeatureSet, folder: str) -> None:
-    """Writes the SavedModel. It holds plain TensorFlow functions: loading it needs neither Keras nor TFT."""
-    module = _ServingModule(model, transform_output, features)
+def export(
+    model: DeepFM,
+    transform_output: tft.TFTransformOutput,
+    features: FeatureSet,
+    folder: str,
+    sample: NegativeSample | None = None,
+) -> None:
+    """Writes the SavedModel. It holds plain TensorFlow functions: loading it needs neither Keras nor TFT.
+
+    `sample` is what the model was trained on, None for all rows.
+    """
+    module = _ServingModule(model, transform_output, features, sample.logit_correction if sample else 0.0)
     tf.saved_model.save(module, folder, signatures=module.signatures())
 
 
@@ -48,8 +62,11 @@ def raw_columns(features: FeatureSet) -> tuple[set[str], set[str]]:
 
 
 class _ServingModule(tf.Module):
-    def __init__(self, model: DeepFM, transform_output: tft.TFTransformOutput, features: FeatureSet):
+    def __init__(
+        self, model: DeepFM, transform_output: tft.TFTransformOutput, features: FeatureSet, logit_correction: float
+    ):
         super().__init__()
+        self._logit_correction = logit_correction
         single, multivalent = raw_columns(features)
         spec = transform_output.raw_feature_spec()
         self._raw_spec = {column: spec[column] for column in sorted(spec) if column in single | multivalent}
@@ -85,7 +102,8 @@ class _ServingModule(tf.Module):
             key: tf.RaggedTensor.from_sparse(value) if isinstance(value, tf.SparseTensor) else value
             for key, value in transformed.items()
         }
-        return {PROBABILITY_KEY: tf.sigmoid(self._model()(inputs, training=False))}
+        logits = self._model()(inputs, training=False)
+        return {PROBABILITY_KEY: tf.sigmoid(logits + self._logit_correction)}
 
     def _predict_function(self) -> Any:
         specs = {}
