@@ -37,7 +37,7 @@ def target_schema(own: pa.Schema, spec: TableSpec, file: DataFile) -> tuple[pa.S
 
 def _names_in_file(own: pa.Schema, spec: TableSpec) -> dict[str, str]:
     if own.names and all(_POSITIONAL.fullmatch(name) for name in own.names):  # old Hive writes ORC columns by position
-        by_name: Mapping[str, str] = dict(zip(map(str.lower, spec.columns or {}), own.names, strict=False))
+        by_name: Mapping[str, str] = dict(zip(map(str.lower, spec.layout or {}), own.names, strict=False))
     else:
         by_name = {name.lower(): name for name in own.names}
     return {name: by_name[name.lower()] for name in (spec.schema or pa.schema([])).names if name.lower() in by_name}

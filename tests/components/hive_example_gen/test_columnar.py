@@ -141,11 +141,36 @@ def test_int96_beyond_nanoseconds(tmp_path):
     assert _rows(DataFile(str(tmp_path / "f"), "f"), _spec({"t": "timestamp"})) == [{"t": moment}]
 
 
-@pytest.mark.xfail(strict=True, reason="pyarrow 18 reads ORC timestamps as nanoseconds, which end in the year 2262")
-def test_orc_timestamps_beyond_nanoseconds(tmp_path):
-    moment = datetime.datetime(9999, 12, 31)
-    file = _file(tmp_path, pa.table({"t": pa.array([moment], pa.timestamp("us"))}), "orc")
-    assert _rows(file, _spec({"t": "timestamp"})) == [{"t": moment}]
+EDGES = [
+    datetime.datetime(1, 1, 1),
+    datetime.datetime(1500, 1, 1, 1, 2, 3, 4),
+    datetime.datetime(1677, 9, 21, 0, 12, 43),
+    datetime.datetime(1969, 12, 31, 23, 59, 59, 999_999),
+    datetime.datetime(2026, 7, 1, 12, 0, 0, 5),
+    datetime.datetime(2262, 4, 11, 23, 47, 17),
+    datetime.datetime(2500, 1, 1, 0, 0, 0, 1),
+    datetime.datetime(9999, 12, 31, 23, 59, 59, 999_999),
+    None,
+]
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "zlib", "snappy", "zstd", "lz4"])
+def test_orc_timestamps_beyond_nanoseconds(tmp_path, compression):
+    """pyarrow itself wraps them around: its nanoseconds end in 1677 and 2262."""
+    micros = pa.timestamp("us")
+    rows = [{"id": index, "t": at, "l": [at, None], "s": {"t": at}} for index, at in enumerate(EDGES)]
+    own = pa.schema([("id", pa.int64()), ("t", micros), ("l", pa.list_(micros)), ("s", pa.struct([("t", micros)]))])
+    pa.orc.write_table(pa.Table.from_pylist(rows * 50, own), str(tmp_path / "f"), compression=compression)
+    file = DataFile(str(tmp_path / "f"), "f")
+    assert _rows(file, _spec()) == rows * 50
+    assert _rows(file, _spec({"t": "timestamp"})) == [{"t": row["t"]} for row in rows] * 50
+    assert len(pa.orc.ORCFile(str(tmp_path / "f")).read()) == len(rows) * 50
+
+
+def test_orc_timestamps_within_nanoseconds_are_read_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("components.hive_example_gen.formats.orc.SecondsFile", None)
+    file = _file(tmp_path, pa.table({"t": pa.array(EDGES[3:5], pa.timestamp("us"))}), "orc")
+    assert [row["t"] for row in _rows(file, _spec())] == EDGES[3:5]
 
 
 def test_old_hives_orc_columns_are_taken_by_position(tmp_path):
