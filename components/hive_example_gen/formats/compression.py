@@ -262,7 +262,7 @@ class _Frames(_Unpacking):
                 raise OSError(f"a snappy chunk claims {size:,} bytes, more than its block has")
             data = pa.Codec("snappy").decompress(packed, size, asbytes=True)
         else:
-            size = _lz4_size(packed)
+            size = lz4_size(packed)
             if size > self.left:
                 raise OSError(f"an lz4 chunk of {size:,} bytes, more than its block has")
             data = pa.Codec("lz4_raw").decompress(packed, size, asbytes=True)
@@ -298,7 +298,7 @@ def _snappy_size(packed: bytes) -> int:
     raise OSError("a snappy chunk without a size")
 
 
-def _lz4_size(packed: bytes) -> int:
+def lz4_size(packed: bytes) -> int:
     """The unpacked size of a raw lz4 block, which does not say it: the sum over its sequences (lz4 block format)."""
     place = size = 0
     while place < len(packed):
