@@ -50,7 +50,14 @@ def _entry(partition: PlannedPartition, record: PartitionRecord) -> dict[str, An
             {"path": file.path, "bytes": file.num_bytes, "modified_ns": file.modified_ns} for file in partition.files
         ],
         "rows": record.rows,
+        **_query_facts(partition),
         **quarantine.partition_facts(partition, record),
         "bytes": partition.num_bytes,
         "fingerprint": partition.fingerprint,
     }
+
+
+def _query_facts(partition: PlannedPartition) -> dict[str, Any]:
+    """`asked`: for which run date the server was asked; "settled" for a day that was asked for the last time."""
+    query = partition.query
+    return {"query": query.sql, "server": query.server, "asked": query.refreshed.split()[0]} if query else {}

@@ -164,6 +164,7 @@ class Result:
 
     def __init__(self, cursor: Any, columns: tuple[ResultColumn, ...], host: Address, what: str):
         self._cursor, self.columns, self.host, self.what = cursor, columns, host, what
+        self._some = False
 
     def fetches(self) -> Iterator[list[RawColumn]]:
         """What each fetch gives, one RawColumn per column. Raises InfrastructureError."""
@@ -173,11 +174,17 @@ class Result:
                 fetched = self._fetch()
             if fetched is None:
                 return
+            self._some = True
             yield fetched
             rows += len(fetched[0].nulls)
 
     def _fetch(self) -> list[RawColumn] | None:
-        batch = self._cursor.fetchcbatch()
+        try:
+            batch = self._cursor.fetchcbatch()
+        except IndexError:  # impyla cannot take a row set without columns, as Spark sends one that never has a row
+            if self._some:
+                raise
+            return None
         if batch is not None:
             return [_raw(column) for column in batch.columns]
         # No rows now: the end, or a server that has none yet. Asked for one row, impyla waits until it knows.

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import time
 
 import pytest
 
@@ -62,6 +63,48 @@ def test_the_date_may_be_written_in_another_format(tmp_path):
     _write(tmp_path / "day=20261115" / "f")
     found = _list(tmp_path, ("day",), date_column="day", date_format="%Y%m%d").partitions[DAY]
     assert [partition.name for partition in found] == ["day=20261115"]
+
+
+def test_another_writers_spelling_of_a_folder(tmp_path):
+    """Spark keeps the letters of a partition column, and escapes fewer characters than Hive."""
+    _write(tmp_path / "DT=2026-11-15 00:00" / "Place=x" / "f")
+    (partition,) = _list(tmp_path, ("dt", "place"), date_format="%Y-%m-%d %H:%M").partitions[DAY]
+    assert partition.name == "DT=2026-11-15 00:00/Place=x"
+    assert partition.values == (("dt", "2026-11-15 00:00"), ("place", "x"))
+
+
+def test_a_day_in_two_folders_is_refused(tmp_path):
+    for name in ("DT=2026-11-15", "dt=2026-11-15"):
+        _write(tmp_path / name / "f")
+    with pytest.raises(DataNotReadyError, match="holds the day 2026-11-15 twice, as DT=2026-11-15 and dt=2026-11-15"):
+        _list(tmp_path)
+
+
+def test_columns_in_another_order_than_the_path(tmp_path):
+    _write(tmp_path / "dt=2026-11-15" / "hour=07" / "f")
+    with pytest.raises(ConfigError, match=r"holds 'dt=2026-11-15' where a folder `hour=...` was expected") as raised:
+        _list(tmp_path, ("hour", "dt"))
+    assert "in path order" in raised.value.hint
+
+
+def test_folders_of_a_transactional_table_are_refused(tmp_path):
+    _write(tmp_path / "dt=2026-11-15" / "base_0000002" / "bucket_00000")
+    with pytest.raises(ConfigError, match=r"transactional \(ACID\) table") as raised:
+        _list(tmp_path)
+    assert "HiveServer2" in raised.value.hint
+
+
+def test_a_table_of_ten_years_is_listed_at_once(tmp_path):
+    for back in range(3650):
+        (tmp_path / f"dt={DAY - datetime.timedelta(days=back)}").mkdir()
+    days = [DAY - datetime.timedelta(days=back) for back in range(29)]
+    for day in days:
+        for hour in range(24):
+            _write(tmp_path / f"dt={day}" / f"hour={hour:02d}" / "000000_0")
+    started = time.perf_counter()
+    listing = _list(tmp_path, ("dt", "hour"), days)
+    assert sum(len(found) for found in listing.partitions.values()) == 29 * 24
+    assert time.perf_counter() - started < 5, "0.1 s on the machine that this was written on"
 
 
 def test_the_date_need_not_come_first(tmp_path):
