@@ -168,7 +168,7 @@ def _sizes(document: dict[str, Any]) -> list[str]:
         return ["sizes: no day is judged (fewer than 3 earlier days, or window.completeness says so)"]
     least = min(judged, key=lambda one: one["share"])
     days = len({one["day"] for one in judged})
-    median = f"{share(least['share'])} of the median of {least['reference']} in {least['measure']}"
+    median = f"{share(least['share'])} of the median {least['measure']} of {least['reference']}"
     return [f"sizes: {days} days judged; the smallest, {least['partition']}, has {median}"]
 
 

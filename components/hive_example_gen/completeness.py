@@ -22,9 +22,9 @@ Measure = Literal["bytes", "rows"]
 
 @dataclass(frozen=True)
 class DaySize:
-    """A day as it lies there; `num_rows` is None where its files do not say."""
+    """A day as it lies there; what nobody knows of it is None."""
 
-    num_bytes: int
+    num_bytes: int | None
     num_rows: int | None = None
 
 

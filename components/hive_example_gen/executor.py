@@ -15,7 +15,7 @@ from tfx.types import Artifact, artifact_utils
 
 from common.errors import DataNotReadyError, InfrastructureError
 from common.files import cannot_write, link_or_copy, write_text_atomically
-from components.hive_example_gen import cache, manifest, progress, quarantine, row_checks
+from components.hive_example_gen import cache, converted_days, manifest, progress, quarantine, row_checks
 from components.hive_example_gen.beam_convert import ConvertPartitions
 from components.hive_example_gen.cache import PartitionRecord
 from components.hive_example_gen.columns import example_features
@@ -53,6 +53,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         records = _records(plan, partitions_path)
         _check_agreement(plan, records)
         quarantine.check_shares(plan, records, source.bad_rows.max_share, partitions_path)
+        window = WindowOptions.model_validate_json(exec_properties["window"])
+        plan = converted_days.judged(plan, records, source, window)
         rows = manifest.num_rows(plan, records)
         _check_rows(plan, rows)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
@@ -71,9 +73,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 joins = [partition.rules.join for partition in todo if partition.rules.join]
                 if joins:
                     partitions |= "AfterIndexes" >> AfterIndexes(joins, partitions_path, failures)
-                _ = (
-                    partitions
-                    | "ConvertPartitions" >> ConvertPartitions(source.place, source.bad_rows, partitions_path, failures)
+                _ = partitions | "ConvertPartitions" >> ConvertPartitions(
+                    source.place, source.bad_rows, partitions_path, failures
                 )
             failures.raise_first()
 
