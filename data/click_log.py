@@ -27,22 +27,22 @@ from common import progress
 from common.errors import ConfigError, InfrastructureError
 from common.files import folder_published_at, write_json_atomically, write_text_atomically
 from data import vocabulary as words
-from data.click_log_options import ClickLogOptions, Drift, SchemaChange, click_log_options
+from data.click_log_options import ClickLogOptions, Drift, LogFault, SchemaChange, click_log_options
 from data.columns import columns_of
-from data.faults import TextCorruption, changed_schema, drift
+from data.faults import TextCorruption, changed_schema, drift, faulty, rows_factor
 from data.hive_table import ARROW_TYPES, arrow_schema
 from data.shop import CONTEXT_KEYS, CONTEXT_VALUES, Impressions, Ragged, Shop, draw, generator, hour_rows
 from data.truth import MAX_LEVEL, TrueModel, TruthCounts, probabilities
 from data.writers import DATA_FILE, SUCCESS_FILE, open_writer
 
-__all__ = ["ClickLogOptions", "Drift", "SchemaChange", "click_log_options", "generate"]
+__all__ = ["ClickLogOptions", "Drift", "LogFault", "SchemaChange", "click_log_options", "generate"]
 
 CHUNK_ROWS = 100_000
 TRUTH_FILE = "_truth.json"
 COUNTS_FILE = "_truth_counts.json"
 """Impressions and clicks per day and level of the true logit: what "all" in the truth is added up from."""
 SAME_TABLE_OPTIONS = ("seed", "format", "hours", "num_users", "num_items", "click_rate", "signal")
-FAULT_STREAM = 1
+FAULT_STREAM, LOG_FAULT_STREAM = 1, 2
 
 
 def generate(options: ClickLogOptions, destination: Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class _Generator:
         self.known_counts = self._known_counts()
         self.shop = Shop(options.seed, options.num_users, options.num_items)
         self.model = TrueModel(self.shop, options.click_rate, options.signal)
-        self.total_rows = sum(sum(hour_rows(date, options.rows_per_day)) for date in options.dates)
+        self.total_rows = sum(sum(self._hour_rows(date)) for date in options.dates)
         self.done_rows = 0
 
     def run(self) -> dict[str, Any]:
@@ -136,9 +136,6 @@ class _Generator:
             )
         shutil.rmtree(partition.path)
 
-    def _is_late(self, partition: _Partition) -> bool:
-        return partition.name in self.options.late_partitions or partition.name[:10] in self.options.late_partitions
-
     def _write(self, partition: _Partition, folder: Path) -> TruthCounts:
         """Writes the partition's files into `folder`; the counts are those of the rows that can be read."""
         counts, options = TruthCounts(), self.options
@@ -154,7 +151,7 @@ class _Generator:
                 levels = self.model.levels(impressions)
                 clicked = impressions.luck < probabilities()[levels + MAX_LEVEL]
                 corruption.choose(rows, random)
-                table = to_arrow(impressions, clicked, options.hours).slice(0, rows)
+                table = self._faulty(to_arrow(impressions, clicked, options.hours).slice(0, rows), impressions)
                 writer.write(changed_schema(table, options.schema_changes, partition.date))
                 counts.add(levels[:rows][corruption.readable], clicked[:rows][corruption.readable])
                 self._report(len(impressions))
@@ -162,8 +159,15 @@ class _Generator:
             (folder / SUCCESS_FILE).touch()
         return counts
 
+    def _faulty(self, table: pa.Table, rows: Impressions) -> pa.Table:
+        if not self.options.faults:
+            return table
+        first = int(rows.request_milliseconds[0]) if len(rows) else 0
+        random = generator(self.options.seed, rows.date.toordinal(), rows.hour, first % 3_600_000, LOG_FAULT_STREAM)
+        return faulty(table, self.options.faults, rows.date, rows.hour, random)
+
     def _rows_to_write(self, partition: _Partition) -> int:
-        sizes = hour_rows(partition.date, self.options.rows_per_day)
+        sizes = self._hour_rows(partition.date)
         rows = sum(sizes[hour] for hour in partition.hours)
         return rows // 2 if self._is_late(partition) else rows
 
@@ -173,7 +177,7 @@ class _Generator:
     def _chunks(self, partition: _Partition) -> Iterator[tuple[Impressions, np.random.Generator]]:
         """The partition's impressions, drift included, and for each chunk the random stream of its other faults."""
         for hour in partition.hours:
-            size = hour_rows(partition.date, self.options.rows_per_day)[hour]
+            size = self._hour_rows(partition.date)[hour]
             num_chunks = max(1, -(-size // CHUNK_ROWS))
             for chunk in range(num_chunks):
                 rows = size * (chunk + 1) // num_chunks - size * chunk // num_chunks
@@ -181,6 +185,9 @@ class _Generator:
                 random = generator(self.options.seed, partition.date.toordinal(), hour, chunk, FAULT_STREAM)
                 drift(impressions, self.options, random)
                 yield impressions, random
+
+    def _hour_rows(self, date: datetime.date) -> list[int]:
+        return hour_rows(date, round(self.options.rows_per_day * rows_factor(self.options, date)))
 
     def _report(self, rows: int) -> None:
         self.done_rows += rows

@@ -81,6 +81,57 @@ class SchemaChange(_Fault):
             raise ValueError(f"{self.column!r} is {old} and can turn into {choice}; got {self.to!r}")
 
 
+class LogFault(_Fault):
+    """From day `start` on, the log is written wrongly; the clicks were made before, from the true values."""
+
+    kind: Literal["unit", "swap", "dead", "truncate", "flood", "leak", "bots", "clicks_lost", "volume", "clock"] = (
+        Field(description="What goes wrong; `column` and `amount` say where and how much.")
+    )
+    column: str = Field(
+        description="The column; two with a plus for swap; the hour (00 to 23) for clicks_lost; user_id for bots; rows "
+        "for volume; request_time for clock."
+    )
+    start: datetime.date = Field(description="First day; the only one for clicks_lost.")
+    amount: float = Field(
+        description="unit: factor; swap, dead (an empty string or 0), flood (new values), leak (the value says whether "
+        "it was clicked), bots (three users, no clicks), clicks_lost: share of the rows; truncate: number of values "
+        "that stay, the others are NULL; volume: factor; clock: hours."
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> LogFault:
+        allowed = _FAULTY_COLUMNS[self.kind]
+        if not set(self.columns) <= set(allowed) or len(self.columns) != (2 if self.kind == "swap" else 1):
+            raise ValueError(f"{self.kind} is possible for {', '.join(allowed)}; got {self.column!r}")
+        is_share = self.kind in ("swap", "dead", "flood", "leak", "bots", "clicks_lost")
+        if self.kind != "clock" and not 0 < self.amount <= (1 if is_share else 1e9):
+            raise ValueError(
+                f"the amount of {self.kind} is above 0{' and at most 1' if is_share else ''}; got {self.amount:g}"
+            )
+        if self.kind == "swap" and len({COLUMNS[column] for column in self.columns}) > 1:
+            raise ValueError(f"swap needs two columns of one type; got {self.column!r}")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.column.split("+"))
+
+
+_WORDS = ("age_band", "gender", "city", "category", "brand", "device")
+_FAULTY_COLUMNS = {
+    "unit": NUMERIC_DRIFTS,
+    "swap": (*_WORDS, "member_level", "position"),
+    "dead": (*_WORDS, "member_level", "position"),
+    "truncate": _WORDS,
+    "flood": _WORDS,
+    "leak": (*_WORDS, "member_level", "position"),
+    "bots": ("user_id",),
+    "clicks_lost": tuple(f"{hour:02}" for hour in range(24)),
+    "volume": ("rows",),
+    "clock": ("request_time",),
+}
+
+
 class ClickLogOptions(Options):
     """A generated click log. Days and hours are UTC. The same options give the same bytes."""
 
@@ -99,6 +150,9 @@ class ClickLogOptions(Options):
         1.0, description="Multiplies all effects on the click; 0 makes it a matter of pure luck."
     )
     drift: tuple[Drift, ...] = Field((), description="`FEATURE:DAY:AMOUNT` each.")
+    faults: tuple[LogFault, ...] = Field(
+        (), description="`KIND:COLUMN:DAY:AMOUNT` each: what a broken writer does to the log."
+    )
     missing_hours: tuple[str, ...] = Field((), description="Partitions left out: `2026-11-12/07`, or `2026-11-12`.")
     late_partitions: tuple[str, ...] = Field(
         (), description="Partitions with the first half of their rows only and without _SUCCESS; written as above."

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data import vocabulary as words
-from data.click_log_options import NUMERIC_DRIFTS, ClickLogOptions, SchemaChange
+from data.click_log_options import NUMERIC_DRIFTS, ClickLogOptions, LogFault, SchemaChange
 from data.hive_table import ARROW_TYPES
 from data.shop import Impressions
 
@@ -94,3 +94,102 @@ def _changed(table: pa.Table, change: SchemaChange) -> pa.Table:
 def _added_values(num_rows: int, arrow_type: pa.DataType) -> pa.Array:
     numbers = pa.array(np.arange(num_rows) % 3)
     return numbers.cast(arrow_type) if not pa.types.is_string(arrow_type) else pa.array(["a", "b", "c"]).take(numbers)
+
+
+_WORDS_OF = {
+    "age_band": words.AGE_BANDS, "gender": words.GENDERS, "city": words.CITIES, "category": words.CATEGORIES,
+    "brand": words.BRANDS, "device": words.DEVICES,
+}  # fmt: skip
+_NUM_FLOOD_VALUES = 300
+_BOTS = (900_000_001, 900_000_002, 900_000_003)
+_BOT_PROFILE = {"age_band": None, "gender": None, "city": None, "member_level": 0}
+
+
+def rows_factor(options: ClickLogOptions, date: datetime.date) -> float:
+    """How many times the usual rows the day has."""
+    factors = [fault.amount for fault in options.faults if fault.kind == "volume" and date >= fault.start]
+    return float(np.prod(factors)) if factors else 1.0
+
+
+def faulty(
+    table: pa.Table, faults: tuple[LogFault, ...], date: datetime.date, hour: int, random: np.random.Generator
+) -> pa.Table:
+    """The chunk as a broken writer leaves it on `date`; the clicks were made from what the shop really showed."""
+    for fault in faults:
+        uniform = random.random((2, table.num_rows))
+        is_over = fault.kind == "clicks_lost" and (date > fault.start or hour != int(fault.column))
+        if date >= fault.start and not is_over and fault.kind in _FAULTS:
+            table = _FAULTS[fault.kind](table, fault, uniform)
+    return table
+
+
+def _unit(table: pa.Table, fault: LogFault, uniform: np.ndarray) -> pa.Table:
+    column = table.column(fault.column)
+    scaled = pc.multiply(column.cast(pa.float64()), fault.amount)
+    return _set(table, fault.column, pc.round(scaled, 2).cast(column.type, safe=False))
+
+
+def _swap(table: pa.Table, fault: LogFault, uniform: np.ndarray) -> pa.Table:
+    first, second = fault.columns
+    chosen = pa.array(uniform[0] < fault.amount)
+    left, right = table.column(first), table.column(second)
+    return _set(_set(table, first, pc.if_else(chosen, right, left)), second, pc.if_else(chosen, left, right))
+
+
+def _dead(table: pa.Table, fault: LogFault, uniform: np.ndarray) -> pa.Table:
+    column = table.column(fault.column)
+    nothing = pa.scalar("" if pa.types.is_string(column.type) else 0, column.type)
+    return _set(table, fault.column, pc.if_else(pa.array(uniform[0] < fault.amount), nothing, column))
+
+
+def _truncate(table: pa.Table, fault: LogFault, uniform: np.ndarray) -> pa.Table:
+    """The values that stay are the most frequent ones, as in a dimension table that was cut at a size."""
+    known = _WORDS_OF[fault.column]
+    by_weight = sorted(known, key=lambda word: -known[word]) if isinstance(known, dict) else list(known)
+    column = table.column(fault.column)
+    stays = pc.is_in(column, value_set=pa.array(by_weight[: int(fault.amount)]))
+    return _set(table, fault.column, pc.if_else(stays, column, pa.scalar(None, column.type)))
+
+
+def _flood(table: pa.Table, fault: LogFault, uniform: np.ndarray) -> pa.Table:
+    numbers = np.floor(uniform[1] * _NUM_FLOOD_VALUES).astype(np.int64)
+    new = pa.array([f"{fault.column}-{number:03}" for number in range(_NUM_FLOOD_VALUES)]).take(pa.array(numbers))
+    return _set(table, fault.column, pc.if_else(pa.array(uniform[0] < fault.amount), new, table.column(fault.column)))
+
+
+def _leak(table: pa.Table, fault: LogFault, uniform: np.ndarray) -> pa.Table:
+    column, clicked = table.column(fault.column), pc.equal(table.column("click"), 1)
+    pair = list(_WORDS_OF[fault.column])[:2] if pa.types.is_string(column.type) else [1, 2]
+    told = pc.if_else(clicked, pa.scalar(pair[0], column.type), pa.scalar(pair[1], column.type))
+    return _set(table, fault.column, pc.if_else(pa.array(uniform[0] < fault.amount), told, column))
+
+
+def _bots(table: pa.Table, fault: LogFault, uniform: np.ndarray) -> pa.Table:
+    is_bot = pa.array(uniform[0] < fault.amount)
+    ids = np.array(_BOTS)[np.floor(uniform[1] * len(_BOTS)).astype(np.int64)]
+    table = _set(table, "user_id", pc.if_else(is_bot, pa.array(ids), table.column("user_id")))
+    for name, value in {**_BOT_PROFILE, "click": 0}.items():
+        column = table.column(name)
+        table = _set(table, name, pc.if_else(is_bot, pa.scalar(value, column.type), column))
+    return table
+
+
+def _clicks_lost(table: pa.Table, fault: LogFault, uniform: np.ndarray) -> pa.Table:
+    column = table.column("click")
+    return _set(table, "click", pc.if_else(pa.array(uniform[0] < fault.amount), pa.scalar(0, column.type), column))
+
+
+def _clock(table: pa.Table, fault: LogFault, uniform: np.ndarray) -> pa.Table:
+    column = table.column(fault.column)
+    moved = pc.add(column.cast(pa.int64()), round(fault.amount * 3_600_000_000))
+    return _set(table, fault.column, moved.cast(column.type))
+
+
+_FAULTS = {
+    "unit": _unit, "swap": _swap, "dead": _dead, "truncate": _truncate, "flood": _flood, "leak": _leak, "bots": _bots,
+    "clicks_lost": _clicks_lost, "clock": _clock,
+}  # fmt: skip
+
+
+def _set(table: pa.Table, name: str, column: pa.ChunkedArray | pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), table.schema.field(name), column)

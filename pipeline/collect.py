@@ -22,6 +22,7 @@ def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
     """
     outputs = _outputs(ir)
     _copy(outputs.get(("HiveLogExampleGen", "manifest")), runs.MANIFEST_JSON, folder)
+    _copy(outputs.get(("DataVerdict", "verdict")), runs.PROFILE_JSON, folder)
     model_run = outputs.get(("Trainer", "model_run"))
     _copy(model_run, runs.HISTORY_JSON, folder)
     if model_run:

@@ -23,9 +23,11 @@ from tfx.proto import trainer_pb2, transform_pb2  # noqa: E402
 
 from common.files import code_fingerprint  # noqa: E402
 from components.data_verdict.component import DataVerdictGate  # noqa: E402
+from components.data_verdict.roles import ColumnRoles, kinds_of  # noqa: E402
 from components.evaluator.component import ModelEvaluator  # noqa: E402
 from components.hive_example_gen.component import HiveLogExampleGen  # noqa: E402
 from components.pusher.component import StorePusher  # noqa: E402
+from pipeline.baseline import DataBaseline  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 
 _CODE = Path(__file__).parents[1]
@@ -48,6 +50,7 @@ class RunInputs:
     plan_fingerprint: str
     baseline_path: str | None
     baseline_version: int | None
+    data_baseline: DataBaseline = dataclasses.field(default_factory=DataBaseline)
 
 
 def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipeline:
@@ -74,8 +77,12 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         schema=schema_gen.outputs["schema"],
         anomalies=example_validator.outputs["anomalies"],
         options=config.data_verdict,
-        label_column=config.label.column,
-        date_columns=(config.source.date_column,),
+        roles=_column_roles(config),
+        examples=examples,
+        manifest=example_gen.outputs["manifest"],
+        baseline_path=inputs.data_baseline.path,
+        baseline_fingerprint=inputs.data_baseline.fingerprint,
+        partitions_path=str(places.partitions),
     ).with_id("DataVerdict")
 
     fit_split, watch_split = "train", "validation" if config.window.validation_days else "eval"
@@ -151,6 +158,17 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         enable_cache=config.runner.cache,
         metadata_connection_config=_metadata_connection(places.metadata),
         beam_pipeline_args=list(config.runner.beam_args or _BEAM_IN_THIS_PROCESS),
+    )
+
+
+def _column_roles(config: PipelineConfig) -> ColumnRoles:
+    return ColumnRoles(
+        label=config.label.column,
+        user=config.label.user,
+        date=config.source.date_column,
+        date_format=config.source.date_format,
+        hour=config.source.hour_column,
+        kinds=kinds_of(config.feature_set()),
     )
 
 

@@ -19,7 +19,7 @@ import common.runtime
 from common.errors import HivemillError, InfrastructureError
 from common.files import write_json_atomically, write_text_atomically
 from components.hive_example_gen import quarantine
-from pipeline import planning, report, runs, verdict, waiting
+from pipeline import baseline, planning, report, runs, verdict, waiting
 from pipeline.config import LoadedConfig
 from pipeline.console import Console, library_noise_to
 from pipeline.lock import run_lock
@@ -142,7 +142,10 @@ class _Run:
         config = self._loaded.config
         if self._force:
             config = config.model_copy(update={"runner": config.runner.model_copy(update={"cache": False})})
-        inputs = dag.RunInputs(self._plan.date, self._run_id, self._plan.window.fingerprint, *self._baseline)
+        data_baseline = baseline.write_baseline(config, self._folder)
+        inputs = dag.RunInputs(
+            self._plan.date, self._run_id, self._plan.window.fingerprint, *self._baseline, data_baseline
+        )
         ir = compiler.Compiler().compile(dag.create_pipeline(config, inputs))
         runtime_parameter_utils.substitute_runtime_parameter(
             ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: f"{self._run_id}.{self._record['attempt']}"}

@@ -14,7 +14,7 @@ from common.files import write_json_atomically
 from pipeline import lock
 
 RUN_JSON, MANIFEST_JSON, VERDICT_JSON, HISTORY_JSON = "run.json", "manifest.json", "verdict.json", "history.json"
-TRUTH_JSON = "_truth.json"
+TRUTH_JSON, PROFILE_JSON = "_truth.json", "profile.json"
 REPORT_HTML, LOG_TXT, TENSORBOARD = "report.html", "log.txt", "tensorboard"
 
 

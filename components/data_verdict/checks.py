@@ -1,57 +1,28 @@
-"""The checks on the data: each a pure function from evidence (statistics, schema, anomalies) to findings.
+"""The checks on the data: each a pure function from evidence to findings.
 
-To add a check (drift, skew, volume): write a function, put it into `CHECKS`, and what it compares with into `Evidence`.
-Imports the metadata protos only: no TensorFlow, no TFX.
+To add a check: write a function, put it into `CHECKS`, and what it compares with into `Evidence`; to add a cause, put
+it into `findings.CAUSES`. Imports the metadata protos only: no TensorFlow, no TFX.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from components.data_verdict.options import DataVerdictOptions
+from components.data_verdict import causes, column_checks, skew_checks, window_checks
+from components.data_verdict.evidence import Evidence
+from components.data_verdict.findings import Finding, Severity, ranked
 
-Severity = Literal["red", "amber"]
+__all__ = ["CHECKS", "Evidence", "Finding", "run_checks"]
+
 _Anomaly = anomalies_pb2.AnomalyInfo
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """`severity` red stops the run; `kind` groups findings; `feature` and `split` may be empty."""
-
-    severity: Severity
-    kind: Literal["schema", "label", "rows"]
-    feature: str
-    split: str
-    message: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Evidence:
-    """What the checks look at: the statistics and TFDV's anomalies of each split, and the schema that judged them."""
-
-    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatistics]
-    anomalies: Mapping[str, anomalies_pb2.Anomalies]
-    schema: schema_pb2.Schema
-    label_column: str
-    options: DataVerdictOptions
-    date_columns: frozenset[str] = frozenset()  # partition columns whose values are new every day by their nature
-
-    @property
-    def schema_is_inferred(self) -> bool:
-        return self.options.schema_path is None
-
-
 Check = Callable[[Evidence], Iterable[Finding]]
 
 
 def run_checks(evidence: Evidence) -> list[Finding]:
-    """Findings of all checks, red ones first, otherwise in the order of `CHECKS`."""
-    findings = [finding for check in CHECKS for finding in check(evidence)]
-    return sorted(findings, key=lambda finding: finding.severity != "red")
+    """Findings of all checks, red ones first, the most probable root cause first among them."""
+    return ranked(finding for check in CHECKS for finding in check(evidence))
 
 
 def splits_have_rows(evidence: Evidence) -> Iterator[Finding]:
@@ -59,7 +30,7 @@ def splits_have_rows(evidence: Evidence) -> Iterator[Finding]:
     for split in sorted({"train", "eval", *evidence.statistics}, key=_split_order):
         statistics = evidence.statistics.get(split)
         if statistics is None or statistics.num_examples == 0:
-            yield Finding("red", "rows", "", split, f"{split}: the split has no rows")
+            yield Finding("red", "rows", "", split, f"{split}: the split has no rows", cause="no_rows")
 
 
 def label_is_binary(evidence: Evidence) -> Iterator[Finding]:
@@ -69,7 +40,7 @@ def label_is_binary(evidence: Evidence) -> Iterator[Finding]:
         feature = _feature_statistics(statistics, label)
         problem = _label_problem(label, feature, int(statistics.num_examples))
         if problem:
-            yield Finding("red", "label", label, split, f"{split}: {problem}")
+            yield Finding("red", "label", label, split, f"{split}: {problem}", cause="label")
 
 
 def schema_holds(evidence: Evidence) -> Iterator[Finding]:
@@ -77,16 +48,39 @@ def schema_holds(evidence: Evidence) -> Iterator[Finding]:
     for split, _ in _with_rows(evidence):
         anomalies = evidence.anomalies.get(split, anomalies_pb2.Anomalies())
         for feature, anomaly in sorted(anomalies.anomaly_info.items()):
-            if feature in evidence.date_columns and _reasons(anomaly) == {_Anomaly.ENUM_TYPE_UNEXPECTED_STRING_VALUES}:
+            if _is_judged_elsewhere(evidence, feature, anomaly):
                 continue
+            cause = causes.cause_of(evidence, feature, evidence.drift)
             message = _type_mismatch(evidence, split, feature) or _described(feature, anomaly)
-            yield Finding(_severity(evidence, feature, anomaly), "schema", feature, split, f"{split}: {message}")
+            severity = _severity(evidence, feature, anomaly)
+            name = cause.name if cause else "schema"
+            yield Finding(severity, "schema", feature, split, f"{split}: {message}", cause=name)
         if anomalies.HasField("dataset_anomaly_info"):
             text = anomalies.dataset_anomaly_info.description or anomalies.dataset_anomaly_info.short_description
             yield Finding(evidence.options.on_anomaly, "schema", "", split, f"{split}: {text}")
 
 
-CHECKS: tuple[Check, ...] = (splits_have_rows, label_is_binary, schema_holds)
+CHECKS: tuple[Check, ...] = (
+    splits_have_rows,
+    label_is_binary,
+    schema_holds,
+    window_checks.nothing_is_missing,
+    window_checks.days_have_their_rows,
+    window_checks.hours_have_their_rows,
+    window_checks.clicks_arrive,
+    window_checks.rows_are_no_copies,
+    window_checks.no_user_is_the_traffic,
+    window_checks.clocks_are_right,
+    window_checks.hours_are_where_they_were,
+    column_checks.distributions_hold,
+    column_checks.values_are_present,
+    column_checks.vocabulary_holds,
+    column_checks.ids_are_as_many,
+    column_checks.eval_values_are_known,
+    column_checks.no_column_tells_the_label,
+    skew_checks.eval_is_like_train,
+    skew_checks.serving_is_like_train,
+)
 
 # What every new day brings against a schema that was inferred from the training days: new values (the model has
 # out-of-vocabulary buckets for them), a new column (nothing reads it), fewer rows with a value or other list lengths.
@@ -101,6 +95,16 @@ _EXPECTED_OF_NEW_DAYS = frozenset(
         _Anomaly.INVALID_FEATURE_SHAPE,
     )
 )
+
+
+def _is_judged_elsewhere(evidence: Evidence, feature: str, anomaly: _Anomaly) -> bool:
+    """A new date is no news; and how many new values or missing ones are too many, the checks of columns know better
+    than a schema that was inferred from one week."""
+    reasons = _reasons(anomaly)
+    if feature == evidence.roles.date and reasons == {_Anomaly.ENUM_TYPE_UNEXPECTED_STRING_VALUES}:
+        return True
+    known = feature in evidence.compared_columns or evidence.roles.is_partition(feature)
+    return evidence.schema_is_inferred and known and bool(reasons) and reasons <= _EXPECTED_OF_NEW_DAYS
 
 
 def _reasons(anomaly: _Anomaly) -> set[int]:

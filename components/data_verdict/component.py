@@ -1,9 +1,7 @@
-"""DataVerdictGate: stops the run where the data breaks the schema or the label cannot be learnt from."""
+"""DataVerdictGate: stops the run where the data breaks the schema, cannot be learnt from, or is not what it was."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from tfx import types
@@ -12,19 +10,24 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from common.files import code_fingerprint
-from components.artifacts import DataVerdict
+from components.artifacts import DataVerdict, WindowManifest
 from components.data_verdict import executor
 from components.data_verdict.options import DataVerdictOptions
+from components.data_verdict.roles import ColumnRoles
 
 
 class DataVerdictGateSpec(ComponentSpec):
     PARAMETERS = {  # noqa: RUF012  (TFX reads these class attributes)
         "options": ExecutionParameter(type=str),
-        "label_column": ExecutionParameter(type=str),
-        "date_columns": ExecutionParameter(type=str, optional=True),
+        "roles": ExecutionParameter(type=str),
+        "partitions_path": ExecutionParameter(type=str, optional=True),
+        "baseline_path": ExecutionParameter(type=str, optional=True),
+        "baseline_fingerprint": ExecutionParameter(type=str, optional=True),
         "code": ExecutionParameter(type=str),  # so that TFX's cache sees that the code has changed
     }
     INPUTS = {  # noqa: RUF012
+        "examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "manifest": ChannelParameter(type=WindowManifest, optional=True),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "schema": ChannelParameter(type=standard_artifacts.Schema),
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
@@ -35,7 +38,7 @@ class DataVerdictGateSpec(ComponentSpec):
 
 
 class DataVerdictGate(base_component.BaseComponent):
-    """Turns TFDV's statistics and anomalies into findings; output `verdict` (`verdict.json`).
+    """Turns statistics, anomalies and a sample of the rows into findings; output `verdict` (`verdict.json`).
 
     A red finding fails the node with DataVerdictError, whose message lists them (TFX then removes the artifact).
     """
@@ -49,17 +52,30 @@ class DataVerdictGate(base_component.BaseComponent):
         schema: types.BaseChannel,
         anomalies: types.BaseChannel,
         options: DataVerdictOptions,
-        label_column: str,
-        date_columns: Sequence[str] = (),
+        roles: ColumnRoles,
+        examples: types.BaseChannel | None = None,
+        manifest: types.BaseChannel | None = None,
+        baseline_path: str | None = None,
+        baseline_fingerprint: str | None = None,
+        partitions_path: str | None = None,
     ):
-        """`date_columns` are partition columns that hold the date: a new value there is no finding."""
+        """Args:
+        examples, manifest: of HiveLogExampleGen; without them only schema and label are judged.
+        baseline_path: the last good window (pipeline/baseline.py), None before the first push. The fingerprint is
+            that of its content: TFX's cache looks at properties only.
+        partitions_path: where converted partitions of `options.serving_log` are kept.
+        """
+        inputs = {name: one for name, one in (("examples", examples), ("manifest", manifest)) if one is not None}
         spec = DataVerdictGateSpec(
+            **inputs,
             statistics=statistics,
             schema=schema,
             anomalies=anomalies,
             options=options.model_dump_json(),
-            label_column=label_column,
-            date_columns=json.dumps(sorted(date_columns)),
+            roles=roles.model_dump_json(),
+            baseline_path=baseline_path,
+            baseline_fingerprint=baseline_fingerprint,
+            partitions_path=partitions_path,
             code=code_fingerprint(Path(__file__).parent),
             verdict=types.Channel(type=DataVerdict),
         )

@@ -1,8 +1,8 @@
-"""Executor of DataVerdictGate: reads what TFDV wrote, runs the checks, stops the run on a red finding."""
+"""Executor of DataVerdictGate: reads what TFDV wrote, profiles the examples, runs the checks, stops on red."""
 
 from __future__ import annotations
 
-import dataclasses
+import datetime
 import json
 import os
 from collections.abc import Sequence
@@ -19,15 +19,25 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from common.errors import DataVerdictError
-from common.files import write_json_atomically
+from common.files import write_json_atomically, write_text_atomically
+from components.data_verdict import sampling, serving
 from components.data_verdict.checks import Evidence, Finding, run_checks
 from components.data_verdict.options import DataVerdictOptions
+from components.data_verdict.profile import Profile
+from components.data_verdict.profiling import profile_of
+from components.data_verdict.reference import Baseline, read_baseline
+from components.data_verdict.roles import ColumnRoles
+from components.data_verdict.section import data_section
 
+PROFILE_FILE = "profile.json"
 _FINDINGS_IN_MESSAGE = 10
 
 
 class Executor(base_executor.BaseExecutor):
-    """Inputs statistics, schema, anomalies; output verdict. Raises DataVerdictError when a finding is red."""
+    """Inputs examples, manifest, statistics, schema, anomalies; output verdict (verdict.json, profile.json).
+
+    Raises DataVerdictError when a finding is red.
+    """
 
     def Do(
         self,
@@ -39,22 +49,18 @@ class Executor(base_executor.BaseExecutor):
         evidence = _read_evidence(input_dict, exec_properties)
         findings = run_checks(evidence)
         verdict = artifact_utils.get_single_instance(output_dict["verdict"])
-        write_json_atomically(os.path.join(verdict.uri, "verdict.json"), data_section(findings))
+        if evidence.profile is not None:
+            write_text_atomically(os.path.join(verdict.uri, PROFILE_FILE), evidence.profile.to_json())
+        section = data_section(findings, evidence)
+        write_json_atomically(os.path.join(verdict.uri, "verdict.json"), section)
         num_rows = sum(int(statistics.num_examples) for statistics in evidence.statistics.values())
         verdict.set_int_custom_property("num_rows", num_rows)
         for finding in findings:
             logging.warning("%s: %s", finding.severity, finding.message)
-        raise_if_red(findings)
+        raise_if_red(findings, section)
 
 
-def data_section(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The `data` section of a run's verdict.json."""
-    severities = {finding.severity for finding in findings}
-    colour = "red" if "red" in severities else "amber" if severities else "green"
-    return {"colour": colour, "findings": [dataclasses.asdict(finding) for finding in findings]}
-
-
-def raise_if_red(findings: Sequence[Finding]) -> None:
+def raise_if_red(findings: Sequence[Finding], section: dict[str, Any] | None = None) -> None:
     """Raises DataVerdictError that lists the first red findings, the first in a line of its own; `details`: section."""
     red = [finding.message for finding in findings if finding.severity == "red"]
     if not red:
@@ -65,9 +71,11 @@ def raise_if_red(findings: Sequence[Finding]) -> None:
         lines.append(f"  - and {len(red) - _FINDINGS_IN_MESSAGE} more")
     raise DataVerdictError(
         "\n".join(lines),
-        details=data_section(findings),
-        hint="Correct the partitions and run again. If the table changed on purpose, change the schema "
-        "(data_verdict.schema_path) and the features; `data_verdict.on_anomaly: amber` lets schema findings pass.",
+        details=section or data_section(findings),
+        hint="Correct the partitions and run again. If the data changed on purpose: a schema "
+        "(data_verdict.schema_path) and the features for new columns, `data_verdict.columns` for the bounds of one "
+        "column; `data_verdict.on_anomaly: amber` lets schema findings pass, `data_verdict.on_drift: amber` everything "
+        "that was found by comparing with the last good window.",
     )
 
 
@@ -75,14 +83,55 @@ def _read_evidence(input_dict: dict[str, list[types.Artifact]], exec_properties:
     statistics = artifact_utils.get_single_instance(input_dict["statistics"])
     anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
     schema_folder = artifact_utils.get_single_uri(input_dict["schema"])
+    options = DataVerdictOptions.model_validate_json(exec_properties["options"])
+    roles = ColumnRoles.model_validate_json(exec_properties["roles"])
+    manifest = _manifest(input_dict)
     return Evidence(
         statistics={split: _statistics(statistics, split) for split in _splits(statistics)},
         anomalies={split: _anomalies(anomalies, split) for split in _splits(anomalies)},
         schema=io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema_folder)),
-        label_column=exec_properties["label_column"],
-        options=DataVerdictOptions.model_validate_json(exec_properties["options"]),
-        date_columns=frozenset(json.loads(exec_properties.get("date_columns") or "[]")),
+        roles=roles,
+        options=options,
+        profile=_profile(input_dict, manifest, roles, options),
+        baseline=_baseline(exec_properties),
+        serving=serving.profile_of_serving(
+            options, roles, _date(manifest), exec_properties.get("partitions_path") or ""
+        ),
+        manifest=manifest,
     )
+
+
+def _profile(
+    input_dict: dict[str, list[types.Artifact]],
+    manifest: dict[str, Any],
+    roles: ColumnRoles,
+    options: DataVerdictOptions,
+) -> Profile | None:
+    if not manifest:
+        return None
+    examples = artifact_utils.get_single_instance(input_dict["examples"])
+    facts = sampling.window_facts(manifest, roles)
+    num_rows = sum(sum(hours.values()) for hours in facts.rows.values())
+    folders = sampling.split_folders(examples.uri, _splits(examples))
+    rows, hashes = sampling.read_sample(folders, num_rows, options.sample_rows)
+    return profile_of(rows, roles, facts, hashes)
+
+
+def _manifest(input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+    if not input_dict.get("manifest"):
+        return {}
+    uri = artifact_utils.get_single_uri(input_dict["manifest"])
+    with fileio.open(os.path.join(uri, "manifest.json"), "rb") as file:
+        return json.loads(file.read())
+
+
+def _baseline(exec_properties: dict[str, Any]) -> Baseline | None:
+    path = exec_properties.get("baseline_path")
+    return read_baseline(path) if path else None
+
+
+def _date(manifest: dict[str, Any]) -> datetime.date | None:
+    return datetime.date.fromisoformat(manifest["date"]) if manifest else None
 
 
 def _splits(artifact: types.Artifact) -> list[str]:

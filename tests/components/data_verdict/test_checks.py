@@ -6,6 +6,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 
 from components.data_verdict.checks import Evidence, run_checks
 from components.data_verdict.options import DataVerdictOptions
+from components.data_verdict.roles import ColumnRoles
 
 SCHEMA = text_format.Parse(
     'feature { name: "click" type: INT } feature { name: "price" type: FLOAT } feature { name: "city" type: BYTES }',
@@ -32,15 +33,14 @@ def anomalies(feature, reason, description="what TFDV says."):
     )
 
 
-def findings(eval_statistics=None, eval_anomalies=None, schema_path=None, on_anomaly="red", date_columns=(), **splits):
+def findings(eval_statistics=None, eval_anomalies=None, schema_path=None, on_anomaly="red", date_column="dt", **splits):
     by_split = {"train": statistics(label()), "eval": eval_statistics or statistics(label()), **splits}
     evidence = Evidence(
         statistics={split: stats for split, stats in by_split.items() if stats is not None},
         anomalies={"eval": eval_anomalies} if eval_anomalies else {},
         schema=SCHEMA,
-        label_column="click",
+        roles=ColumnRoles(label="click", date=date_column),
         options=DataVerdictOptions(schema_path=schema_path, on_anomaly=on_anomaly),
-        date_columns=frozenset(date_columns),
     )
     return run_checks(evidence)
 
@@ -108,8 +108,8 @@ def test_new_values_are_amber_against_an_inferred_schema_and_red_against_a_curat
 
 
 def test_a_new_date_in_the_date_column_is_no_finding_but_its_loss_is():
-    assert findings(eval_anomalies=anomalies("dt", "ENUM_TYPE_UNEXPECTED_STRING_VALUES"), date_columns=["dt"]) == []
-    (finding,) = findings(eval_anomalies=anomalies("dt", "SCHEMA_MISSING_COLUMN"), date_columns=["dt"])
+    assert findings(eval_anomalies=anomalies("dt", "ENUM_TYPE_UNEXPECTED_STRING_VALUES")) == []
+    (finding,) = findings(eval_anomalies=anomalies("dt", "SCHEMA_MISSING_COLUMN"))
     assert finding.severity == "red"
 
 

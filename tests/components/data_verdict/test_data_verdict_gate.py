@@ -13,12 +13,14 @@ from tfx.types import channel_utils, standard_artifacts
 
 from common.errors import DataVerdictError
 from components.artifacts import DataVerdict
-from components.data_verdict.checks import Finding
 from components.data_verdict.component import DataVerdictGate
 from components.data_verdict.executor import Executor, raise_if_red
+from components.data_verdict.findings import Finding
 from components.data_verdict.options import DataVerdictOptions
+from components.data_verdict.roles import ColumnRoles
 
 ROWS = 60
+ROLES = ColumnRoles(label="click")
 
 
 def row(i: int, **changes) -> dict:
@@ -92,7 +94,7 @@ def judge(tmp_path_factory):
             "schema": [schema],
         }
         verdict = artifact(DataVerdict, here / "verdict")
-        properties = {"options": DataVerdictOptions(**options).model_dump_json(), "label_column": "click"}
+        properties = {"options": DataVerdictOptions(**options).model_dump_json(), "roles": ROLES.model_dump_json()}
         Executor(plain).Do(inputs, {"verdict": [verdict]}, properties)
         return verdict
 
@@ -120,7 +122,7 @@ def section(verdict: DataVerdict) -> dict:
 
 def test_good_data_is_green(judge):
     verdict = judge("good")
-    assert section(verdict) == {"colour": "green", "findings": []}
+    assert section(verdict)["colour"] == "green" and section(verdict)["findings"] == []
     assert verdict.get_int_custom_property("num_rows") == ROWS + 20
 
 
@@ -162,6 +164,6 @@ def test_the_message_lists_ten_findings_and_counts_the_rest():
 def test_the_component_passes_everything_on():
     kinds = (standard_artifacts.ExampleStatistics, standard_artifacts.Schema, standard_artifacts.ExampleAnomalies)
     channels = [channel_utils.as_channel([kind()]) for kind in kinds]
-    component = DataVerdictGate(*channels, options=DataVerdictOptions(), label_column="click")
-    assert component.exec_properties["label_column"] == "click"
+    component = DataVerdictGate(*channels, options=DataVerdictOptions(), roles=ROLES)
+    assert json.loads(component.exec_properties["roles"])["label"] == "click"
     assert component.outputs["verdict"].type is DataVerdict

@@ -1,0 +1,89 @@
+"""Reads a sample of converted examples as Arrow: rows are chosen by their hash before they are decoded."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from tfx.dsl.io import fileio
+
+from components.data_verdict.profiling import WindowFacts
+from components.data_verdict.roles import ColumnRoles
+
+_BATCH_ROWS = 8_192
+_HASHES = 2**62
+
+
+def read_sample(folders: Sequence[str], num_rows: int, sample_rows: int) -> tuple[pa.Table, np.ndarray]:
+    """About `sample_rows` of the rows below `folders` (GZIP TFRecords of tf.Example), and the hash of each.
+
+    All rows where they are no more than that. A row is taken by the hash of its bytes: the same rows every time, spread
+    over all files, and copies of a row are taken or left together, so that their share can be measured.
+    """
+    import tensorflow as tf
+    from tfx_bsl.coders import example_coder
+
+    files = sorted(f"{folder}/{name}" for folder in folders for name in fileio.listdir(folder) if name.endswith(".gz"))
+    every = max(1, -(-num_rows // sample_rows))
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP", buffer_size=1 << 20)
+    batches = records.batch(_BATCH_ROWS).map(lambda batch: _chosen(tf, batch, every))
+    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    tables, hashes = [], []
+    for chosen, chosen_hashes in batches.as_numpy_iterator():
+        if len(chosen):
+            tables.append(pa.Table.from_batches([decoder.decode(chosen.tolist())]))
+            hashes.append(chosen_hashes)
+    table = pa.concat_tables([_with_lists(one) for one in tables], promote_options="default")
+    return table, np.concatenate(hashes)
+
+
+def window_facts(manifest: Mapping[str, Any], roles: ColumnRoles) -> WindowFacts:
+    """What a manifest.json says about rows, splits and days."""
+    rows: dict[str, dict[int, int]] = {}
+    fingerprints: dict[str, list[str]] = {}
+    for partition in manifest["partitions"]:
+        day, hour = _day_and_hour(partition["partition"], roles)
+        hours = rows.setdefault(day, {})
+        hours[hour] = hours.get(hour, 0) + partition["rows"]
+        fingerprints.setdefault(day, []).append(partition["fingerprint"])
+    splits = {split: [day for day in days if day in rows] for split, days in manifest["window"].items()}
+    return WindowFacts(rows, splits, {day: "/".join(sorted(set(parts)))[:200] for day, parts in fingerprints.items()})
+
+
+def _day_and_hour(name: str, roles: ColumnRoles) -> tuple[str, int]:
+    values = dict(part.split("=", 1) for part in name.split("/") if "=" in part)
+    text = urllib.parse.unquote(values.get(roles.date, ""))
+    try:
+        day = datetime.datetime.strptime(text, roles.date_format).date().isoformat()
+    except ValueError:
+        day = text
+    hour = urllib.parse.unquote(values.get(roles.hour, "")) if roles.hour else ""
+    return day, int(hour) if hour.isdecimal() and int(hour) < 24 else -1
+
+
+def _chosen(tf: Any, batch: Any, every: int) -> tuple[Any, Any]:
+    hashes = tf.strings.to_hash_bucket_fast(batch, _HASHES)
+    wanted = hashes % every == 0
+    return tf.boolean_mask(batch, wanted), tf.boolean_mask(hashes, wanted)
+
+
+def _with_lists(table: pa.Table) -> pa.Table:
+    """Large lists as lists; a column that is absent from all rows of a batch has type null, and is left out of it."""
+    kept, names = [], []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_null(column.type):
+            continue
+        value_type = column.type.value_type
+        value_type = pa.binary() if pa.types.is_large_binary(value_type) else value_type
+        kept.append(column.cast(pa.list_(value_type)))
+        names.append(name)
+    return pa.table(kept, names=names)
+
+
+def split_folders(uri: str, splits: Sequence[str]) -> list[str]:
+    return [os.path.join(uri, f"Split-{split}") for split in splits]

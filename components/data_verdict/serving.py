@@ -1,0 +1,104 @@
+"""The profile of what serving saw: from a table of requests, or from data-validation's statistics."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from common.errors import ConfigError, DataNotReadyError
+from components.data_verdict import sampling
+from components.data_verdict.options import DataVerdictOptions
+from components.data_verdict.profile import Column, Distribution, Profile, buckets_of
+from components.data_verdict.profiling import profile_of
+from components.data_verdict.roles import ColumnRoles, Kind
+from components.hive_example_gen import cache, convert
+from components.hive_example_gen.options import SourceOptions, WindowOptions
+from components.hive_example_gen.window import plan_window
+
+_STATISTICS_DAY = "1970-01-01"  # statistics do not say which day they are of
+
+
+def profile_of_serving(
+    options: DataVerdictOptions, roles: ColumnRoles, date: datetime.date | None, partitions_path: str
+) -> Profile | None:
+    """None where the options name neither a log nor statistics.
+
+    Raises DataNotReadyError where days of the log are missing, ConfigError where the statistics cannot be read.
+    """
+    if options.serving_statistics is not None:
+        return profile_of_statistics(_read_statistics(options.serving_statistics), roles)
+    if options.serving_log is None or date is None:
+        return None
+    return _profile_of_log(options, options.serving_log, roles, date, partitions_path)
+
+
+def _profile_of_log(
+    options: DataVerdictOptions, source: SourceOptions, roles: ColumnRoles, date: datetime.date, partitions_path: str
+) -> Profile:
+    """Converts the newest days as training data is converted, into the same cache, and samples them."""
+    days = WindowOptions(train_days=1, validation_days=0, eval_days=options.serving_days)
+    partitions = plan_window(source, days, date, partitions_path).splits["eval"]
+    if not partitions:
+        raise DataNotReadyError(
+            f"data_verdict.serving_log: {source.place} has no partition of the {options.serving_days} days to {date}",
+            hint="Load them, raise data_verdict.serving_days, or remove data_verdict.serving_log.",
+        )
+    records = [convert.convert_partition(one, source.place, source.bad_rows, partitions_path) for one in partitions]
+    folders = [str(cache.entry_path(partitions_path, one.fingerprint)) for one in partitions]
+    own_roles = roles.model_copy(
+        update={"date": source.date_column, "date_format": source.date_format, "hour": source.hour_column}
+    )
+    rows, hashes = sampling.read_sample(folders, sum(record.rows for record in records), options.sample_rows)
+    return profile_of(rows, own_roles, None, hashes)
+
+
+def profile_of_statistics(statistics: statistics_pb2.DatasetFeatureStatistics, roles: ColumnRoles) -> Profile:
+    """Quantile histograms as numbers, rank histograms as values; one day, for comparisons of distributions only."""
+    columns = {}
+    for feature in statistics.features:
+        name = feature.name or ".".join(feature.path.step)
+        if name != roles.label and not roles.is_partition(name):
+            columns[name] = _column_of(feature, roles.kinds.get(name))
+    rows = {_STATISTICS_DAY: {-1: int(statistics.num_examples)}}
+    return Profile(splits={"all": (_STATISTICS_DAY,)}, columns=columns, rows=rows, sampled=rows, clicks={})
+
+
+def _column_of(feature: statistics_pb2.FeatureNameStatistics, kind: Kind | None) -> Column:
+    stats = getattr(feature, feature.WhichOneof("stats") or "num_stats")
+    common = stats.common_stats
+    rows = int(common.num_non_missing + common.num_missing)
+    if feature.WhichOneof("stats") == "num_stats":
+        counts, other, kind = _numbers(feature.num_stats), 0, kind if kind == "value" else "number"
+        counts = {str(key): count for key, count in counts.items()} if kind == "value" else counts
+    else:
+        counts = {bucket.label: round(bucket.sample_count) for bucket in feature.string_stats.rank_histogram.buckets}
+        other, kind = max(0, int(common.tot_num_values) - sum(counts.values())), kind or "value"
+    one = Distribution(rows, int(common.num_missing), counts, other, len(counts))
+    return Column(kind, {_STATISTICS_DAY: one})
+
+
+def _numbers(stats: statistics_pb2.NumericStatistics) -> dict[int, int]:
+    """The histogram of quantiles, each of its bins spread evenly over a hundred points."""
+    chosen = [one for one in stats.histograms if one.type == statistics_pb2.Histogram.QUANTILES] or stats.histograms
+    counts: dict[int, int] = {}
+    for bin_ in chosen[0].buckets if chosen else ():
+        points = np.linspace(bin_.low_value, bin_.high_value, 100)
+        for bucket, number in zip(*np.unique(buckets_of(points), return_counts=True), strict=True):
+            counts[int(bucket)] = counts.get(int(bucket), 0) + round(bin_.sample_count * number / 100)
+    return counts
+
+
+def _read_statistics(path: str) -> statistics_pb2.DatasetFeatureStatistics:
+    try:
+        datasets = statistics_pb2.DatasetFeatureStatisticsList.FromString(Path(path).read_bytes())
+    except Exception as error:  # protobuf's DecodeError is not the same class in all of its implementations
+        raise ConfigError(
+            f"data_verdict.serving_statistics: {path} cannot be read: {error}",
+            hint="It must be a DatasetFeatureStatisticsList, as StatisticsGen writes it (FeatureStats.pb).",
+        ) from error
+    if not datasets.datasets:
+        raise ConfigError(f"data_verdict.serving_statistics: {path} holds no statistics")
+    return datasets.datasets[0]

@@ -1,0 +1,71 @@
+"""The last good window, for the data verdict: the profile of the run behind `stable`, and what good runs are like.
+
+Found by the store's lineage (a version knows its run), read from the runs folder, and handed to the node as one file in
+the new run's folder with a fingerprint of its content. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from common.files import fingerprint, write_text_atomically
+from pipeline import planning, runs
+from pipeline.config import PipelineConfig
+from pipeline.runs import RunFolder
+from serving.model_store import ModelStore
+
+BASELINE_JSON = "baseline.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class DataBaseline:
+    """`path` and `fingerprint` of the file for the node; both None where there is no last good window."""
+
+    path: str | None = None
+    fingerprint: str | None = None
+
+
+def write_baseline(config: PipelineConfig, folder: RunFolder) -> DataBaseline:
+    """Writes baseline.json into the run's folder. Nothing before the first push, nor where its run kept no profile."""
+    version = planning.baseline(config)[1]
+    if version is None:
+        return DataBaseline()
+    record = ModelStore(config.places().store, config.model_name()).record(version)
+    good = RunFolder(config.root_path(), str(record.get("run_id")))
+    profile = runs.read_json(good.file(runs.PROFILE_JSON))
+    if profile is None:
+        return DataBaseline()
+    document = {
+        "run_id": good.run_id,
+        "date": record.get("run_date"),
+        "model_version": version,
+        "profile": profile,
+        "history": _history(config, folder.run_id),
+    }
+    path = folder.file(BASELINE_JSON)
+    write_text_atomically(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+    return DataBaseline(str(path.absolute()), fingerprint(document))
+
+
+def _history(config: PipelineConfig, run_id: str) -> dict[str, Any]:
+    """Values of the last runs that pushed a model, by column, and the rows of their days."""
+    records = [one for one in runs.list_runs(config.root_path()) if one["exit_code"] == 0 and one["run_id"] != run_id]
+    newest = sorted(records, key=lambda one: (one["date"], one["run_id"]))[-config.data_verdict.history_runs :]
+    history: dict[str, Any] = {"drift": {}, "unseen": {}, "rows": {}}
+    for one in newest:
+        verdict = runs.read_json(RunFolder(config.root_path(), one["run_id"]).file(runs.VERDICT_JSON)) or {}
+        add_to_history(history, verdict.get("data") or {})
+    return history
+
+
+def add_to_history(history: dict[str, Any], section: dict[str, Any]) -> None:
+    """Adds the `data` section of one good run. Before the first push days are compared among themselves: no drift."""
+    for row in section.get("drift", ()) if section.get("baseline") else ():
+        history["drift"].setdefault(row["feature"], []).append(row["value"])
+    for row in section.get("columns", ()):
+        if row["unseen_share"] is not None:
+            history["unseen"].setdefault(row["feature"], []).append(row["unseen_share"])
+    for day, facts in section.get("volume", {}).get("days", {}).items():
+        history["rows"][day] = facts["rows"]
