@@ -15,7 +15,7 @@ from common.errors import ConfigError, DataNotReadyError, HivemillError, Infrast
 from components.hive_example_gen.options import SourceOptions
 from components.hive_example_gen.warehouse import storage
 from components.hive_example_gen.warehouse.listing import PartitionListing, SourceFile, TableListing
-from components.hive_example_gen.warehouse.partition_names import DEFAULT_PARTITION, date_text, value_of
+from components.hive_example_gen.warehouse.partition_names import date_text, value_of
 from components.hive_example_gen.warehouse.storage import Entry
 
 # A request to an object store takes tens of milliseconds, and an hourly day needs 25 of them.
@@ -134,7 +134,7 @@ class _Walk:
         self.source = source
         self.columns = columns
         self.notes: dict[str, None] = {}
-        self._date_names: dict[str, list[str]] = {}
+        self._dates: dict[str, dict[str | None, list[str]]] = {}
 
     def partitions_of(self, day: datetime.date) -> Iterator[PartitionListing]:
         try:
@@ -164,8 +164,7 @@ class _Walk:
 
     def _folder_of(self, day: datetime.date, parent: str) -> list[str]:
         """The folder of the day: `dt=2026-11-15`, or as another writer spells it (`DT=`, other escapes)."""
-        text = date_text(self.source, day)
-        found = [name for name in self._dates_in(parent) if value_of(name) == text]
+        found = self._dates_in(parent).get(date_text(self.source, day), [])
         if len(found) > 1:
             raise DataNotReadyError(
                 f"{storage.shown(parent)} holds the day {day} twice, as {found[0]} and {found[1]}",
@@ -173,15 +172,17 @@ class _Walk:
             )
         return found
 
-    def _dates_in(self, parent: str) -> list[str]:
-        """The folders of the date column in `parent`; listed once, for all days."""
-        known = self._date_names.get(parent)
+    def _dates_in(self, parent: str) -> dict[str | None, list[str]]:
+        """The folders of the date column in `parent` by their value; listed once, for all days."""
+        known = self._dates.get(parent)
         if known is None:
-            known = [name for name in _names(parent) if _is_of(name, self.source.date_column)]
-            self._date_names[parent] = known
-            without = next((name for name in known if name.partition("=")[2] == DEFAULT_PARTITION), None)
-            if without:
-                self.notes[f"{without} holds rows without a date; they belong to no window and are left out"] = None
+            known = {}
+            for name in _names(parent):
+                if _is_of(name, self.source.date_column):
+                    known.setdefault(value_of(name), []).append(name)
+            self._dates[parent] = known
+            for name in known.get(None, []):
+                self.notes[f"{name} holds rows without a date; they belong to no window and are left out"] = None
         return known
 
     def _subfolders(self, folder: str, entries: list[Entry], column: str) -> list[str]:

@@ -104,7 +104,7 @@ def test_a_table_of_ten_years_is_listed_at_once(tmp_path):
     started = time.perf_counter()
     listing = _list(tmp_path, ("dt", "hour"), days)
     assert sum(len(found) for found in listing.partitions.values()) == 29 * 24
-    assert time.perf_counter() - started < 5, "0.1 s on the machine that this was written on"
+    assert time.perf_counter() - started < 5, "0.04 s on two cores of 2026"
 
 
 def test_the_date_need_not_come_first(tmp_path):
