@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -29,10 +30,10 @@ from components.hive_example_gen.formats.opened import DataFile
 PROLEPTIC_KEY = "writer.date.proleptic"
 ZONE_KEY = "writer.time.zone"
 _AVRO_PROLEPTIC_KEY = "writer.proleptic"
-_SPARK_VERSION = "org.apache.spark.version"
+SPARK_VERSION_KEY = "org.apache.spark.version"
 _SPARK_LEGACY = "org.apache.spark.legacyDateTime"
 _FIRST_SAME_DAY = -141_427  # 1582-10-15
-_DAY_MICROS = 86_400_000_000
+_DAY_TICKS = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,13 @@ class Writer:
     Attributes:
         proleptic: whether days before 1582-10-15 are proleptic Gregorian; None where nothing says.
         zone: instants are the wall clock of this zone; None: timestamps are wall clocks already (or of UTC).
+        old_timestamps: those before 1582-10-15: their calendar is that of the dates, or they are proleptic anyway, or
+            they are refused (Spark's legacy mode shifts instants by what a zone's clocks were in the year 1500).
     """
 
     proleptic: bool | None = None
     zone: str | None = None
+    old_timestamps: Literal["like dates", "proleptic", "refused"] = "like dates"
 
     @classmethod
     def declared(cls, properties: Mapping[str, str]) -> Writer:
@@ -66,21 +70,24 @@ class Writer:
         """By the metadata that Hive and Spark write into Parquet and Avro files."""
         text = next((metadata[key] for key in (PROLEPTIC_KEY, _AVRO_PROLEPTIC_KEY) if key in metadata), None)
         proleptic = None if text is None else text.lower() == "true"
-        if proleptic is None and _SPARK_VERSION in metadata:
-            major = metadata[_SPARK_VERSION].partition(".")[0]
-            proleptic = not (major in ("0", "1", "2") or _SPARK_LEGACY in metadata)
-        return cls(proleptic, metadata.get(ZONE_KEY))
+        zone = metadata.get(ZONE_KEY)
+        if proleptic is not None or SPARK_VERSION_KEY not in metadata:
+            return cls(proleptic, zone)
+        major = metadata[SPARK_VERSION_KEY].partition(".")[0]
+        proleptic = not (major in ("0", "1", "2") or _SPARK_LEGACY in metadata)
+        return cls(proleptic, zone, "like dates" if proleptic else "refused")
 
     def completed_by(self, other: Writer) -> Writer:
         """What this one does not know is taken from `other`."""
-        return Writer(other.proleptic if self.proleptic is None else self.proleptic, self.zone or other.zone)
+        proleptic = other.proleptic if self.proleptic is None else self.proleptic
+        return replace(self, proleptic=proleptic, zone=self.zone or other.zone)
 
     @property
     def without_zone(self) -> Writer:
         return replace(self, zone=None)
 
     def read(self, array: pa.Array, column: str, file: DataFile) -> pa.Array:
-        """Dates and timestamps(us) of `array`, nested ones too, as proleptic wall clocks.
+        """Dates and timestamps of `array`, nested ones too, as proleptic wall clocks.
 
         Raises DataNotReadyError for an old day of an unknown calendar.
         """
@@ -110,12 +117,23 @@ class Writer:
         )
 
     def _timestamp(self, array: pa.Array, column: str, file: DataFile) -> pa.Array:
-        if self.zone:
+        if self.zone and array.type.tz is None:
             array = in_zone(array, self.zone)
-        micros = np.asarray(array.cast(pa.int64()).fill_null(0))
-        days = micros // _DAY_MICROS
+        day = _DAY_TICKS[array.type.unit]
+        ticks = np.asarray(array.cast(pa.int64()).fill_null(0))
+        days = ticks // day
+        if self.old_timestamps != "like dates":
+            self._check_timestamps(days, column, file)
+            return array
         shift = self._rebased(days, column, file) - days
-        return _with_values(array, micros + shift * _DAY_MICROS, pa.int64()) if shift.any() else array
+        return _with_values(array, ticks + shift * day, pa.int64()) if shift.any() else array
+
+    def _check_timestamps(self, days: np.ndarray, column: str, file: DataFile) -> None:
+        if self.old_timestamps == "refused" and (days < _FIRST_SAME_DAY).any():
+            raise DataNotReadyError(
+                f"{file.name}: column {column!r} holds an instant before 1582-10-15 of Spark's legacy mode",
+                hint="Write it again with spark.sql.*.datetimeRebaseModeInWrite=CORRECTED, or exclude the column.",
+            )
 
     def _rebased(self, days: np.ndarray, column: str, file: DataFile) -> np.ndarray:
         old = days < _FIRST_SAME_DAY
