@@ -147,9 +147,31 @@ def _conform(array: pa.Array, declared: pa.DataType) -> pa.Array:
             for field in declared
         ]
         return pa.StructArray.from_arrays(children, fields=list(declared), mask=array.is_null())
+    if pa.types.is_map(declared) and pa.types.is_map(array.type):
+        return _conform_map(array, declared)
+    if pa.types.is_list(declared) and pa.types.is_nested(array.type):
+        return _conform_list(array, declared)
     if _is_text(declared) and _is_text(array.type):
         return array.cast(declared, safe=False)  # UTF-8 is checked afterwards, with the row
     return array.cast(declared)
+
+
+def _conform_list(array: pa.Array, declared: pa.ListType) -> pa.Array:
+    if not pa.types.is_list(array.type):  # large or of a fixed size
+        array = array.cast(pa.list_(array.type.value_type))
+    return _with_items(array, declared, _conform(array.values, declared.value_type))
+
+
+def _conform_map(array: pa.MapArray, declared: pa.MapType) -> pa.Array:
+    sides = [_conform(array.keys, declared.key_type), _conform(array.items, declared.item_type)]
+    return _with_items(
+        array, declared, pa.StructArray.from_arrays(sides, fields=[declared.key_field, declared.item_field])
+    )
+
+
+def _with_items(array: pa.Array, declared: pa.DataType, items: pa.Array) -> pa.Array:
+    """The lists of `array` around other items: `array.values` and so on are whole, whatever slice `array` is."""
+    return pa.Array.from_buffers(declared, len(array), array.buffers()[:2], offset=array.offset, children=[items])
 
 
 def bounded(batches: Iterator[pa.RecordBatch], spec: TableSpec) -> Iterator[pa.RecordBatch]:

@@ -60,6 +60,32 @@ def test_a_column_added_later_is_null_in_older_files(tmp_path, file_format):
     assert reader.columns_of(file, _spec({"a": "bigint", "tags": "array<string>"}))[1] == {"a"}
 
 
+def test_fields_added_inside_arrays_and_maps_are_null_in_older_files(tmp_path, file_format):
+    items = pa.list_(pa.struct({"item": pa.int32()}))
+    written = {
+        "items": pa.array([[{"item": 1}, None], None, [], [{"item": 2}]] * 5000, items),
+        "by_name": pa.array(
+            [[("k", {"item": 3})], None, [], [("n", None)]] * 5000, pa.map_(pa.string(), items.value_type)
+        ),
+    }
+    file = _file(tmp_path, pa.table(written), file_format)
+    columns = {
+        "items": "array<struct<item:bigint,name:string>>",
+        "by_name": "map<string,struct<name:string,item:int>>",
+    }
+    found = _rows(file, _spec(columns))  # more rows than a batch has: slices of the file's arrays
+    assert (
+        found
+        == [
+            {"items": [{"item": 1, "name": None}, None], "by_name": [("k", {"name": None, "item": 3})]},
+            {"items": None, "by_name": None},
+            {"items": [], "by_name": []},
+            {"items": [{"item": 2, "name": None}], "by_name": [("n", None)]},
+        ]
+        * 5000
+    )
+
+
 def test_nested_columns_of_declared_types(tmp_path, file_format):
     own = pa.schema(
         [
