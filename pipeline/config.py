@@ -30,6 +30,7 @@ from components.pusher.options import StoreOptions
 from components.trainer.options import ModelOptions, TrainingOptions
 from components.trainer.sampled import NegativeSample
 from pipeline import config_checks, config_mistakes, config_yaml
+from pipeline.alerts.options import AlertOptions
 from pipeline.config_yaml import Mistake, Tree, dotted
 
 ENVIRONMENT_PREFIX = "HIVEMILL__"
@@ -38,11 +39,13 @@ _RELATIVE_PATHS = (
     ("root",),
     ("source", "table"),
     ("source", "ddl"),
+    ("source", "hive", "ca_file"),
     ("label", "join", "clicks", "table"),
     ("label", "join", "clicks", "ddl"),
+    ("label", "join", "clicks", "hive", "ca_file"),
     ("data_verdict", "schema_path"),
 )
-_SECTIONS_THAT_MAY_BE_EMPTY = ("window", "data_verdict", "model", "training", "gates", "store", "runner")
+_SECTIONS_THAT_MAY_BE_EMPTY = ("window", "data_verdict", "model", "training", "gates", "store", "runner", "alerts")
 
 
 class LabelOptions(Options):
@@ -88,6 +91,7 @@ class PipelineConfig(Options):
     gates: GateOptions = Field(GateOptions(), description="What a model must reach to be pushed.")
     store: StoreOptions = Field(StoreOptions(), description="Where pushed models go.")
     runner: RunnerOptions = Field(RunnerOptions(), description="What runs the nodes.")
+    alerts: AlertOptions = Field(AlertOptions(), description="Who is told of verdicts.")
 
     def root_path(self) -> Path:
         return Path(self.root)
@@ -128,7 +132,7 @@ class PipelineConfig(Options):
 
         The DDL and the curated schema count by content. Raises ConfigError where one of them cannot be read.
         """
-        document = self.model_dump(mode="json", exclude={"root", "runner", "features"})
+        document = self.model_dump(mode="json", exclude={"root", "runner", "alerts", "features"})
         for key in ("table", "server", "hive"):
             del document["source"][key]
         del document["store"]["path"]

@@ -19,7 +19,8 @@ import common.runtime
 from common.errors import HivemillError, InfrastructureError
 from common.files import write_json_atomically, write_text_atomically
 from components.hive_example_gen import quarantine
-from pipeline import baseline, planning, report, runs, verdict, waiting
+from pipeline import baseline, planning, runs, surfaces, verdict, waiting
+from pipeline.alerts.delivery import Alerts, OverrunWatch, Reports
 from pipeline.config import LoadedConfig
 from pipeline.console import Console, library_noise_to
 from pipeline.lock import run_lock
@@ -43,6 +44,13 @@ def run(
     Raises what goes wrong before the first node (ConfigError, DataNotReadyError, LockHeldError, InfrastructureError).
     """
     console = console or Console()
+    with surfaces.failures_told(loaded.config, date, console.line):
+        return _run(loaded, date, runner, force, console)
+
+
+def _run(
+    loaded: LoadedConfig, date: datetime.date, runner: str | None, force: bool, console: Console
+) -> dict[str, Any]:
     with _stopped_by_signals():
         plan, lateness = waiting.plan_when_ready(
             lambda: planning.make_plan(loaded, date), loaded.config.window, console.line
@@ -98,13 +106,24 @@ class _Run:
         self._console.line(f"Run {self._run_id}" + (f", attempt {attempt}: goes on" if attempt > 1 else ""))
         if self._plan.window.incomplete:
             self._console.line(f"INCOMPLETE WINDOW: the run goes on without {self._plan.window.incomplete_words}")
-        error, node_ids = self._launch()
-        self._finish(error, node_ids)
-        left_out = quarantine.summary(runs.read_json(self._folder.file(runs.MANIFEST_JSON)) or {})
-        if left_out:
-            self._console.line(left_out)
+        self._alerts = Alerts(self._loaded.config.alerts, self._root)
+        minutes = self._loaded.config.alerts.max_run_minutes
+        with OverrunWatch(self._alerts, minutes, self._run_id, self._record["date"]) as watch:
+            error, node_ids = self._launch()
+        self._finish(error, node_ids, watch.reports)
+        for line in self._left_out(runs.read_json(self._folder.file(runs.MANIFEST_JSON)) or {}):
+            self._console.line(line)
         self._console.line(self._summary(time.monotonic() - started))
         return self._record
+
+    def _left_out(self, manifest: dict[str, Any]) -> Iterator[str]:
+        """What was left out only when the rows were read; the rest stands before the first node."""
+        planned = {judgement.partition for judgement in self._plan.window.small}
+        small = {one["partition"]: one["words"] for one in manifest.get("small", ())}
+        yield from (f"LEFT OUT: {words}" for name, words in small.items() if name not in planned)
+        rows = quarantine.summary(manifest)
+        if rows:
+            yield rows
 
     def _keep_truth(self) -> None:
         """A generated log knows the best reachable metrics; the table may be generated anew before the page is read."""
@@ -184,10 +203,11 @@ class _Run:
         except Exception:
             traceback.print_exc()
 
-    def _finish(self, error: BaseException | None, node_ids: list[str]) -> None:
+    def _finish(self, error: BaseException | None, node_ids: list[str], alerted: Reports) -> None:
         nodes = [self._folder.node(node_id) or _skipped(node_id) for node_id in node_ids]
         card = next((node["error"] for node in nodes if node.get("error")), None) or _card(error, self._folder)
-        made = verdict.assemble(self._record, self._collected, card)
+        earlier = verdict.earlier_verdicts(self._root, self._plan.date, self._run_id)
+        made = verdict.assemble(self._record, self._collected, card, earlier)
         write_json_atomically(self._folder.file(runs.VERDICT_JSON), made)
         self._record.update(
             state="succeeded" if made["exit_code"] == 0 else "failed",
@@ -198,16 +218,9 @@ class _Run:
             model_version=(made["model"] or {}).get("version"),
         )
         self._folder.write(self._record)
-        self._write_report()
-
-    def _write_report(self) -> None:
-        """The outcome stands without its page: a defect of the page must not turn a pushed model into a failed run."""
-        try:
-            report.write_report(self._folder.path)
-        except Exception:
-            with open(self._folder.file(runs.LOG_TXT), "a", encoding="utf-8") as log:
-                traceback.print_exc(file=log)
-            self._console.line(f"The report page could not be written; see {self._folder.file(runs.LOG_TXT)}")
+        surfaces.show(self._folder, self._root, self._console.line)
+        self._record["alerts"] = alerted + surfaces.tell(self._alerts, made, self._folder, self._console.line)
+        self._folder.write(self._record)
 
     def _summary(self, seconds: float) -> str:
         record = self._record

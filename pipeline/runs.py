@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import write_json_atomically
-from pipeline import lock
+from pipeline import lock, verdict_words
 
 RUN_JSON, MANIFEST_JSON, VERDICT_JSON, HISTORY_JSON = "run.json", "manifest.json", "verdict.json", "history.json"
 TRUTH_JSON, PROFILE_JSON = "_truth.json", "profile.json"
@@ -86,14 +86,24 @@ def list_runs(root: Path) -> list[dict[str, Any]]:
 
 
 def status(root: Path) -> dict[str, Any]:
-    """What runs now, who holds the lock, and the last finished run."""
+    """What runs now, who holds the lock, the last finished run and what its verdict says."""
     runs = list_runs(root)
     finished = [run for run in runs if run["state"] in ("succeeded", "failed")]
+    last = max(finished, key=lambda run: run["finished_utc"], default=None)
     return {
         "lock": lock.owner(root),
         "running": [run for run in runs if run["state"] == "running"],
-        "last_finished": max(finished, key=lambda run: run["finished_utc"], default=None),
+        "last_finished": last,
+        "verdict": _verdict_summary(root, last) if last else None,
     }
+
+
+def _verdict_summary(root: Path, record: dict[str, Any]) -> dict[str, Any] | None:
+    made = read_json(RunFolder(root, record["run_id"]).file(VERDICT_JSON))
+    if not isinstance(made, dict) or made.get("colour") not in verdict_words.WORDS:
+        return None
+    known = {key: record[key] for key in ("run_id", "date", "exit_code")}
+    return verdict_words.summary_of({**known, "reason": "no reason was recorded", **made}).document()
 
 
 def read_json(path: Path) -> Any | None:

@@ -40,6 +40,11 @@ class Summary:
         """`Red: Not pushed: a gate refused the model`."""
         return f"{WORDS[self.colour]}: {self.title}"
 
+    def document(self) -> dict[str, Any]:
+        """As JSON: what `status --json` and the generic alert have."""
+        found = [{"severity": severity, "message": message} for severity, message in self.findings]
+        return {**dataclasses.asdict(self), "headline": self.headline, "findings": found}
+
 
 def summary_of(verdict: Mapping[str, Any]) -> Summary:
     """The words of a verdict document of any version."""

@@ -8,21 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from common.files import write_text_atomically
 from pipeline.report import charts, facts, numbers
 from pipeline.report.documents import Epoch, History, RunFolder, read_run_folder
+from pipeline.report.index import write_index
+from pipeline.report.pages import render_page
 
 REPORT_NAME = "report.html"
-_HERE = Path(__file__).parent
 _BESIDE = ("run.json", "verdict.json", "manifest.json", "history.json", "config.yaml", "log.txt")
 _TILES = ("auc", "logloss", "calibration", "example_count")
 _NODE_BADGES = {"succeeded": "pass", "cached": "info", "failed": "fail", "skipped": "idle"}
 _MAX_EPOCHS = 300
 
-__all__ = ["REPORT_NAME", "render", "write_report"]
+__all__ = ["REPORT_NAME", "render", "write_index", "write_report"]
 
 
 def write_report(run_folder: Path) -> Path:
@@ -36,22 +36,7 @@ def render(run_folder: Path) -> str:
     """The page as text, valid UTF-8. Absent or broken documents are named on the page; they raise nothing."""
     folder = read_run_folder(run_folder)
     values = _verdict_part(folder) | _model_part(folder) | _run_part(folder)
-    text = _environment().get_template("page.html.j2").render(values)
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for function in (numbers.count, numbers.decimal, numbers.percent, numbers.size, numbers.duration):
-        environment.filters[function.__name__] = function
-    environment.globals["missing"] = numbers.MISSING
-    return environment
+    return render_page("page.html.j2", **values)
 
 
 def _verdict_part(folder: RunFolder) -> dict[str, Any]:
@@ -60,7 +45,6 @@ def _verdict_part(folder: RunFolder) -> dict[str, Any]:
     model = folder.verdict.model if folder.verdict else None
     baseline = model.baseline_version if model else None
     return {
-        "style": Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         "run": folder.run,
         "run_id": folder.run.run_id if folder.run else folder.path.name,
         "date": next((one.date for one in (folder.run, folder.verdict, folder.manifest) if one and one.date), None),

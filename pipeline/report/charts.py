@@ -14,7 +14,7 @@ from pipeline.report import numbers
 from pipeline.report.documents import CalibrationBin
 
 _WIDTH = 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
+_LEFT, _RIGHT, TOP, BOTTOM = 52, 14, 30, 44
 
 Point = tuple[float, float]
 
@@ -29,7 +29,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """Maps data to pixels: x in [x0, x1] to the plot's width, y in [y0, y1] to its height, upwards."""
 
     x0: float
@@ -37,7 +37,7 @@ class _Frame:
     y0: float
     y1: float
     height: float
-    top: float = _TOP
+    top: float = TOP
 
     def x(self, value: float) -> float:
         return round(_LEFT + (value - self.x0) / ((self.x1 - self.x0) or 1) * (_WIDTH - _LEFT - _RIGHT), 1)
@@ -66,16 +66,16 @@ def line_chart(name: str, title: str, series: Sequence[Series], *, best_epoch: i
     epochs = sorted({x for one in series for x, _ in one.points})
     levels = ticks(min(values), max(values))
     margin = 0.5 if len(epochs) == 1 else 0.0
-    frame = _Frame(epochs[0] - margin, epochs[-1] + margin, levels[0], levels[-1], height=180)
-    svg = _canvas(name, title, _describe_lines(series), 180 + _TOP + _BOTTOM)
-    _axis_y(svg, frame, levels)
-    _axis_x(svg, frame, _whole_ticks(epochs), "epoch")
+    frame = Frame(epochs[0] - margin, epochs[-1] + margin, levels[0], levels[-1], height=180)
+    svg = canvas(name, title, _describe_lines(series), 180 + TOP + BOTTOM)
+    axis_y(svg, frame, levels)
+    axis_x(svg, frame, _whole_ticks(epochs), "epoch")
     if best_epoch is not None and epochs[0] <= best_epoch <= epochs[-1]:
-        _line(svg, "best", frame.x(best_epoch), frame.y(levels[0]), frame.x(best_epoch), frame.y(levels[-1]))
+        line(svg, "best", frame.x(best_epoch), frame.y(levels[0]), frame.x(best_epoch), frame.y(levels[-1]))
     for index, one in enumerate(series):
         _draw_series(svg, frame, one)
         _legend(svg, one, _LEFT + 120 * index)
-    return _markup(svg)
+    return markup(svg)
 
 
 def reliability_chart(name: str, bins: Sequence[CalibrationBin]) -> Markup | None:
@@ -84,61 +84,61 @@ def reliability_chart(name: str, bins: Sequence[CalibrationBin]) -> Markup | Non
     if not bins:
         return None
     levels = ticks(0, max(max(one.mean_prediction, one.click_rate) for one in bins))
-    top, frame = levels[-1], _Frame(0, levels[-1], 0, levels[-1], height=230)
-    svg = _canvas(name, "Calibration: click rate by predicted probability", _describe_bins(bins), 380)
-    _axis_y(svg, frame, levels, "click rate")
-    _line(svg, "diagonal", frame.x(0), frame.y(0), frame.x(top), frame.y(top))
-    _text(svg, frame.x(top) - 2, frame.y(top * 0.84) + 4, "perfect", "tick end")
-    bars = _Frame(0, top, 0, math.log10(max(one.examples for one in bins) + 1), height=52, top=280)
+    top, frame = levels[-1], Frame(0, levels[-1], 0, levels[-1], height=230)
+    svg = canvas(name, "Calibration: click rate by predicted probability", _describe_bins(bins), 380)
+    axis_y(svg, frame, levels, "click rate")
+    line(svg, "diagonal", frame.x(0), frame.y(0), frame.x(top), frame.y(top))
+    text_at(svg, frame.x(top) - 2, frame.y(top * 0.84) + 4, "perfect", "tick end")
+    bars = Frame(0, top, 0, math.log10(max(one.examples for one in bins) + 1), height=52, top=280)
     for one in bins:
         _bar(svg, bars, one, top)
     points = [(frame.x(one.mean_prediction), frame.y(one.click_rate)) for one in bins]
-    _element(svg, "polyline", {"class": "line train", "points": " ".join(f"{x},{y}" for x, y in points)})
+    element(svg, "polyline", {"class": "line train", "points": " ".join(f"{x},{y}" for x, y in points)})
     for (x, y), one in zip(points, bins, strict=True):
-        dot = _element(svg, "circle", {"class": "dot train", "cx": x, "cy": y, "r": 4.5})
-        _element(dot, "title").text = _bin_words(one)
-    _text(svg, _LEFT, 275, "impressions (log scale)", "tick")
-    _axis_x(svg, bars, [(level, _short(level)) for level in levels], "mean predicted click probability")
-    return _markup(svg)
+        dot = element(svg, "circle", {"class": "dot train", "cx": x, "cy": y, "r": 4.5})
+        element(dot, "title").text = _bin_words(one)
+    text_at(svg, _LEFT, 275, "impressions (log scale)", "tick")
+    axis_x(svg, bars, [(level, _short(level)) for level in levels], "mean predicted click probability")
+    return markup(svg)
 
 
-def _bar(svg: ElementTree.Element, frame: _Frame, one: CalibrationBin, top: float) -> None:
+def _bar(svg: ElementTree.Element, frame: Frame, one: CalibrationBin, top: float) -> None:
     left, right = frame.x(min(one.lower, top)), frame.x(min(one.upper, top))
     y = frame.y(math.log10(one.examples + 1))
     box = {"class": "count", "x": left + 1, "y": y, "width": max(right - left - 2, 2), "height": frame.y(0) - y}
-    _element(_element(svg, "rect", box), "title").text = _bin_words(one)
+    element(element(svg, "rect", box), "title").text = _bin_words(one)
 
 
-def _draw_series(svg: ElementTree.Element, frame: _Frame, one: Series) -> None:
+def _draw_series(svg: ElementTree.Element, frame: Frame, one: Series) -> None:
     points = [(frame.x(x), frame.y(y)) for x, y in one.points]
-    _element(svg, "polyline", {"class": f"line {one.style}", "points": " ".join(f"{x},{y}" for x, y in points)})
+    element(svg, "polyline", {"class": f"line {one.style}", "points": " ".join(f"{x},{y}" for x, y in points)})
     if len(points) > 60:
         return
     for (x, y), (epoch, value) in zip(points, one.points, strict=True):
-        dot = _element(svg, "circle", {"class": f"dot {one.style}", "cx": x, "cy": y, "r": 3})
-        _element(dot, "title").text = f"{one.name}, epoch {epoch:g}: {value:.4f}"
+        dot = element(svg, "circle", {"class": f"dot {one.style}", "cx": x, "cy": y, "r": 3})
+        element(dot, "title").text = f"{one.name}, epoch {epoch:g}: {value:.4f}"
 
 
 def _legend(svg: ElementTree.Element, one: Series, x: float) -> None:
-    _line(svg, f"line {one.style}", x, 12, x + 26, 12)
-    _element(svg, "circle", {"class": f"dot {one.style}", "cx": x + 13, "cy": 12, "r": 3})
-    _text(svg, x + 32, 16, one.name, "legend")
+    line(svg, f"line {one.style}", x, 12, x + 26, 12)
+    element(svg, "circle", {"class": f"dot {one.style}", "cx": x + 13, "cy": 12, "r": 3})
+    text_at(svg, x + 32, 16, one.name, "legend")
 
 
-def _axis_y(svg: ElementTree.Element, frame: _Frame, levels: Sequence[float], label: str | None = None) -> None:
+def axis_y(svg: ElementTree.Element, frame: Frame, levels: Sequence[float], label: str | None = None) -> None:
     for level in levels:
-        _line(svg, "grid", _LEFT, frame.y(level), _WIDTH - _RIGHT, frame.y(level))
-        _text(svg, _LEFT - 6, frame.y(level) + 4, _short(level), "tick end")
+        line(svg, "grid", _LEFT, frame.y(level), _WIDTH - _RIGHT, frame.y(level))
+        text_at(svg, _LEFT - 6, frame.y(level) + 4, _short(level), "tick end")
     if label:
-        _text(svg, _LEFT, 16, label, "tick")
+        text_at(svg, _LEFT, 16, label, "tick")
 
 
-def _axis_x(svg: ElementTree.Element, frame: _Frame, labels: Sequence[tuple[float, str]], title: str) -> None:
+def axis_x(svg: ElementTree.Element, frame: Frame, labels: Sequence[tuple[float, str]], title: str) -> None:
     base = frame.y(frame.y0)
-    _line(svg, "axis", _LEFT, base, _WIDTH - _RIGHT, base)
+    line(svg, "axis", _LEFT, base, _WIDTH - _RIGHT, base)
     for value, label in labels:
-        _text(svg, frame.x(value), base + 16, label, "tick middle")
-    _text(svg, (_LEFT + _WIDTH - _RIGHT) / 2, base + 34, title, "tick middle")
+        text_at(svg, frame.x(value), base + 16, label, "tick middle")
+    text_at(svg, (_LEFT + _WIDTH - _RIGHT) / 2, base + 34, title, "tick middle")
 
 
 def _whole_ticks(epochs: Sequence[float]) -> list[tuple[float, str]]:
@@ -173,26 +173,26 @@ def _short(level: float) -> str:
     return f"{level:.10g}"
 
 
-def _canvas(name: str, title: str, description: str, height: float) -> ElementTree.Element:
+def canvas(name: str, title: str, description: str, height: float) -> ElementTree.Element:
     labels = f"{name}-title {name}-desc"
     svg = ElementTree.Element("svg", {"viewBox": f"0 0 {_WIDTH} {height:g}", "role": "img", "class": "chart"})
     svg.set("aria-labelledby", labels)
-    _element(svg, "title", {"id": f"{name}-title"}).text = title
-    _element(svg, "desc", {"id": f"{name}-desc"}).text = description
+    element(svg, "title", {"id": f"{name}-title"}).text = title
+    element(svg, "desc", {"id": f"{name}-desc"}).text = description
     return svg
 
 
-def _line(svg: ElementTree.Element, style: str, x1: float, y1: float, x2: float, y2: float) -> None:
-    _element(svg, "line", {"class": style, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
+def line(svg: ElementTree.Element, style: str, x1: float, y1: float, x2: float, y2: float) -> None:
+    element(svg, "line", {"class": style, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
 
 
-def _text(svg: ElementTree.Element, x: float, y: float, text: str, style: str) -> None:
-    _element(svg, "text", {"class": style, "x": x, "y": y}).text = text
+def text_at(svg: ElementTree.Element, x: float, y: float, text: str, style: str) -> None:
+    element(svg, "text", {"class": style, "x": x, "y": y}).text = text
 
 
-def _element(parent: ElementTree.Element, tag: str, attributes: dict[str, object] | None = None) -> ElementTree.Element:
+def element(parent: ElementTree.Element, tag: str, attributes: dict[str, object] | None = None) -> ElementTree.Element:
     return ElementTree.SubElement(parent, tag, {key: str(value) for key, value in (attributes or {}).items()})
 
 
-def _markup(svg: ElementTree.Element) -> Markup:
+def markup(svg: ElementTree.Element) -> Markup:
     return Markup(ElementTree.tostring(svg, encoding="unicode", short_empty_elements=False))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pipeline import verdict_words
 from pipeline.report import numbers
 from pipeline.report.documents import (
     BoundResult,
@@ -46,24 +47,18 @@ METRICS = {
         "Normalised entropy", 4, "lower", "logloss relative to always predicting the click rate; 1 is no better"
     ),
     "calibration": MetricKind("Calibration", 3, "one", "mean prediction / click rate; 1 is right on average"),
+    "calibration_error": MetricKind(
+        "Calibration error", 3, "lower", "share of the clicks that the deciles miscount, less what luck explains"
+    ),
+    "logit_range": MetricKind("Range of the predictions", 2, "", "logits between the 1st and the 99th percentile"),
     "clicks": MetricKind("Clicks", 0, "", "in the eval days"),
     "example_count": MetricKind("Impressions", 0, "", "in the eval days"),
 }
 _TRUTH_FIELDS = {"auc": "best_auc", "logloss": "best_logloss"}
 SLICE_METRICS = ("auc", "gauc", "logloss", "normalized_entropy", "calibration")
 
-COLOUR_WORDS = {"green": "Green", "amber": "Amber", "red": "Red", "running": "Running", "grey": "Unknown"}
-_SYMBOLS = {"green": "✓", "amber": "!", "red": "✕", "running": "…", "grey": "?"}
-_EXIT_WORDS = {
-    1: "Failed: a defect of Hivemill",
-    2: "Failed: usage or configuration",
-    3: "Stopped: the data is not ready",
-    4: "Stopped: the data breaks the schema",
-    5: "Not pushed: a gate refused the model",
-    6: "Failed: serving check or infrastructure",
-    7: "Stopped: another run holds the lock",
-    8: "Stopped: the rollout was aborted",
-}
+COLOUR_WORDS = {**verdict_words.WORDS, "running": "Running", "grey": "Unknown"}
+_SYMBOLS = {**verdict_words.SYMBOLS, "running": "…", "grey": "?"}
 
 
 @dataclass(frozen=True)
@@ -172,10 +167,7 @@ def headline(folder: RunFolder) -> Headline:
 
 
 def _title(colour: str, code: int | None, folder: RunFolder) -> str:
-    if colour == "red" or code:
-        return _EXIT_WORDS.get(code or 0, "Failed")
-    warnings = ", with warnings" if colour == "amber" else ""
-    return f"Model pushed{warnings}" if pushed_version(folder) is not None else f"Finished, nothing pushed{warnings}"
+    return verdict_words.title_of(colour, code, pushed_version(folder))
 
 
 def exit_words(folder: RunFolder) -> str:
@@ -183,7 +175,7 @@ def exit_words(folder: RunFolder) -> str:
     code = headline(folder).exit_code
     if code is None:
         return "the run recorded no end"
-    return "done" if code == 0 else _EXIT_WORDS.get(code, "failed").partition(": ")[2] or "failed"
+    return "done" if code == 0 else verdict_words.TITLES.get(code, "failed").partition(": ")[2] or "failed"
 
 
 def _unfinished(run: Run) -> Headline:

@@ -10,6 +10,8 @@ from typing import Any
 from common.errors import ConfigError, DataNotReadyError
 from pipeline.verbs.output import Output, add_verb, count, run_date, table
 
+_MAX_FINDINGS = 10
+
 
 def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     summary = "show the window, its partitions and what a run would cost; start nothing"
@@ -147,7 +149,21 @@ def _status_text(document: dict[str, Any], root: Path) -> str:
     if last:
         outcome = f"version {last['model_version']}" if last["model_version"] else f"exit code {last['exit_code']}"
         lines.append(f"Last finished: {last['run_id']}, {last['state']} ({outcome}), {last['finished_utc']}.")
+    lines += _verdict_lines(document["verdict"])
+    failed = [one for one in (last or {}).get("alerts", ()) if one["state"] == "failed"]
+    lines += [f"Alert not delivered to {one['channel']}: {one['error']}." for one in failed]
     return "\n".join(lines)
+
+
+def _verdict_lines(summary: dict[str, Any] | None) -> list[str]:
+    """The last verdict in the words of the report and the alert."""
+    if summary is None:
+        return []
+    found = summary["findings"]
+    lines = [f"Verdict: {summary['headline']} (exit code {summary['exit_code']})", f"  {summary['reason']}"]
+    lines += [f"  {one['severity']}: {one['message']}" for one in found[:_MAX_FINDINGS]]
+    more = len(found) - _MAX_FINDINGS
+    return lines + ([f"  and {more} more, see the report"] if more > 0 else [])
 
 
 def _run_id(wanted: str | None, root: Path) -> str:

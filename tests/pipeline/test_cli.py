@@ -35,6 +35,8 @@ VERBS = {
     "data generate",
     "data import",
     "data quarantine",
+    "tensorboard",
+    "alerts test",
 }
 
 
@@ -53,7 +55,7 @@ def started(project) -> dict:
     record |= {"state": "failed", "started_utc": "2026-11-16T01:00:00+00:00"}
     record |= {"finished_utc": "2026-11-16T01:02:05+00:00", "exit_code": 5}
     folder.write(record)
-    folder.file(runs.VERDICT_JSON).write_text('{"colour": "red"}')
+    folder.file(runs.VERDICT_JSON).write_text('{"colour": "red", "reason": "auc is 0.4"}')
     return record
 
 
@@ -255,7 +257,7 @@ def test_config_error_as_json(project, capsys):
 
 def test_runs_and_status_before_the_first_run(project, capsys):
     assert run_json(capsys, "runs") == (0, [])
-    assert run_json(capsys, "status") == (0, {"lock": None, "running": [], "last_finished": None})
+    assert run_json(capsys, "status") == (0, {"lock": None, "running": [], "last_finished": None, "verdict": None})
     assert cli.main(["runs"]) == 0
     assert capsys.readouterr().out == f"No runs below {project / 'hivemill'} yet.\n"
 
@@ -278,7 +280,8 @@ def test_limit_keeps_the_last(project, started, capsys):
 
 def test_status(project, started, capsys):
     assert cli.main(["status"]) == 0
-    nothing, last = capsys.readouterr().out.splitlines()
+    nothing, last, *verdict = capsys.readouterr().out.splitlines()
+    assert verdict == ["Verdict: Red: Not pushed: a gate refused the model (exit code 5)", "  auc is 0.4"]
     assert nothing == f"Nothing runs below {project / 'hivemill'}."
     assert last == f"Last finished: {started['run_id']}, failed (exit code 5), 2026-11-16T01:02:05+00:00."
     with runs.lock.run_lock(project / "hivemill", "2026-11-22-00000000"):

@@ -99,7 +99,7 @@ def test_every_page_is_self_contained_and_small(ending):
     ("ending_name", "headline"),
     [
         ("green", "Green: Model pushed"),
-        ("red_data", "Red: Stopped: the data breaks the schema"),
+        ("red_data", "Red: Stopped: the data verdict is red"),
         ("not_blessed", "Red: Not pushed: a gate refused the model"),
         ("failed_node", "Red: Failed: serving check or infrastructure"),
         ("data_not_ready", "Red: Stopped: the data is not ready"),

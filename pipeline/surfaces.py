@@ -1,0 +1,67 @@
+"""What is shown of a run once its verdict stands: TensorBoard, report page, index, alerts. None of it changes the
+outcome: a defect of a page must not turn a pushed model into a failed run."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from common.errors import HivemillError, LockHeldError
+from pipeline import report, runs, tensorboard, verdict
+from pipeline.alerts.delivery import Alerts, Reports
+from pipeline.config import PipelineConfig
+from pipeline.runs import RunFolder
+
+Say = Callable[[str], None]
+
+
+def show(folder: RunFolder, root: Path, say: Say) -> None:
+    """Writes the run's TensorBoard card, the trend over all runs, the report page and the index of all runs."""
+    steps: tuple[tuple[str, Callable[[], Any]], ...] = (
+        ("TensorBoard card", lambda: tensorboard.write_run(folder.path)),
+        ("TensorBoard trend", lambda: tensorboard.write_trend(root)),
+        ("report page", lambda: report.write_report(folder.path)),
+        ("index of all runs", lambda: report.write_index(root)),
+    )
+    for name, step in steps:
+        try:
+            step()
+        except Exception:
+            with open(folder.file(runs.LOG_TXT), "a", encoding="utf-8") as log:
+                traceback.print_exc(file=log)
+            say(f"The {name} could not be written; see {folder.file(runs.LOG_TXT)}")
+
+
+def tell(alerts: Alerts, made: dict[str, Any], folder: RunFolder, say: Say) -> Reports:
+    """Sends the alerts that the verdict calls for; returns what became of them, for run.json."""
+    reports = alerts.verdict(made, folder.file(runs.REPORT_HTML))
+    _say_failed(reports, say)
+    return reports
+
+
+@contextlib.contextmanager
+def failures_told(config: PipelineConfig, date: datetime.date, say: Say) -> Iterator[None]:
+    """Late data, and whatever else stops a run before its first node, is told too; the error goes on its way.
+
+    Another run that holds the lock is no news: it tells of itself.
+    """
+    try:
+        yield
+    except LockHeldError:
+        raise
+    except HivemillError as error:
+        record = {"run_id": f"{date.isoformat()}-not-started", "date": date.isoformat()}
+        card = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        alerts = Alerts(config.alerts, config.root_path())
+        _say_failed(alerts.verdict(verdict.assemble(record, {}, card)), say)
+        raise
+
+
+def _say_failed(reports: Reports, say: Say) -> None:
+    for one in reports:
+        if one["state"] == "failed":
+            say(f"The alert ({one['event']}) was not delivered to {one['channel']}: {one['error']}")
