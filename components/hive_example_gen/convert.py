@@ -104,6 +104,7 @@ class _Conversion:
         more = True
         while more:
             more = self._write_shard(batches)
+        self.steps.save(self.folder)
         declared = self.spec.schema.names if self.spec.schema else ()
         return PartitionRecord(
             fingerprint=self.partition.fingerprint,

@@ -148,6 +148,14 @@ class EventIndex:
         place = self._lower_bound(begin, end, hash2[rows], time[rows]) - 1
         return self._times(rows, place, place >= begin, hash2, len(hash1), NEVER_BEFORE)
 
+    def places(
+        self, hash1: np.ndarray, hash2: np.ndarray, first: np.ndarray, last: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For rows whose hash1 is there: where the key's pairs with `first` <= time <= `last` begin and end."""
+        rows, begin, end = self._ranges(hash1)
+        low = self._lower_bound(begin, end, hash2[rows], first[rows])
+        return low, self._lower_bound(begin, end, hash2[rows], last[rows] + 1)
+
     def position(self, hash1: np.ndarray, hash2: np.ndarray) -> np.ndarray:
         """int64: where the first pair of each row's key is, -1 where there is none."""
         rows, begin, end = self._ranges(hash1)

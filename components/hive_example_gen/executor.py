@@ -15,7 +15,7 @@ from tfx.types import Artifact, artifact_utils
 
 from common.errors import DataNotReadyError, InfrastructureError
 from common.files import cannot_write, link_or_copy, write_text_atomically
-from components.hive_example_gen import cache, converted_days, manifest, progress, quarantine, row_checks
+from components.hive_example_gen import cache, converted_days, manifest, progress, quarantine, row_checks, row_facts
 from components.hive_example_gen.beam_convert import ConvertPartitions
 from components.hive_example_gen.cache import PartitionRecord
 from components.hive_example_gen.columns import example_features
@@ -60,7 +60,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         _assemble(examples, plan, records, partitions_path)
         _describe(examples, rows)
-        _write_manifest(artifact_utils.get_single_instance(output_dict[MANIFEST_KEY]), plan, records)
+        document = manifest.build_manifest(plan, records) | row_facts.facts(plan, records, partitions_path)
+        _write_manifest(artifact_utils.get_single_instance(output_dict[MANIFEST_KEY]), document)
 
     def _convert(self, source: SourceOptions, plan: WindowPlan, partitions_path: str) -> None:
         """Converts what is not in the cache. No pipeline is made where that is nothing."""
@@ -174,8 +175,7 @@ def _describe(examples: Artifact, rows: Mapping[str, int]) -> None:
         examples.set_int_custom_property(f"{NUM_ROWS_PROPERTY}_{split}", count)
 
 
-def _write_manifest(artifact: Artifact, plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> None:
-    document = manifest.build_manifest(plan, records)
+def _write_manifest(artifact: Artifact, document: Mapping[str, Any]) -> None:
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if "://" in artifact.uri:
         fileio.makedirs(artifact.uri)

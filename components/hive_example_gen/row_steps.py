@@ -128,6 +128,11 @@ class RowSteps:
         unwanted = [name for name in batch.schema.names if self._is_unwanted(name)]
         return batch.drop_columns(unwanted) if unwanted else batch
 
+    def save(self, folder: Path) -> None:
+        """Puts beside the shards what later runs need of the steps. Raises OSError."""
+        if self._labeller:
+            self._labeller.save(folder)
+
     @property
     def counts(self) -> dict[str, int]:
         """Rows by what happened to them: `duplicates` and `negatives_left_out` are not written, `labelled` has a click,

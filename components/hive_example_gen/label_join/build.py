@@ -6,7 +6,6 @@ and they are about as many as the clicks.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
@@ -20,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from common.errors import DataNotReadyError
-from common.files import folder_published_at, write_json_atomically
+from common.files import cannot_write, folder_published_at, write_json_atomically
 from components.hive_example_gen import cache, hashing
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.deduplication import deduplicator
@@ -121,16 +120,21 @@ class KeyedRows:
 
 
 def ensure(plan: DayIndex, partitions_path: str) -> IndexRecord:
-    """The record of the index, found or built now. Raises DataNotReadyError, OSError."""
-    found = find(plan, partitions_path)
-    if found is not None:
-        return found
-    cache.discard(partitions_path, plan.fingerprint)
-    # Another worker may be faster; what it publishes is the same.
-    with contextlib.suppress(FileExistsError), folder_published_at(folder_of(plan, partitions_path)) as folder:
-        record = _build(plan, folder, partitions_path)
-        write_json_atomically(folder / _RECORD_NAME, {"version": INDEX_VERSION, **asdict(record)})
-    return find(plan, partitions_path) or ensure(plan, partitions_path)
+    """The record of the index, found or built now. Raises DataNotReadyError, InfrastructureError."""
+    record = find(plan, partitions_path)
+    if record is not None:
+        return record
+    try:
+        cache.discard(partitions_path, plan.fingerprint)
+        with folder_published_at(folder_of(plan, partitions_path)) as folder:
+            record = _build(plan, folder, partitions_path)
+            write_json_atomically(folder / _RECORD_NAME, {"version": INDEX_VERSION, **asdict(record)})
+    except OSError as error:
+        # Another worker may have been faster; what it published is the same.
+        record = find(plan, partitions_path)
+        if record is None:
+            raise cannot_write(partitions_path, error) from error
+    return record
 
 
 def find(plan: DayIndex, partitions_path: str) -> IndexRecord | None:

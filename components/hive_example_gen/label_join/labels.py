@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.event_index import NEVER_BEFORE, EventIndex
+from components.hive_example_gen.event_index import NEVER_BEFORE
 from components.hive_example_gen.label_join import times
 from components.hive_example_gen.label_join.build import DayIndex, KeyColumns, KeyedRows, first_at_or_after, opened
+from components.hive_example_gen.label_join.coverage import Coverage
 
 Take = Literal["last", "first", "every"]
 
@@ -48,6 +50,7 @@ class Labeller:
     def __post_init__(self) -> None:
         self._clicks = opened(self.join.clicks, self.partitions_path)
         self._impressions = opened(self.join.impressions, self.partitions_path)
+        self._coverage = Coverage(self._clicks)
 
     def apply(self, batch: pa.RecordBatch, file: str, first_row: int) -> pa.RecordBatch:
         """The batch with the label as its last column, int64 0 or 1, without rows whose time is not of their day."""
@@ -62,6 +65,10 @@ class Labeller:
         self.counts["without_time"] += int((rows.keyed & ~rows.timed).sum())
         return batch.append_column(self.column, pa.array(labels))
 
+    def save(self, folder: Path) -> None:
+        """Writes down which clicks the impressions stand before (coverage). Raises OSError."""
+        self._coverage.save(folder, self.join.clicks)
+
     def _labels(self, rows: KeyedRows) -> np.ndarray:
         labels = np.zeros(len(rows.time), np.int64)
         usable = np.flatnonzero(rows.usable)
@@ -69,6 +76,7 @@ class Labeller:
         click = first_at_or_after(self._clicks, hash1, hash2, time)
         followed = np.flatnonzero(click <= time + self.join.within)
         hash1, hash2, time, click = hash1[followed], hash2[followed], time[followed], click[followed]
+        self._coverage.add(hash1, hash2, time, time + self.join.within)
         labels[usable[followed]] = self._takes(hash1, hash2, time, click)
         return labels
 
@@ -97,6 +105,3 @@ class Labeller:
                 "the day of its partition with label.join.partition_slack"
             )
             self.bad.add(file, first_row + row, "value", message, str(rows.time[row]), column=columns.time)
-
-
-__all__ = ["EventIndex", "Labeller", "PartitionJoin", "Take"]

@@ -1,14 +1,12 @@
 """Which days of both tables the labels of a window need, and what is not there of them.
 
-With a day's times in [0:00 - slack, 24:00 + slack): the clicks of an impression lie in the days up to `within` later,
-the impressions that can take a click from it in those days too (`last`) or up to `within` earlier (`first`). So a run
-for date D needs the clicks, and for `last` the impressions, of the days after D that `within` reaches into.
+A run for date D needs the clicks, and for `take: last` the impressions, of the days after D that `within` reaches into
+(days.py). What is not there of them is reported like what is not there of the window itself.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -17,13 +15,13 @@ from common.errors import ConfigError
 from common.files import fingerprint
 from components.hive_example_gen.label_join import times
 from components.hive_example_gen.label_join.build import INDEX_VERSION, DayIndex, IndexedPartition, KeyColumns
+from components.hive_example_gen.label_join.days import Day, days_of_clicks, days_of_impressions
 from components.hive_example_gen.label_join.labels import PartitionJoin
 from components.hive_example_gen.label_join.options import LabelJoinOptions
 from components.hive_example_gen.options import SourceOptions
 from components.hive_example_gen.table_spec import CONVERTER_VERSION, TableSpec
 from components.hive_example_gen.warehouse.listing import PartitionListing, TableListing
 
-Day = datetime.date
 Find = Callable[[SourceOptions, Sequence[Day]], tuple[TableSpec, TableListing]]
 
 
@@ -57,21 +55,6 @@ class JoinPlan:
     notes: tuple[str, ...]
     click_spec: TableSpec
     newest_clicks: IndexedPartition | None
-
-
-def days_of_clicks(options: LabelJoinOptions, day: Day) -> list[Day]:
-    """The days whose clicks can belong to impressions of `day`."""
-    slack = 2 * options.slack_micros
-    return _around(day, _days(slack), _days(slack + options.within_micros))
-
-
-def days_of_impressions(options: LabelJoinOptions, day: Day) -> list[Day]:
-    """The days whose impressions can take a click from one of `day`; none for `take: every`."""
-    slack = 2 * options.slack_micros
-    reach = _days(slack + options.within_micros)
-    if options.take == "every":
-        return []
-    return _around(day, _days(slack), reach) if options.take == "last" else _around(day, reach, _days(slack))
 
 
 def plan_join(
@@ -239,15 +222,3 @@ def _identity(index: DayIndex) -> list[Any]:
 
 def _clicks(names: Sequence[str]) -> list[str]:
     return [f"clicks: {name}" for name in names]
-
-
-def _days(micros: int) -> int:
-    """Whole days that hold so many microseconds."""
-    return -(-micros // times.DAY_MICROS)
-
-
-def _around(day: Day, before: int, after: int) -> list[Day]:
-    try:
-        return [day + datetime.timedelta(days=offset) for offset in range(-before, after + 1)]
-    except OverflowError as error:
-        raise ConfigError(f"label.join: the days around {day} leave the calendar") from error

@@ -1,22 +1,21 @@
 """The joined label against a plain reference: every impression, any order, across the borders of days and hours."""
 
 import datetime
-import gzip
 import itertools
+import os
 import shutil
-import struct
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from converted_rows import examples_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from common.errors import ConfigError, DataNotReadyError
-from components.hive_example_gen import convert, row_checks
-from components.hive_example_gen.label_join import plan as join_plan
+from components.hive_example_gen import convert, row_checks, row_facts
+from components.hive_example_gen.label_join import days as join_days
 from components.hive_example_gen.label_join.options import LabelJoinOptions, LabelRules
 from components.hive_example_gen.options import SourceOptions, WindowOptions
 from components.hive_example_gen.window import plan_window
@@ -30,6 +29,12 @@ either side."""
 NUM_WINDOW_DAYS = 3
 TABLE_DAYS = range(-1, NUM_WINDOW_DAYS + 1)
 _names = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _without_syncing(monkeypatch):
+    """Hundreds of small conversions: waiting for the disk is most of their time."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 class Tables:
@@ -84,17 +89,6 @@ class Tables:
         """id -> label of every impression that was written."""
         _, examples = self.converted(self.plan(rules, **source))
         return {example["id"][0]: example["click"][0] for example in examples}
-
-
-def examples_of(cache, record):
-    found = []
-    for shard in record.shards:
-        data = gzip.decompress((cache / record.fingerprint / shard.name).read_bytes())
-        while data:
-            (length,) = struct.unpack_from("<Q", data)
-            found.append(data[12 : 12 + length])
-            data = data[16 + length :]
-    return ExamplesToRecordBatchDecoder().DecodeBatch(found).to_pylist() if found else []
 
 
 def reference(impressions, clicks, take, within):
@@ -176,6 +170,31 @@ def test_counts_and_label_are_written(tmp_path):
     assert [(example["id"], example["click"]) for example in examples] == [([1], [1]), ([2], [0]), ([3], [0])]
 
 
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_IMPRESSIONS, _CLICKS, st.sampled_from(["last", "every"]))
+def test_clicks_without_impression_are_counted(tmp_path, impressions, clicks, take):
+    rows = [(index, *row) for index, row in enumerate(impressions)] + _EVERY_DAY
+    clicks = [*clicks, *_CLICKS_EVERY_DAY]
+    tables = Tables(tmp_path / str(next(_names)), rows, clicks)
+    plan = tables.plan(tables.rules(take=take, within="13h"))
+    records, _ = tables.converted(plan)
+    by_key = {record.fingerprint: record for record in records}
+    facts = row_facts.facts(plan, by_key, str(tables.folder / "partitions"))["label_join"]
+    expected = {}
+    for day in range(NUM_WINDOW_DAYS + 1):
+        of_day = {(who, at) for who, at in clicks if at is not None and who and at // (24 * HOUR) == day}
+        alone = [
+            c for c in of_day if not any(u == c[0] and s is not None and 0 <= c[1] - s <= 13 * HOUR for _, u, s in rows)
+        ]
+        expected[str(DATE + datetime.timedelta(days=day - 2))] = len(of_day), len(alone)
+    found = {each["day"]: (each["distinct"], each["without_impression"]) for each in facts["clicks"]}
+    edges = {str(DATE - datetime.timedelta(days=2)), str(DATE + datetime.timedelta(days=1))}
+    assert {day: counts[0] if day in edges else counts for day, counts in expected.items()} == {
+        day: counts[0] if day in edges else counts for day, counts in found.items()
+    }
+    assert all(found[day][1] is None for day in edges), "impressions of the days beside the window are not converted"
+
+
 def test_key_and_time_may_be_left_out_of_what_is_written(tmp_path):
     tables = with_clicks_every_day(tmp_path)
     _, examples = tables.converted(tables.plan(tables.rules(), exclude_columns=("user", "seen")))
@@ -240,7 +259,7 @@ def test_the_days_that_a_day_needs(options, clicks, impressions):
     )
     found = [
         [(day - DATE).days for day in of(options, DATE)]
-        for of in (join_plan.days_of_clicks, join_plan.days_of_impressions)
+        for of in (join_days.days_of_clicks, join_days.days_of_impressions)
     ]
     assert found == [clicks, impressions]
 

@@ -1,0 +1,44 @@
+"""What the manifest says of deduplication, sampling and label join."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.hive_example_gen.bad_rows import added
+from components.hive_example_gen.cache import PartitionRecord
+from components.hive_example_gen.label_join.coverage import clicks_of_window
+from components.hive_example_gen.window import WindowPlan
+
+
+def facts(plan: WindowPlan, records: Mapping[str, PartitionRecord], partitions_path: str) -> dict[str, Any]:
+    """`row_steps` by split, `sampling`, `label_join`; only those that there are."""
+    return {**_steps(plan, records), **_sampling(plan), **_label_join(plan, partitions_path)}
+
+
+def _steps(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> dict[str, Any]:
+    found = {
+        split: added(records[partition.fingerprint].step_counts for partition in partitions)
+        for split, partitions in plan.splits.items()
+    }
+    return {"row_steps": found} if any(found.values()) else {}
+
+
+def _sampling(plan: WindowPlan) -> dict[str, Any]:
+    """The share that the exported model corrects its probabilities by."""
+    sampled = {split: parts[0].rules.sampling for split, parts in plan.splits.items() if parts}
+    options = next((each for each in sampled.values() if each), None)
+    if options is None:
+        return {}
+    splits = [split for split, each in sampled.items() if each]
+    return {"sampling": {**options.model_dump(mode="json"), "splits": splits}}
+
+
+def _label_join(plan: WindowPlan, partitions_path: str) -> dict[str, Any]:
+    options = plan.label.join if plan.label else None
+    if options is None:
+        return {}
+    joined = [(each.date, each.fingerprint, each.rules.join.clicks) for each in plan.partitions if each.rules.join]
+    clicks = clicks_of_window(options, joined, partitions_path)
+    rule = {"keys": list(options.keys), "within": options.within, "take": options.take}
+    return {"label_join": {**rule, "clicks": clicks}}
