@@ -18,8 +18,8 @@ from components.hive_example_gen.serdes import (
     simple_name,
 )
 from components.hive_example_gen.table_definition import TableDefinition
+from components.hive_example_gen.warehouse.metastore_client import QUERY_HINT
 
-_QUERY_HINT = "Ask a server for its rows instead: source.query and source.server (HiveServer2, Spark Thrift Server)."
 # A descriptor's other properties (row counts, times, a loader's own) change daily and say nothing of how to read.
 _READING = frozenset(
     ("skip.header.line.count", "skip.footer.line.count", "field.delim", "collection.delim", "colelction.delim",
@@ -43,7 +43,7 @@ def table_definition(table: Any) -> tuple[TableDefinition, tuple[str, ...]]:
     _check_kind(name, table, parameters)
     definition = _definition(name, table.sd, parameters, {key.name.lower(): key.type for key in table.partitionKeys})
     if definition.columns == _SPARK_PLACEHOLDER and parameters.get(_SPARK_PROVIDER, "hive").lower() != "hive":
-        raise _refused(name, f"keeps its columns where only Spark reads them ({_SPARK_PROVIDER})", _QUERY_HINT)
+        raise _refused(name, f"keeps its columns where only Spark reads them ({_SPARK_PROVIDER})", QUERY_HINT)
     return definition, _notes(name, definition)
 
 
@@ -57,21 +57,21 @@ def partition_definition(partition: Any, name: str, table: TableDefinition) -> T
 
 def _check_kind(name: str, table: Any, parameters: Mapping[str, str]) -> None:
     if "VIEW" in (table.tableType or ""):
-        raise _refused(name, f"is a view ({table.tableType})", _QUERY_HINT)
+        raise _refused(name, f"is a view ({table.tableType})", QUERY_HINT)
     lake = _lake_format(table.sd, parameters)
     if lake:
-        raise _refused(name, f"is {lake}: its folders also hold files that are no longer part of it", _QUERY_HINT)
+        raise _refused(name, f"is {lake}: its folders also hold files that are no longer part of it", QUERY_HINT)
     if parameters.get("transactional", "").lower() == "true":
-        hint = f"{_QUERY_HINT} Or copy it into an external table."
+        hint = f"{QUERY_HINT} Or copy it into an external table."
         raise _refused(name, "is transactional (ACID): its rows are not what lies in its files", hint)
     handler = parameters.get("storage_handler")
     if handler:
-        raise _refused(name, f"lies behind the storage handler {handler}, not in files", _QUERY_HINT)
+        raise _refused(name, f"lies behind the storage handler {handler}, not in files", QUERY_HINT)
     if not table.partitionKeys:
         raise _refused(
             name,
             "has no partitions, and a window is made of days",
-            f"Load it into a table PARTITIONED BY (dt string), or ask for one day at a time. {_QUERY_HINT}",
+            f"Load it into a table PARTITIONED BY (dt string), or ask for one day at a time. {QUERY_HINT}",
         )
 
 
@@ -114,12 +114,12 @@ def _format(name: str, input_format: str | None, library: str | None) -> tuple[F
     found = FORMATS_BY_INPUT_CLASS.get(simple_name(input_format or ""))
     if found is None:
         known = ", ".join(FORMATS_BY_INPUT_CLASS)
-        raise _refused(name, f"has the input format {input_format}; known are {known}", _QUERY_HINT)
+        raise _refused(name, f"has the input format {input_format}; known are {known}", QUERY_HINT)
     if simple_name(library or "") not in SERDES_BY_CLASS:
-        raise _refused(name, f"has the SerDe {library}; known are {', '.join(SERDES_BY_CLASS)}", _QUERY_HINT)
+        raise _refused(name, f"has the SerDe {library}; known are {', '.join(SERDES_BY_CLASS)}", QUERY_HINT)
     needed, serde = SERDES_BY_CLASS[simple_name(library or "")]
     if needed is not None and needed != found:
-        raise _refused(name, f"has the SerDe {library} with the input format {input_format}", _QUERY_HINT)
+        raise _refused(name, f"has the SerDe {library} with the input format {input_format}", QUERY_HINT)
     return found, serde
 
 

@@ -21,6 +21,8 @@ _URL = re.compile(r"hive://(?P<hosts>[^/?#]+)/(?P<database>[^/.?#]+)\.(?P<table>
 # One answer of a metastore is built in memory at both ends: some thousand bytes per partition.
 _PARTITIONS_PER_CALL = 500
 _ALL = -1
+_UNFIT = "does not appear to support"
+QUERY_HINT = "Ask a server for its rows instead: source.query and source.server (HiveServer2, Spark Thrift Server)."
 _Result = TypeVar("_Result")
 
 
@@ -99,6 +101,10 @@ class Metastore:
                 f"source.table: the metastore {self._host} has no table {self._address}",
                 hint="Check database and name: SHOW TABLES IN " + database + ";",
             ) from error
+        except InfrastructureError as error:
+            if _UNFIT in error.message:  # Hive 3 and 4 do not show some transactional tables to clients that cannot
+                raise ConfigError(f"source.table: {error.message}", hint=QUERY_HINT) from error
+            raise
 
     def partitions_where(self, condition: str) -> list[Any] | None:
         """The Thrift Partitions of a filter on string columns; None where this metastore refuses it."""

@@ -81,6 +81,11 @@ def _check_options(source: SourceOptions) -> None:
             "source.hour_column and source.success_file are of tables; source.query is asked for whole days",
             hint="Remove them; let the query wait for its own marker if it has one.",
         )
+    if source.deduplicate_by:
+        raise ConfigError(
+            "source.deduplicate_by reads the rows of a day twice, which source.query does not allow",
+            hint="Deduplicate in the query: keep the rows with ROW_NUMBER() OVER (PARTITION BY …) = 1.",
+        )
     if list(source.partition_columns) != [source.date_column]:
         raise ConfigError(
             f"source.partition_columns must be {source.date_column} alone where source.query gives the rows",
@@ -115,12 +120,21 @@ def result_definition(source: SourceOptions, day: datetime.date) -> TableDefinit
         product = session.product()
     left_out = {name.lower() for name in source.exclude_columns}
     types = {
-        name: "string" if name in left_out else hive_type(column, declared.get(name), product)
+        name: _type(column, declared.get(name), product, name in left_out)
         for name, column in zip(names, result.columns, strict=True)
         if name not in source.partition_columns
     }
     checked_names(types, declared)
     return TableDefinition("source.query", types, dict(source.partition_columns))
+
+
+def _type(column: ResultColumn, declared: str | None, product: str, is_left_out: bool) -> str:
+    try:
+        return hive_type(column, declared, product)
+    except ConfigError:
+        if is_left_out:
+            return "string"  # never read
+        raise
 
 
 def _names(columns: Sequence[ResultColumn]) -> list[str]:

@@ -15,6 +15,7 @@ from components.hive_example_gen.window import plan_window
 pytest.importorskip("impala", reason="the extra `hive` is not installed")
 
 import hive_server as hs
+import thrift_serving
 
 DAY = datetime.date(2026, 11, 15)
 DAYS = [DAY - datetime.timedelta(days=back) for back in (2, 1, 0)]
@@ -136,6 +137,11 @@ def test_nested_text_of_spark_is_refused_because_it_is_ambiguous():
     assert "to_json(x) AS x" in raised.value.hint
 
 
+def test_a_column_that_is_left_out_may_be_of_any_type():
+    handler = hs.Handler({"clicks": hs.Answer({"id": "INT", "x": "ARRAY"}, [(1, "[]")])})
+    assert _read(handler, exclude_columns=("x",)) == [{"id": 1}]
+
+
 def test_a_declared_type_that_the_query_does_not_give():
     with pytest.raises(ConfigError, match=r"source.columns.x is int, but the query gives bigint"):
         _one("BIGINT", 1, "int")
@@ -253,6 +259,7 @@ def test_which_days_are_asked_for_again():
         ({"hour_column": "hour"}, "are of tables"),
         ({"success_file": "_SUCCESS"}, "are of tables"),
         ({"partition_columns": {"dt": "string", "hour": "int"}}, "must be dt alone"),
+        ({"deduplicate_by": ("id",)}, "reads the rows of a day twice"),
         ({"server": "hiveserver2://joe:SECRET@h/db"}, "names a user or a password"),
         ({"server": "http://h:10000"}, "is no server"),
     ],
@@ -289,6 +296,18 @@ def test_password_from_the_environment(monkeypatch):
         with pytest.raises(InfrastructureError, match=r"lets this process not in: .*validating the login") as raised:
             query.list_days(_source(port, **source), WINDOW, DAYS)
     assert "wrong" not in str(raised.value)
+
+
+def test_tls_checks_the_certificate(tmp_path):
+    certificate = thrift_serving.certificate(tmp_path)
+    handler = hs.Handler({"clicks": hs.Answer(COLUMNS, ROWS)})
+    trusted = {"auth": "nosasl", "tls": True, "timeout_seconds": 5, "ca_file": certificate[0]}
+    with hs.serving(handler, tls=certificate) as port:
+        server = f"hiveserver2://localhost:{port}/logs"
+        assert query.list_days(_source(port, server=server, hive=HiveOptions(**trusted)), WINDOW, DAYS).definition
+        for other, hive in ((server, {**trusted, "ca_file": None}), (f"hiveserver2://127.0.0.1:{port}", trusted)):
+            with pytest.raises(InfrastructureError, match=rf"{port} lets this process not in"):
+                query.list_days(_source(port, server=other, hive=HiveOptions(**hive)), WINDOW, DAYS)
 
 
 def test_nobody_listens():

@@ -18,6 +18,8 @@ from components.hive_example_gen.window import plan_window
 pytest.importorskip("pymetastore", reason="the extra `hive` is not installed")
 
 import metastore_server as ms
+import thrift_serving
+from thrift.Thrift import TApplicationException
 
 DAY = datetime.date(2026, 11, 15)
 BEFORE = DAY - datetime.timedelta(days=1)
@@ -344,6 +346,66 @@ def test_user_and_password_come_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("HIVE_USER", "joe")
     with pytest.raises(ConfigError, match="the environment has no HIVE_PASSWORD"):
         _list(_handler(tmp_path), hive=HiveOptions(auth="password"))
+
+
+def test_password_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("HIVE_USER", "jöe")
+    monkeypatch.setenv("HIVE_PASSWORD", "pässword")
+    options = {"hive": HiveOptions(auth="password", timeout_seconds=5)}
+    with ms.serving(_handler(tmp_path), sasl=True, password="pässword") as port:
+        assert metastore.list_days(_source(port, **options), [DAY]).partitions[DAY]
+        monkeypatch.setenv("HIVE_PASSWORD", "wrong one")
+        with pytest.raises(InfrastructureError, match="Error validating the login") as raised:
+            metastore.list_days(_source(port, **options), [DAY])
+    assert "wrong one" not in str(raised.value)
+
+
+def test_kerberos_names_the_services_principal(monkeypatch):
+    monkeypatch.setattr(login.importlib.util, "find_spec", lambda name: object())
+    hive = HiveOptions(auth="kerberos", kerberos_service="metastore")
+    transport = login._wrapped(object(), Address("hive.example.org", 9083), hive)
+    client = transport.sasl_client_factory()
+    assert (transport.mechanism, client.service, client.host) == ("GSSAPI", "metastore", "hive.example.org")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return thrift_serving.certificate(tmp_path_factory.mktemp("tls"))
+
+
+def test_tls_checks_the_certificate(tmp_path, certificate):
+    with ms.serving(_handler(tmp_path), tls=certificate) as port:
+        trusted = HiveOptions(tls=True, ca_file=certificate[0], timeout_seconds=5)
+        source = SourceOptions(table=f"hive://localhost:{port}/logs.clicks", hive=trusted)
+        assert metastore.list_days(source, [DAY]).partitions[DAY]
+        for host, hive in (("localhost", HiveOptions(tls=True, timeout_seconds=5)), ("127.0.0.1", trusted)):
+            source = SourceOptions(table=f"hive://{host}:{port}/logs.clicks", hive=hive)
+            with pytest.raises(InfrastructureError, match=f"no Hive metastore answers: {host}:{port}"):
+                metastore.list_days(source, [DAY])
+
+
+def test_a_table_that_a_metastore_does_not_show(tmp_path):
+    handler = _handler(tmp_path)
+
+    def get_table(*_):
+        raise ms.ttypes.MetaException("Your client does not appear to support insert-only tables.")
+
+    handler.get_table = get_table
+    with pytest.raises(ConfigError, match="does not appear to support insert-only tables") as raised:
+        _list(handler)
+    assert "source.query" in raised.value.hint
+
+
+def test_a_metastore_with_the_newer_call_alone(tmp_path):
+    handler = _handler(tmp_path)
+    table = handler.get_table
+
+    def get_table(*_):
+        raise TApplicationException(TApplicationException.UNKNOWN_METHOD, "Invalid method name: 'get_table'")
+
+    handler.get_table_req = lambda req: ms.ttypes.GetTableResult(table(req.dbName, req.tblName))
+    handler.get_table = get_table
+    assert _list(handler).partitions[DAY]
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):

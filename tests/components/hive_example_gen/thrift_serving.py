@@ -1,10 +1,14 @@
 """Thrift services in this process: the real protocol over a real socket, with or without SASL PLAIN."""
 
 import contextlib
+import shutil
 import socketserver
+import ssl
 import struct
+import subprocess
 import threading
 
+import pytest
 from thrift.protocol import TBinaryProtocol
 from thrift.transport import TSocket, TTransport
 
@@ -12,14 +16,19 @@ _OK, _BAD, _COMPLETE = 2, 3, 5
 
 
 @contextlib.contextmanager
-def serving(processor, password=None, sasl=False):
-    """Yields the port. With `sasl`, a client must bring this password (any, if None)."""
+def serving(processor, password=None, sasl=False, tls=None):
+    """Yields the port. With `sasl`, a client must bring this password (any, if None); `tls` is (certificate, key)."""
+
+    context = None
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
 
     class Connection(socketserver.BaseRequestHandler):
         def handle(self):
             socket = TSocket.TSocket()
-            socket.setHandle(self.request)
             with contextlib.suppress(TTransport.TTransportException, OSError, EOFError):
+                socket.setHandle(context.wrap_socket(self.request, server_side=True) if context else self.request)
                 if sasl and not _let_in(socket, password):
                     return
                 transport = TTransport.TFramedTransport(socket) if sasl else TTransport.TBufferedTransport(socket)
@@ -57,3 +66,13 @@ def _exactly(socket, length):
     while len(data) < length:
         data += socket.read(length - len(data))
     return data
+
+
+def certificate(folder):
+    """(certificate, key) of localhost, trusted by nobody."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is needed to make a certificate")
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run([*made, "-keyout", folder / "key", "-out", folder / "cert"], check=True, capture_output=True)
+    return str(folder / "cert"), str(folder / "key")
