@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.errors import ConfigError, DataNotReadyError
+from components.hive_example_gen.formats.evolution import converted, widens
 from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.hive_types import name_of, text_length
 from components.hive_example_gen.table_spec import TableSpec
@@ -60,68 +61,16 @@ def _check_widens(found: pa.DataType, declared: pa.DataType, field: pa.Field, ow
         )
 
 
-def widens(found: pa.DataType, declared: pa.DataType) -> bool:
-    """Whether every value of `found` is one of `declared`, as Hive widens them."""
-    types = pa.types
-    if types.is_dictionary(found):
-        return widens(found.value_type, declared)
-    if types.is_null(found):
-        return True
-    if types.is_integer(found):
-        bits = found.bit_width + types.is_unsigned_integer(found)
-        return (types.is_signed_integer(declared) and bits <= declared.bit_width) or (
-            types.is_floating(declared) and bits < (32 if declared.bit_width == 32 else 64) and declared.bit_width > 16
-        )
-    if types.is_floating(found):
-        return types.is_floating(declared) and found.bit_width <= declared.bit_width
-    if types.is_decimal(found):
-        return (
-            types.is_decimal(declared)
-            and found.scale <= declared.scale
-            and (found.precision - found.scale <= declared.precision - declared.scale)
-        )
-    if _is_text(found):  # Hive before 1.2 and Impala write Parquet strings without the UTF-8 mark
-        return _is_text(declared)
-    if types.is_timestamp(found):
-        return types.is_timestamp(declared)
-    if types.is_date(found):
-        return types.is_date(declared)
-    return _nested_widens(found, declared) if types.is_nested(found) else found == declared
-
-
-def _is_text(data_type: pa.DataType) -> bool:
-    types = pa.types
-    return any(
-        is_text(data_type)
-        for is_text in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
-    )
-
-
-def _nested_widens(found: pa.DataType, declared: pa.DataType) -> bool:
-    types = pa.types
-    if types.is_map(found):
-        return (
-            types.is_map(declared)
-            and widens(found.key_type, declared.key_type)
-            and (widens(found.item_type, declared.item_type))
-        )
-    if types.is_struct(found):
-        own = {field.name.lower(): field.type for field in found}
-        return types.is_struct(declared) and all(
-            widens(own[field.name.lower()], field.type) for field in declared if field.name.lower() in own
-        )
-    return types.is_list(declared) and widens(found.value_type, declared.value_type)
-
-
 def conformed(batch: pa.RecordBatch, target: pa.Schema, present: Mapping[str, str], file: DataFile, first_row: int):
     """Slices of at most BATCH_ROWS rows with the target's columns; a column that the file lacks is NULL.
 
-    Raises DataNotReadyError for text that is not UTF-8, with its row (counted from 1).
+    Raises DataNotReadyError for text that is not UTF-8, with its row (counted from 1), and for a number that the
+    declared type would cut.
     """
     for start in range(0, batch.num_rows, BATCH_ROWS):
         part = batch.slice(start, BATCH_ROWS)
         columns = [
-            _conform(part.column(present[field.name]), field.type)
+            _converted(part.column(present[field.name]), field, file)
             if field.name in present
             else pa.nulls(part.num_rows, field.type)
             for field in target
@@ -131,47 +80,15 @@ def conformed(batch: pa.RecordBatch, target: pa.Schema, present: Mapping[str, st
         yield result
 
 
-def _conform(array: pa.Array, declared: pa.DataType) -> pa.Array:
-    if array.type == declared:
-        return array
-    if pa.types.is_dictionary(array.type):
-        return _conform(array.dictionary_decode(), declared)
-    if pa.types.is_timestamp(declared) and pa.types.is_timestamp(array.type):
-        return array.cast(pa.timestamp(declared.unit, array.type.tz), safe=False).cast(declared)
-    if pa.types.is_struct(declared) and pa.types.is_struct(array.type):
-        own = {field.name.lower(): index for index, field in enumerate(array.type)}
-        children = [
-            _conform(array.field(own[field.name.lower()]), field.type)
-            if field.name.lower() in own
-            else pa.nulls(len(array), field.type)
-            for field in declared
-        ]
-        return pa.StructArray.from_arrays(children, fields=list(declared), mask=array.is_null())
-    if pa.types.is_map(declared) and pa.types.is_map(array.type):
-        return _conform_map(array, declared)
-    if pa.types.is_list(declared) and pa.types.is_nested(array.type):
-        return _conform_list(array, declared)
-    if _is_text(declared) and _is_text(array.type):
-        return array.cast(declared, safe=False)  # UTF-8 is checked afterwards, with the row
-    return array.cast(declared)
-
-
-def _conform_list(array: pa.Array, declared: pa.ListType) -> pa.Array:
-    if not pa.types.is_list(array.type):  # large or of a fixed size
-        array = array.cast(pa.list_(array.type.value_type))
-    return _with_items(array, declared, _conform(array.values, declared.value_type))
-
-
-def _conform_map(array: pa.MapArray, declared: pa.MapType) -> pa.Array:
-    sides = [_conform(array.keys, declared.key_type), _conform(array.items, declared.item_type)]
-    return _with_items(
-        array, declared, pa.StructArray.from_arrays(sides, fields=[declared.key_field, declared.item_field])
-    )
-
-
-def _with_items(array: pa.Array, declared: pa.DataType, items: pa.Array) -> pa.Array:
-    """The lists of `array` around other items: `array.values` and so on are whole, whatever slice `array` is."""
-    return pa.Array.from_buffers(declared, len(array), array.buffers()[:2], offset=array.offset, children=[items])
+def _converted(array: pa.Array, field: pa.Field, file: DataFile) -> pa.Array:
+    try:
+        return converted(array, field.type)
+    except pa.ArrowInvalid as error:
+        raise DataNotReadyError(
+            f"{file.name}: column {field.name!r} is {name_of(array.type)} in the file, and a value does not fit in "
+            f"{name_of(field.type)}: {str(error).splitlines()[0]}",
+            hint="Declare a wider type in source.columns or the DDL.",
+        ) from error
 
 
 def bounded(batches: Iterator[pa.RecordBatch], spec: TableSpec) -> Iterator[pa.RecordBatch]:
