@@ -40,7 +40,7 @@ class ColumnRoles(Options):
 
 def kinds_of(features: FeatureSet) -> dict[str, Kind]:
     """The kind of every column that a feature reads; maps under `_keys` and `_values` too, as examples have them."""
-    kinds: dict[str, Kind] = Field({})
+    kinds: dict[str, Kind] = {}
     for name, feature in features.features.items():
         if isinstance(feature, CrossFeature):
             kinds |= {column: "value" for column in feature.columns if column not in kinds}
