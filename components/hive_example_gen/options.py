@@ -56,6 +56,9 @@ class HiveOptions(Options):
     tls: bool = Field(False, description="Encrypt the connection; the server's certificate is checked.")
     ca_file: str | None = Field(None, description="Certificates to trust with `tls`, PEM; the system's if none.")
     timeout_seconds: PositiveInt = Field(300, description="How long one answer of the server may take.")
+    settings: dict[str, str] = Field(
+        {}, description="SET in each session of HiveServer2, e.g. mapreduce.job.queuename: nightly."
+    )
 
 
 class SamplingOptions(Options):

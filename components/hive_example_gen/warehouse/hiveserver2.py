@@ -80,6 +80,8 @@ def connected(url: str, hive: HiveOptions) -> Iterator[Session]:
             )
             stack.callback(_quietly, cursor.close)
             cursor.execute(f"USE `{address.database}`")
+            for key, value in hive.settings.items():
+                cursor.execute(f"SET {key}={value}")
         yield Session(cursor, host)
 
 

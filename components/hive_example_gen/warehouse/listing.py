@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from typing import Any
 
 from components.hive_example_gen.options import HiveOptions
 from components.hive_example_gen.table_definition import TableDefinition
@@ -39,9 +40,9 @@ class DayQuery:
     may_be_empty: bool
 
     @property
-    def identity(self) -> tuple[str, str, str]:
+    def identity(self) -> tuple[Any, ...]:
         """What the rows depend on, as far as it is known without asking."""
-        return self.sql, self.server, self.refreshed
+        return self.sql, self.server, self.refreshed, self.hive.settings
 
 
 @dataclass(frozen=True)

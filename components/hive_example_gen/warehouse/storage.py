@@ -174,5 +174,5 @@ def _opened(scheme: str, authority: str, query: str) -> tuple[pyarrow.fs.FileSys
         raise kind(
             f"{scheme}://{authority} cannot be opened: {reason}",
             hint="Arrow opens s3://, gs:// and hdfs://; hdfs needs Java and Hadoop's client (JAVA_HOME, "
-            "ARROW_LIBHDFS_DIR, CLASSPATH).",
+            "ARROW_LIBHDFS_DIR, CLASSPATH). A table of a metastore is hive://HOST:9083/DATABASE.TABLE.",
         ) from error

@@ -1,6 +1,7 @@
 """A query at HiveServer2: what is asked, how values are typed, what happens when it breaks."""
 
 import datetime
+import pickle
 import socket
 from decimal import Decimal
 
@@ -233,11 +234,29 @@ def test_a_day_is_converted_and_found_again(tmp_path):
     assert again.fingerprint == plan.fingerprint
 
 
+def test_a_planned_day_travels_to_workers(tmp_path):
+    with hs.serving(hs.Handler({"clicks": hs.Answer(COLUMNS, ROWS)})) as port:
+        (partition,) = plan_window(_source(port), WINDOW, DAY, str(tmp_path)).splits["eval"]
+    assert pickle.loads(pickle.dumps(partition)) == partition
+
+
+def test_settings_of_the_session_are_part_of_what_is_asked():
+    handler = hs.Handler({"clicks": hs.Answer(COLUMNS), "SET": hs.Answer({})})
+    identities = []
+    with hs.serving(handler) as port:
+        for queue in ("day", "night"):
+            hive = HiveOptions(auth="nosasl", settings={"queue.name": queue})
+            listing = query.list_days(_source(port, hive=hive), WINDOW, DAYS)
+            identities.append(listing.partitions[DAY][0].query.identity)
+    assert [call for call in handler.calls if call.startswith("SET")] == ["SET queue.name=day", "SET queue.name=night"]
+    assert identities[0] != identities[1]
+
+
 def _refreshed(source, date, days=4):
     window = WindowOptions(train_days=days - 1, validation_days=0)
     wanted = [date - datetime.timedelta(days=back) for back in reversed(range(days))]
     listing = query.list_days(source, window, wanted)
-    return {day.day: each[0].query.identity for day, each in listing.partitions.items()}, listing.notes
+    return {day.day: str(each[0].query.identity) for day, each in listing.partitions.items()}, listing.notes
 
 
 def test_which_days_are_asked_for_again():

@@ -13,7 +13,7 @@ from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.convert import convert_partition
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.options import BadRowOptions, SourceOptions, WindowOptions
+from components.hive_example_gen.options import BadRowOptions, HiveOptions, SourceOptions, WindowOptions
 from components.hive_example_gen.table_spec import spec_of
 from components.hive_example_gen.warehouse import query
 from components.hive_example_gen.window import plan_window
@@ -299,6 +299,23 @@ def test_types_of_a_real_server(hive):
     answered, in_files = hive.inside(read), _rows(_plan(hive, "types").splits["eval"])
     assert len(answered) == 2
     assert sorted(answered, key=str) == sorted(in_files, key=str)
+
+
+def test_settings_of_the_session(hive):
+    """The same instant in another time zone is another text, and another value."""
+    source = SourceOptions(
+        server="hiveserver2://127.0.0.1/logs",
+        query="SELECT timestamp_seconds(0) AS at, '{start_date}' AS day",
+        hive=HiveOptions(settings={"spark.sql.session.timeZone": "Asia/Tokyo"}),
+    )
+
+    def read():
+        listing = query.list_days(source, WINDOW, DAYS)
+        (partition,) = listing.partitions[DAY]
+        batches = query.read_day(partition.query, spec_of(source, listing.definition), partition.name)
+        return [row for batch in batches for row in batch.to_pylist()]
+
+    assert hive.inside(read) == [{"at": datetime.datetime(1970, 1, 1, 9), "day": "2026-11-15"}]
 
 
 def test_a_query_that_the_server_refuses(hive):
