@@ -6,6 +6,7 @@ are Arrow strings here; `text_length` gives their n back to the readers that hav
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ _BOUNDED_TEXT = re.compile(r"\s*(varchar|char)\s*\(\s*(\d+)\s*\)\s*", re.IGNOREC
 _MAX_DECIMAL_PRECISION = 38
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_type(text: str) -> pa.DataType:
     """The Arrow type of a Hive type string.
 

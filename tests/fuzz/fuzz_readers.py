@@ -1,0 +1,314 @@
+"""Fuzzes the readers of text, SequenceFile, RCFile and Avro, in memory: python tests/fuzz/fuzz_readers.py --help.
+
+Two engines: atheris (coverage guided, libFuzzer; `pip install atheris`) and hypothesis (changed and random bytes). An
+input must end in rows, bad rows, DataNotReadyError or ConfigError. Anything else is a finding, and so are more than
+TIMEOUT_S seconds for one input and more memory than MEMORY_BYTES above the start for inputs of at most MAX_BYTES.
+The first byte of an input chooses the table (SerDe, types) that it is read as. Prints the counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import datetime
+import io
+import mmap
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import BinaryIO
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/components/hive_example_gen")]
+
+TIMEOUT_S = 5
+MAX_BYTES = 4096
+MEMORY_BYTES = 512 << 20
+OUTCOMES = ("rows", "bad rows", "refused", "empty")
+READERS = ("text", "sequence_file", "rcfile", "avro")
+
+
+def _instrumented() -> contextlib.AbstractContextManager:
+    if "--child" not in sys.argv:
+        return contextlib.nullcontext()
+    import atheris
+
+    return atheris.instrument_imports(include=["components.hive_example_gen.formats"])
+
+
+with _instrumented():
+    from components.hive_example_gen.formats import avro, rcfile, sequence_file, text
+
+import hadoop_writers as writers  # noqa: E402
+
+from common.errors import ConfigError, DataNotReadyError  # noqa: E402
+from components.hive_example_gen.bad_rows import BadRows  # noqa: E402
+from components.hive_example_gen.formats.opened import DataFile  # noqa: E402
+from components.hive_example_gen.hive_types import parse_type  # noqa: E402
+from components.hive_example_gen.table_spec import TableSpec  # noqa: E402
+
+# Few columns each: an input costs what its columns cost.
+TABLES = (
+    {"i": "int", "s": "string"},
+    {"l": "array<bigint>", "d": "date"},
+    {"m": "map<string,double>"},
+    {"r": "struct<a:tinyint,t:timestamp,n:decimal(20,4)>", "v": "varchar(3)"},
+    {"f": "float", "b": "binary", "x": "array<map<int,string>>"},
+)
+TYPES = {name: text for table in TABLES for name, text in table.items()}
+ROW = {
+    "i": 7,
+    "s": "ab",
+    "l": [1, None, 1 << 40],
+    "d": datetime.date(2026, 1, 2),
+    "m": [("k", 0.5), ("z", None)],
+    "r": {"a": 1, "t": datetime.datetime(2026, 1, 2, 3, 4, 5, 6), "n": Decimal("1.5")},
+    "v": "abc",
+    "f": 0.5,
+    "b": b"x",
+    "x": [[(1, "a")], None],
+}
+TEXTS = {
+    "i": b"7",
+    "s": b"\\N",
+    "l": b"1\x02\\N\x02-5",
+    "d": b"2026-01-02",
+    "m": b"k\x030.5\x02z\x031",
+    "r": b"1\x022026-01-02 03:04:05.6\x021.5",
+    "v": b"abc",
+    "f": b"1.5e3",
+    "b": b"eA==",
+    "x": b"1\x04a\x032\x04b",
+}
+SERDES = {
+    "text": ("lazy_simple", "open_csv", "json", "regex"),
+    "sequence_file": ("lazy_binary", "lazy_simple"),
+    "rcfile": ("lazy_binary_columnar", "columnar"),
+    "avro": (None,),
+}
+PROPERTIES = {"input.regex": r"(\S*) (\S*) (.*)"}
+MODULES = {"text": text, "sequence_file": sequence_file, "rcfile": rcfile, "avro": avro}
+
+
+@dataclass(frozen=True)
+class MemoryFile(DataFile):
+    data: bytes = b""
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self.data)
+
+
+def specs_of(reader: str) -> list[TableSpec]:
+    """One for each SerDe and table; Avro's last one has no declared columns."""
+    specs = []
+    for serde in SERDES[reader]:
+        tables = [dict.fromkeys(("a", "b", "c"), "string")] if serde in ("open_csv", "regex") else TABLES
+        properties = PROPERTIES if serde == "regex" else {"escape.delim": "\\"} if serde == "lazy_simple" else {}
+        specs += [_spec(reader, columns, serde, properties) for columns in tables]
+    return [*specs, _spec(reader, None, None, {})] if reader == "avro" else specs
+
+
+def _spec(reader: str, columns: dict[str, str] | None, serde: str | None, properties: dict[str, str]) -> TableSpec:
+    return TableSpec(format=reader, columns=columns, partition_columns={}, serde=serde, serde_properties=properties)
+
+
+def target_of(reader: str) -> Callable[[bytes], str]:
+    """Reads one input and says its outcome; raises whatever is not documented."""
+    specs, read = specs_of(reader), MODULES[reader].read_batches
+
+    def target(data: bytes) -> str:
+        spec = specs[data[0] % len(specs)] if data else specs[0]
+        bad = BadRows()
+        rows = 0
+        try:
+            for batch in read(MemoryFile("memory", "fuzzed", data[1:]), spec, bad):
+                batch.validate()
+                rows += batch.num_rows
+        except (DataNotReadyError, ConfigError):
+            return "refused"
+        return "bad rows" if bad.total else "rows" if rows else "empty"
+
+    return target
+
+
+def seeds_of(reader: str) -> Iterator[bytes]:
+    """Small whole files, each behind the byte that chooses its table."""
+    for choice, spec in enumerate(specs_of(reader)):
+        for body in _avro_bodies() if reader == "avro" else _BODIES[reader](spec):
+            yield bytes([choice]) + body
+
+
+def _text_bodies(spec: TableSpec) -> Iterator[bytes]:
+    if spec.serde == "lazy_simple":
+        line = b"\x01".join(TEXTS[name] for name in spec.columns)
+        yield from (line + b"\n", line + b"\r\n" + line[:5] + b"\n" + line, b"\\N\x01\\\x01\\\\\x02\xff\n")
+    elif spec.serde == "json":
+        yield from (b'{"i":1,"l":[1,null]}\n', b'{"r":{"a":1,"t":"2026-01-02 03:04:05"},"m":{"k":1.5}}\n{}\n')
+    else:
+        yield from (b'"a","b\\"c",\n', b"a b c\nx\n")
+
+
+def _sequence_bodies(spec: TableSpec) -> Iterator[bytes]:
+    if spec.serde == "lazy_binary":
+        value = writers.lazy_row(
+            [parse_type(text) for text in spec.columns.values()], [ROW[name] for name in spec.columns]
+        )
+    else:
+        value = b"\x01".join(TEXTS[name] for name in spec.columns)
+    for mode in ("plain", "record", "block"):
+        yield writers.sequence_file([value] * 3, mode=mode)
+    yield writers.sequence_file([value] * 2, value_class=writers.BYTES, version=5)
+
+
+def _rcfile_bodies(spec: TableSpec) -> Iterator[bytes]:
+    if spec.serde == "columnar":
+        cells = [TEXTS[name] for name in spec.columns]
+    else:
+        cells = [writers.lazy_value(parse_type(text), ROW[name], prefix=False) for name, text in spec.columns.items()]
+    for options in ({}, {"version": 0}, {"codec": "DefaultCodec"}):
+        yield writers.rcfile([[cell] * 5 for cell in cells], **options)
+
+
+_BODIES = {"text": _text_bodies, "sequence_file": _sequence_bodies, "rcfile": _rcfile_bodies}
+
+
+def _avro_bodies() -> Iterator[bytes]:
+    import fastavro
+
+    fields = [("i", "int"), ("s", ["null", "string"]), ("l", {"type": "array", "items": ["null", "long"]}),
+              ("m", {"type": "map", "values": "double"}), ("d", {"type": "int", "logicalType": "date"}),
+              ("n", {"type": "bytes", "logicalType": "decimal", "precision": 8, "scale": 2}),
+              ("e", {"type": "enum", "name": "E", "symbols": ["A", "B"]})]  # fmt: skip
+    schema = {"type": "record", "name": "r", "fields": [{"name": name, "type": kind} for name, kind in fields]}
+    row = {"i": 1, "s": "ab", "l": [1, None], "m": {"k": 0.5}, "d": 5, "n": b"\x01\x02", "e": "A"}
+    for codec in ("null", "deflate"):
+        for names in (("i",), ("i", "s", "l"), tuple(row)):
+            part = {**schema, "fields": [field for field in schema["fields"] if field["name"] in names]}
+            out = io.BytesIO()
+            fastavro.writer(out, part, [{name: row[name] for name in names}] * 3, codec=codec)
+            yield out.getvalue()
+
+
+def limited_memory() -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
+
+
+def child(reader: str, counters_path: str, arguments: list[str]) -> None:
+    """One libFuzzer process; it ends without coming back, so the counts go through a shared file."""
+    import atheris
+
+    target = target_of(reader)
+    with open(counters_path, "r+b") as file:
+        counters = memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")
+    target(next(seeds_of(reader)))
+    limited_memory()
+
+    def one_input(data: bytes) -> None:
+        counters[OUTCOMES.index(target(data))] += 1
+
+    atheris.Setup([sys.argv[0], *arguments], one_input)
+    atheris.Fuzz()
+
+
+def run_atheris(reader: str, seconds: float, runs: int, findings: Path) -> tuple[collections.Counter, bool]:
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus"
+        corpus.mkdir()
+        for index, seed in enumerate(seeds_of(reader)):
+            (corpus / f"seed{index}").write_bytes(seed)
+        counters = Path(folder) / "counters"
+        counters.write_bytes(bytes(8 * len(OUTCOMES)))
+        limits = [f"-max_total_time={int(seconds)}"] if seconds else [f"-atheris_runs={runs}"]
+        command = [sys.executable, __file__, "--child", reader, str(counters), *limits, f"-timeout={TIMEOUT_S}",
+                   f"-max_len={MAX_BYTES}", f"-artifact_prefix={findings}/{reader}-", "-rss_limit_mb=0",
+                   "-print_final_stats=1", str(corpus)]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        counts = memoryview(counters.read_bytes()).cast("Q").tolist()
+    if done.returncode:
+        print(done.stdout[-3000:], done.stderr[-6000:], sep="\n")
+    return collections.Counter(dict(zip(OUTCOMES, counts, strict=True))), not done.returncode
+
+
+def run_hypothesis(reader: str, seconds: float, runs: int) -> tuple[collections.Counter, bool]:
+    import hypothesis
+    from hypothesis import strategies as st
+
+    seeds = list(seeds_of(reader))
+    target, counts = target_of(reader), collections.Counter()
+    target(seeds[0])
+    signal.signal(signal.SIGALRM, _too_slow)
+    edits = st.lists(st.tuples(st.integers(0, MAX_BYTES), st.integers(0, 8), st.binary(max_size=8)), max_size=4)
+    inputs = st.binary(max_size=200) | st.builds(edited, st.sampled_from(seeds), edits)
+    ends = time.monotonic() + seconds
+
+    @hypothesis.settings(
+        max_examples=min(runs, 20_000) if runs else 20_000,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(inputs)
+    def read(data: bytes) -> None:
+        if seconds and time.monotonic() > ends:
+            return
+        signal.alarm(TIMEOUT_S)
+        counts[target(data)] += 1
+        signal.alarm(0)
+
+    while counts.total() < runs or (seconds and time.monotonic() < ends):
+        read()
+    return counts, True
+
+
+def _too_slow(signum, frame) -> None:
+    raise TimeoutError(f"an input took more than {TIMEOUT_S} s")
+
+
+def edited(seed: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+    for place, cut, inserted in edits:
+        at = place % (len(seed) + 1)
+        seed = seed[:at] + inserted + seed[at + cut :]
+    return seed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))
+    parser.add_argument("--engine", choices=("atheris", "hypothesis"), default="atheris")
+    parser.add_argument("--seconds", type=float, default=0, help="for each reader; goes before --runs")
+    parser.add_argument("--runs", type=int, default=10_000, help="inputs for each reader")
+    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="where inputs that fail are kept")
+    options = parser.parse_args()
+    options.findings.mkdir(exist_ok=True)
+    print(f"{'reader':15} {'inputs':>12} {'per s':>8}  " + "  ".join(f"{name:>10}" for name in OUTCOMES))
+    whole = True
+    for reader in options.readers:
+        start = time.monotonic()
+        if options.engine == "atheris":
+            counts, fine = run_atheris(reader, options.seconds, options.runs, options.findings.resolve())
+        else:
+            counts, fine = run_hypothesis(reader, options.seconds, 0 if options.seconds else options.runs)
+        per_second = counts.total() / (time.monotonic() - start)
+        columns = "  ".join(f"{counts[name]:10,}" for name in OUTCOMES)
+        print(
+            f"{reader:15} {counts.total():12,} {per_second:8,.0f}  {columns}" + ("" if fine else "  FAILED"), flush=True
+        )
+        whole &= fine
+    with contextlib.suppress(OSError):
+        options.findings.rmdir()  # empty: nothing was found
+    return 0 if whole else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2], sys.argv[3], sys.argv[4:])
+    sys.exit(main())
