@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["common*", "components*", "data*", "pipeline*", "schema*", "serving*"]),
-    package_data={"": ["*.yaml", "*.hql", "*.pbtxt", "*.css", "*.html", "*.j2"]},
+    package_data={"": ["*.yaml", "*.hql", "*.pbtxt", "*.css", "*.html", "*.j2", "*.json", "*.js"]},
     install_requires=[
         "tfx>=1.21,<1.22",
         "tf-keras>=2.21,<2.22",
@@ -27,9 +27,14 @@ setup(
         "pyarrow>=18",
         "google-crc32c>=1.5,<2",
         "isal>=1.7,<2",
+        "fastavro>=1.9,<2",
         "jinja2>=3.1,<4",
         "psutil",
     ],
-    extras_require={"kubeflow": ["kfp>=2.16,<2.17"]},
+    extras_require={
+        "kubeflow": ["kfp>=2.16,<2.17"],
+        # A Hive metastore (hive://) and HiveServer2 (source.query); Kerberos needs the package `kerberos` besides.
+        "hive": ["pymetastore>=0.4.2,<0.5", "impyla>=0.21,<1", "thrift-sasl>=0.4.3,<0.5", "pure-sasl>=0.6.2,<1"],
+    },
     entry_points={"console_scripts": ["hivemill=pipeline.cli:entry"]},
 )
