@@ -42,7 +42,9 @@ class Writer:
 
     Attributes:
         proleptic: whether days before 1582-10-15 are proleptic Gregorian; None where nothing says.
-        zone: instants are the wall clock of this zone; None: timestamps are wall clocks already (or of UTC).
+        zone: timestamps without a time zone are instants, and the wall clock of this zone is read; None: they are wall
+            clocks already (or of UTC).
+        zone_of_instants: the same for timestamps that the file itself calls instants (of UTC).
         old_timestamps: those before 1582-10-15: their calendar is that of the dates, or they are proleptic anyway, or
             they are refused (Spark's legacy mode shifts instants by what a zone's clocks were in the year 1500).
     """
@@ -50,6 +52,7 @@ class Writer:
     proleptic: bool | None = None
     zone: str | None = None
     old_timestamps: Literal["like dates", "proleptic", "refused"] = "like dates"
+    zone_of_instants: str | None = None
 
     @classmethod
     def declared(cls, properties: Mapping[str, str]) -> Writer:
@@ -91,7 +94,7 @@ class Writer:
 
         Raises DataNotReadyError for an old day of an unknown calendar.
         """
-        if not holds_time(array.type) or (self.proleptic and not self.zone):
+        if not holds_time(array.type) or (self.proleptic and not (self.zone or self.zone_of_instants)):
             return array
         return self._read(array, column, file)
 
@@ -117,8 +120,10 @@ class Writer:
         )
 
     def _timestamp(self, array: pa.Array, column: str, file: DataFile) -> pa.Array:
-        if self.zone and array.type.tz is None:
-            array = in_zone(array, self.zone)
+        zone = self.zone if array.type.tz is None else self.zone_of_instants
+        if zone:
+            wall_clock = in_zone(array.cast(pa.timestamp(array.type.unit)), zone)
+            array = wall_clock.cast(array.type)  # as if of UTC: the wall clock is what counts from here on
         day = _DAY_TICKS[array.type.unit]
         ticks = np.asarray(array.cast(pa.int64()).fill_null(0))
         days = ticks // day

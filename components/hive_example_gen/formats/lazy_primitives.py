@@ -262,7 +262,7 @@ def _with_big_decimals(array, problem: np.ndarray, rest: np.ndarray, cells: Cell
         scale, place = vints.read_one(packed, 0)
         number = int.from_bytes(packed[vints.read_one(packed, place)[1] :], "big", signed=True)
         rounded = _WIDE.quantize(_WIDE.scaleb(Decimal(number), -scale), exponent)
-        fits = abs(rounded.scaleb(data_type.scale, _WIDE)) < 10**data_type.precision
+        fits = rounded.scaleb(data_type.scale, _WIDE).copy_abs() < 10**data_type.precision  # abs() would round
         values[index] = rounded if fits else None
         problem[index] = OK if fits else VALUE
     return pa.array(values, data_type), problem

@@ -1,7 +1,8 @@
 """Parquet files, row group by row group in batches.
 
 What a timestamp means depends on who wrote it:
-- INT64: as it is, in microseconds; instants (isAdjustedToUTC) become the wall clock of UTC.
+- INT64: as it is, in microseconds. Spark's are instants (isAdjustedToUTC), of which Hive reads the wall clock of the
+  machine's time zone: here that of `writer.time.zone` in source.serde_properties, or of UTC.
 - INT96 (Hive, Impala, Spark 2): Hive converts its wall clock from the writer's time zone to UTC and, since 3.1, names
   that zone in the footer (`writer.time.zone`): it is converted back. Without it the wall clock of UTC is read, which is
   right for Impala and for clusters that run in UTC; `writer.time.zone` in source.serde_properties says otherwise for
@@ -9,7 +10,7 @@ What a timestamp means depends on who wrote it:
 Days before 1582-10-15 are those of the calendar that the footer of Hive or Spark names; writers other than parquet-mr
 have always been proleptic Gregorian (calendars.py).
 
-Source: Hive's ParquetRecordReaderBase and NanoTimeUtils, Spark's ParquetReadSupport.
+Source: Hive's ParquetRecordReaderBase, NanoTimeUtils and ParquetTimestampUtils, Spark's ParquetReadSupport.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def _writers(opened: pyarrow.parquet.ParquetFile, spec: TableSpec) -> dict[str, 
     writer = Writer.of_metadata(metadata)
     if writer.proleptic is None and not (opened.metadata.created_by or "parquet-mr").startswith("parquet-mr"):
         writer = replace(writer, proleptic=True)
-    writer = writer.completed_by(Writer.declared(spec.serde_properties))
+    declared = Writer.declared(spec.serde_properties)
+    writer = replace(writer.completed_by(declared), zone_of_instants=declared.zone)
     int96 = _columns_of_int96(opened)
     return {
         field.name: _writer_of_int96(writer, metadata) if field.name in int96 else _writer_of(field, writer)

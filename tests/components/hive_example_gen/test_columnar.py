@@ -221,6 +221,20 @@ def test_dates_times_and_decimals(tmp_path, file_format):
     ]
 
 
+def test_parquet_instants_are_the_wall_clock_of_the_declared_zone(tmp_path):
+    noon = datetime.datetime(2026, 7, 1, 12)
+    instants = pa.array([noon, None], pa.timestamp("us", tz="UTC"))
+    nested = pa.ListArray.from_arrays([0, 1, 2], instants)
+    local = pa.array([noon, None], pa.timestamp("us"))
+    file = _file(tmp_path, pa.table({"at": instants, "seen": nested, "local": local}), "parquet")
+    spec = _spec({"at": "timestamp", "seen": "array<timestamp>", "local": "timestamp"})
+    null = {"at": None, "seen": [None], "local": None}
+    assert _rows(file, spec) == [{"at": noon, "seen": [noon], "local": noon}, null]
+    zoned = spec.model_copy(update={"serde_properties": {"writer.time.zone": "America/New_York"}})
+    morning = datetime.datetime(2026, 7, 1, 8)
+    assert _rows(file, zoned) == [{"at": morning, "seen": [morning], "local": noon}, null]
+
+
 def test_int96_beyond_nanoseconds(tmp_path):
     moment = datetime.datetime(9999, 12, 31)
     table = pa.table({"t": pa.array([moment], pa.timestamp("us"))})

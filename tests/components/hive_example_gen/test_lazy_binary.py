@@ -3,7 +3,7 @@
 import datetime
 import math
 import struct
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -169,6 +169,14 @@ def test_a_decimal_is_rounded_half_up_and_refused_beyond_its_precision():
     found = [row["a"] for row in _read(rows, {"a": "decimal(6,2)"}, bad)]
     assert found == [Decimal(text) for text in ("1.01", "-1.01", "9999.99", "1000.00", "0.00")]
     assert bad.counts == {"value": 1}
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(38, 18), pa.decimal128(38, 0)])
+def test_decimals_of_all_38_digits(kind):
+    largest = Decimal("9" * 38).scaleb(-kind.scale, Context(prec=38))
+    rows = [lazy_row([kind], [value]) for value in (largest, largest.copy_negate())]
+    found = [row["a"] for row in _read(rows, {"a": f"decimal(38,{kind.scale})"})]
+    assert found == [largest, largest.copy_negate()]
 
 
 def test_undecodable_text_is_a_bad_row_with_its_column():
