@@ -56,9 +56,11 @@ class TableSpec(Options):
     def for_partition(self, source: SourceOptions, definition: TableDefinition) -> TableSpec:
         """How the files of a partition with its own descriptor are read: its format, SerDe and columns, converted to
         the table's columns. Raises ConfigError."""
-        own = spec_of(source, definition)
+        # A column that is excluded may have come later than this partition.
+        own = spec_of(source.model_copy(update={"exclude_columns": ()}), definition)
         changed = {
             "columns": self.columns,
+            "exclude_columns": self.exclude_columns,
             "partition_columns": self.partition_columns,
             "file_columns": None if own.columns == self.columns else own.columns,
         }

@@ -134,6 +134,14 @@ def test_a_partition_with_its_own_format_and_columns(tmp_path):
     assert _rows(plan) == [{"user_id": 9, "name": None}]
 
 
+def test_a_column_that_is_excluded_may_be_younger_than_a_partition(tmp_path):
+    handler = _handler(tmp_path)
+    handler.partitions["dt=2026-11-15"].sd.cols = handler.made.sd.cols[:1]
+    plan = _plan(handler, tmp_path, exclude_columns=("name",))
+    assert _rows(plan) == [{"user_id": 1}]
+    assert plan.splits["eval"][0].spec.file_columns == {"user_id": "bigint"}
+
+
 def test_serde_properties_of_table_and_partition(tmp_path):
     handler = _handler(tmp_path, ())
     handler.made.sd.serdeInfo.parameters = {"field.delim": ",", "colelction.delim": ";", "serialization.format": ","}

@@ -167,6 +167,16 @@ def test_date_columns_of_other_types(hive, kind, form, written):
     assert _rows([partition]) == [{"id": 7}]
 
 
+def test_a_date_column_that_is_a_word_of_the_filter_language(hive):
+    hive.run(
+        "CREATE TABLE logs.by_word (id bigint) PARTITIONED BY (`date` string) STORED AS PARQUET",
+        *(f"INSERT INTO logs.by_word PARTITION (`date`='{day}') SELECT {day.day}" for day in DAYS),
+    )
+    plan = _plan(hive, "by_word", date_column="date")
+    plan.check()
+    assert _rows(plan.partitions) == [{"id": 14}, {"id": 15}]
+
+
 def test_values_of_partitions_are_decoded(hive):
     hive.run(
         "CREATE TABLE logs.places (id bigint) PARTITIONED BY (dt string, place string) STORED AS PARQUET",
