@@ -85,6 +85,13 @@ def test_values(tmp_path, hive_type, written, expected):
     assert rows == [("before", expected), ("x", None)]
 
 
+def test_an_empty_line_among_whole_rows_is_a_short_row(tmp_path):
+    columns = {"a": "string", "b": "string"}
+    assert _read(tmp_path, b"1\x01x\n\n2\x01y\n", columns) == [("1", "x"), ("", None), ("2", "y")]
+    assert _read(tmp_path, b"\n\n1\x01x", columns) == [("", None), ("", None), ("1", "x")]
+    assert _read(tmp_path, b"a\n\nb\n", {"a": "string"}) == [("a",), ("",), ("b",)]
+
+
 def test_short_rows_are_padded_and_long_rows_cut(tmp_path):
     data = b"a\n\nb\x011\x012\x013\nc\x012\x01z\n"
     assert _read(tmp_path, data, {"s": "string", "i": "int", "t": "string"}) == [
