@@ -6,7 +6,7 @@ which says exactly what Hive takes. The second is used for those values only tha
 | type | what Hive takes | class |
 |---|---|---|
 | tinyint to bigint | sign, digits; a fraction is dropped; no blanks; out of range is NULL | LazyInteger, LazyLong |
-| float, double | blanks around, NaN, Infinity, a suffix f or d (Double.valueOf); no hexadecimal here | LazyDouble |
+| float, double | blanks around, NaN, Infinity, 0x1p3, a suffix f or d (Double.valueOf) | LazyDouble |
 | boolean | true and false in any case | LazyBoolean |
 | decimal | blanks around, exponents; rounded half up; too many digits before the point are NULL | LazyHiveDecimal |
 | date | yyyy-[m]m-[d]d; a day that the calendar lacks is NULL, as in Hive 4 (Hive 2 and 3 roll it over) | LazyDate |
@@ -138,7 +138,7 @@ def _integers(data_type: pa.DataType) -> Parser:
 
     def value(text: bytes) -> int:
         match = re.fullmatch(rb"([+-]?[0-9]*)(\.[0-9]*)?", text)
-        if match is None or (len(text) == 1 and not text.isdigit()) or not re.search(rb"[0-9]", text[:2]):
+        if match is None or (len(text) <= 2 and not re.search(rb"[0-9]", text)):
             raise ValueError("no integer")
         number = _bounded_int(match[1])
         if not -bound <= number < bound:
@@ -165,15 +165,22 @@ def _are_finite(values: pa.BinaryArray, read: pa.Array) -> bool:
     return pc.all(pc.is_finite(read), min_count=0).as_py()
 
 
-_FLOAT = re.compile(rb"[+-]?(?:NaN|Infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fFdD]?)")
+_FLOAT = re.compile(rb"([+-]?(?:NaN|Infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?))[fFdD]?")
+_HEX_FLOAT = re.compile(rb"([+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+)[fFdD]?")
 _BLANKS = bytes(range(33))  # what Java's String.trim removes
 
 
 def _float(value: bytes) -> float:
     text = value.strip(_BLANKS)
-    if (len(value) == 1 and not value.isdigit()) or not _FLOAT.fullmatch(text):
+    number, hexadecimal = _FLOAT.fullmatch(text), _HEX_FLOAT.fullmatch(text)
+    if (len(value) == 1 and not value.isdigit()) or not (number or hexadecimal):
         raise ValueError("no number")
-    return float(text.rstrip(b"fFdD") if text[-1:] in b"fFdD" and not text.endswith(b"N") else text)
+    if number:
+        return float(number[1])
+    try:
+        return float.fromhex(hexadecimal[1].decode())  # type: ignore[index]
+    except OverflowError:
+        return float("-inf" if text.startswith(b"-") else "inf")
 
 
 def _decimals(data_type: pa.Decimal128Type) -> Parser:
@@ -198,9 +205,8 @@ def _decimals(data_type: pa.Decimal128Type) -> Parser:
             raise ValueError("too many digits before the point")
         if number.adjusted() < -data_type.scale - 1:
             return decimal.Decimal(0)
-        rounded = _DECIMALS.quantize(
-            _DECIMALS.plus(number), decimal.Decimal(1).scaleb(-data_type.scale), decimal.ROUND_HALF_UP
-        )
+        unit = decimal.Decimal(1).scaleb(-data_type.scale)
+        rounded = number.quantize(unit, decimal.ROUND_HALF_UP, _DECIMALS)
         if rounded and rounded.adjusted() >= max(whole, 0):
             raise ValueError("too many digits before the point, once rounded")
         return rounded

@@ -20,6 +20,7 @@ import pyarrow as pa
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.formats.row_serdes.base import Lines, RowSerde
+from components.hive_example_gen.formats.row_serdes.json_blocks import JsonBlocks
 from components.hive_example_gen.formats.text_values import (
     Column,
     Problems,
@@ -53,6 +54,7 @@ class JsonRows(RowSerde):
         super().__init__(file, spec, bad)
         properties = {name.lower(): value.lower() for name, value in spec.serde_properties.items()}
         self.null_empty = properties.get("text.null.empty.line") == "true"
+        self.blocks = JsonBlocks(self.typed.columns)
         self.raw_binary = properties.get("json.binary.format") == "rawstring"
 
     def batches(self, lines: Lines) -> Iterator[pa.RecordBatch]:
@@ -66,6 +68,12 @@ class JsonRows(RowSerde):
             yield self._batch(rows[part], numbers[part])
 
     def _batch(self, rows: list[bytes], numbers: np.ndarray) -> pa.RecordBatch:
+        read = None if self.raw_binary else self.blocks.read(rows)
+        if read is None:
+            return self._one_by_one(rows, numbers)
+        return self.typed.assembled(read, numbers, lambda name, place: rows[place])
+
+    def _one_by_one(self, rows: list[bytes], numbers: np.ndarray) -> pa.RecordBatch:
         parsed = [self._object(row, int(number)) for row, number in zip(rows, numbers.tolist(), strict=True)]
         good = np.asarray([row is not None for row in parsed], bool)
         objects = [_lower_keys(row) for row in parsed if row is not None]
