@@ -6,14 +6,16 @@ run and after it.
 
 from __future__ import annotations
 
+import datetime
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
 from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.serdes import DEFAULT_SERDES
 from components.hive_example_gen.warehouse import storage
 from components.hive_example_gen.warehouse.listing import SourceFile
 
@@ -21,6 +23,25 @@ MAX_FILES = 2_000
 """A footer takes a millisecond on a disk and tens of them in an object store: for more files the rows stay unknown."""
 _REMOTE_READS = 16
 _PARQUET, _ORC = b"PAR1", b"ORC"
+
+
+def rows_by_day(
+    table: str, declared: str, files: Mapping[datetime.date, Sequence[SourceFile]]
+) -> tuple[dict[datetime.date, int | None], tuple[str, ...]]:
+    """Rows of each day where its files' footers say them, else nothing; and a note where that would take too long.
+
+    Args:
+        declared: the table's format, or `auto`.
+    """
+    newest = max(files, default=None)
+    if newest is None or declared in DEFAULT_SERDES or not say_rows(table, files[newest][-1]):
+        return {}, ()
+    num_files = sum(map(len, files.values()))
+    if num_files > MAX_FILES:
+        return {}, (f"days are judged by bytes alone: reading the rows of {num_files:,} files would take too long",)
+    rows = iter(rows_of_each(table, [file for found in files.values() for file in found]))
+    of_files = {day: [next(rows) for _ in found] for day, found in files.items()}
+    return {day: None if None in counts else sum(counts) for day, counts in of_files.items()}, ()
 
 
 def say_rows(table: str, file: SourceFile) -> bool:

@@ -7,6 +7,7 @@ how they are read, so that it decides whether a run has anything to do.
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,13 +20,12 @@ from components.hive_example_gen.label_join.plan import JoinPlan, plan_join
 from components.hive_example_gen.options import SourceOptions, WindowOptions
 from components.hive_example_gen.row_steps import RowRules
 from components.hive_example_gen.sampling import SAMPLED_SPLITS
-from components.hive_example_gen.serdes import DEFAULT_SERDES
 from components.hive_example_gen.table_spec import CONVERTER_VERSION, TableSpec
+from components.hive_example_gen.triage import Triage
 from components.hive_example_gen.warehouse import catalogue, storage
 from components.hive_example_gen.warehouse.listing import DayQuery, PartitionListing, SourceFile, TableListing
 from components.hive_example_gen.warehouse.partition_names import date_folder
 
-HOURS = range(24)
 _NUM_NAMED = 10
 
 
@@ -164,7 +164,7 @@ def plan_window(
     days = window_days(window, date)
     wanted = [day for split in days.values() for day in split]
     spec, listing = _listed(source, window, wanted)
-    triage = _Triage(source)
+    triage = Triage(source)
     ready = {day: triage.ready(day, listing.partitions[day]) for day in wanted}
     sizes, notes = _judged(source, spec, window, wanted, ready, listing, triage)
     joined = _joined(source, spec, window, ready, label)
@@ -182,7 +182,7 @@ def plan_window(
         )
         for split, split_days in days.items()
     }
-    triage.find_empty_results(splits, window)
+    triage.find_empty_results(itertools.chain.from_iterable(splits.values()), window)
     return WindowPlan(
         date=date,
         table=storage.shown(source.place),
@@ -249,7 +249,7 @@ def _judged(
     days: Sequence[datetime.date],
     ready: Mapping[datetime.date, list[PartitionListing]],
     listing: TableListing,
-    triage: _Triage,
+    triage: Triage,
 ) -> tuple[tuple[SizeJudgement, ...], tuple[str, ...]]:
     """The judgements of the days that are there as a whole, and a note where rows could not be judged."""
     if window.completeness.min_share_of_median is None:
@@ -260,25 +260,10 @@ def _judged(
     }
     files = {day: [file for p in found for file in p.files] for day, found in kept.items()}
     files = {day: found for day, found in files.items() if found}
-    rows, notes = _rows(source.place, spec, files)
+    rows, notes = footers.rows_by_day(source.place, spec.format, files)
     sizes = {day: DaySize(sum(file.num_bytes for file in found), rows.get(day)) for day, found in files.items()}
     whole = [day for day in days if day not in triage.incomplete_days]
     return completeness.judge(sizes, whole, window.completeness, lambda day: date_folder(source, day)), notes
-
-
-def _rows(
-    place: str, spec: TableSpec, files: Mapping[datetime.date, list[SourceFile]]
-) -> tuple[dict[datetime.date, int | None], tuple[str, ...]]:
-    """Rows of each day where its files' footers say them."""
-    newest = max(files, default=None)
-    if newest is None or spec.format in DEFAULT_SERDES or not footers.say_rows(place, files[newest][-1]):
-        return {}, ()
-    num_files = sum(map(len, files.values()))
-    if num_files > footers.MAX_FILES:
-        return {}, (f"days are judged by bytes alone: reading the rows of {num_files:,} files would take too long",)
-    rows = iter(footers.rows_of_each(place, [file for found in files.values() for file in found]))
-    of_files = {day: [next(rows) for _ in found] for day, found in files.items()}
-    return {day: None if None in counts else sum(counts) for day, counts in of_files.items()}, ()
 
 
 def _joined(
@@ -290,10 +275,10 @@ def _joined(
 ) -> JoinPlan | None:
     if label is None or label.join is None:
         return None
-    return plan_join(label.join, source, spec, ready, lambda of, days: catalogue.find(of, window, days), _Triage)
+    return plan_join(label.join, source, spec, ready, lambda of, days: catalogue.find(of, window, days), Triage)
 
 
-def _add_incomplete(triage: _Triage, joined: JoinPlan) -> None:
+def _add_incomplete(triage: Triage, joined: JoinPlan) -> None:
     triage.missing += joined.missing
     triage.late += joined.late
     triage.empty += joined.empty
@@ -309,68 +294,6 @@ def _rules(
         label_column=label.column if label else None,
         join=joined.joins[day] if joined else None,
     )
-
-
-class _Triage:
-    """Sorts listed partitions into ready, missing, late and empty."""
-
-    def __init__(self, source: SourceOptions):
-        self.source = source
-        self.missing: list[str] = []
-        self.late: list[str] = []
-        self.empty: list[str] = []
-        self.incomplete_days: set[datetime.date] = set()
-
-    def ready(self, day: datetime.date, partitions: tuple[PartitionListing, ...]) -> list[PartitionListing]:
-        before = self._num_found()
-        ready = self._ready(day, partitions)
-        if self._num_found() > before:
-            self.incomplete_days.add(day)
-        return ready
-
-    def _num_found(self) -> int:
-        return len(self.missing) + len(self.late) + len(self.empty)
-
-    def _ready(self, day: datetime.date, partitions: tuple[PartitionListing, ...]) -> list[PartitionListing]:
-        if not partitions:
-            self.missing.append(date_folder(self.source, day))
-            return []
-        if self.source.hour_column:
-            self._find_missing_hours(day, partitions)
-        return [partition for partition in partitions if self._is_ready(partition)]
-
-    def _is_ready(self, partition: PartitionListing) -> bool:
-        if self.source.success_file and not partition.has_success_file:
-            self.late.append(partition.name)
-        elif not partition.files and partition.query is None:
-            self.empty.append(partition.name)
-        else:
-            return True
-        return False
-
-    def find_empty_results(self, splits: dict[str, tuple[PlannedPartition, ...]], window: WindowOptions) -> None:
-        """Days that a server gave no row for, to an earlier run that ignored that."""
-        if not window.leaves_out:
-            planned = (partition for partitions in splits.values() for partition in partitions)
-            self.empty += [partition.name for partition in planned if partition.query and partition.num_rows == 0]
-
-    def _find_missing_hours(self, day: datetime.date, partitions: tuple[PartitionListing, ...]) -> None:
-        column = self.source.hour_column
-        found = {_hour(partition, column) for partition in partitions}
-        folder = date_folder(self.source, day)
-        self.missing += [f"{folder}/{column}={hour:02d}" for hour in HOURS if hour not in found]
-
-
-def _hour(partition: PartitionListing, column: str | None) -> int | None:
-    text = dict(partition.values)[column or ""]
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and int(text) in HOURS):
-        raise DataNotReadyError(
-            f"partition {partition.name}: {column}={text} is no hour, 0 to 23",
-            hint="Remove the folder, or correct source.hour_column.",
-        )
-    return int(text)
 
 
 def _planned(
@@ -408,7 +331,7 @@ def _planned(
     )
 
 
-def _plan_fingerprint(date, days, splits, triage: _Triage, sizes: tuple[SizeJudgement, ...]) -> str:
+def _plan_fingerprint(date, days, splits, triage: Triage, sizes: tuple[SizeJudgement, ...]) -> str:
     named_days = {split: [day.isoformat() for day in chosen] for split, chosen in days.items()}
     keys = {split: [partition.fingerprint for partition in chosen] for split, chosen in splits.items()}
     small = sorted({judgement.partition for judgement in sizes if judgement.is_small})
