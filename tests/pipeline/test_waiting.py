@@ -15,6 +15,7 @@ from shop import hivemill, hivemill_command
 from common.errors import ConfigError, DataNotReadyError, InfrastructureError
 from components.hive_example_gen.options import CompletenessOptions, SourceOptions, WindowOptions
 from components.hive_example_gen.window import plan_window
+from pipeline import config as config_module
 from pipeline import waiting
 
 DATE = datetime.date(2026, 11, 15)
@@ -220,3 +221,12 @@ def test_sigterm_while_waiting_ends_it_cleanly_and_leaves_nothing(config):
     assert process.returncode == 6
     assert "stopped by SIGTERM" in said and "Traceback" not in said
     assert not (config.parent / "root").exists()
+
+
+def test_how_long_is_waited_changes_no_run_but_going_on_without_does(config):
+    def fingerprint(*overrides):
+        return config_module.load(config, overrides).config.semantic_fingerprint()
+
+    same = ["window.incomplete=fail", "window.completeness.wait_limit_minutes=7"]
+    assert {fingerprint(), *(fingerprint(override) for override in same)} == {fingerprint()}
+    assert fingerprint("window.incomplete=shrink") != fingerprint()

@@ -5,6 +5,8 @@ import gzip
 import json
 import os
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from common.errors import DataNotReadyError, InfrastructureError
@@ -325,3 +327,26 @@ def test_a_gzip_that_shrinks_while_it_is_read_is_said_to_have_changed(case, monk
         DataNotReadyError, match=r"000000_0\.gz changed after the window was planned: 1,000 bytes, then"
     ):
         case.convert()
+
+
+@pytest.mark.parametrize("change", ["shrinks", "is overwritten"])
+def test_a_parquet_file_that_changes_while_it_is_read(tmp_path, monkeypatch, change):
+    case = Case(tmp_path, columns=None)
+    table = pa.table({"id": range(200_000), "name": [f"name {row}" for row in range(200_000)]})
+    for day in (13, 14, 15):
+        pa.parquet.write_table(table, case.table / f"dt=2026-11-{day}" / "000000_0", row_group_size=20_000)
+    file = _file(case)
+    size = file.stat().st_size
+
+    def meddle():
+        if change == "shrinks":
+            os.truncate(file, size // 2)
+        else:
+            with open(file, "r+b") as opened:
+                opened.seek(size // 4)
+                opened.write(b"\0" * (size // 2))
+
+    _meddling(case, monkeypatch, meddle)
+    with pytest.raises(DataNotReadyError, match=r"dt=2026-11-13/000000_0 changed after the window was planned"):
+        case.convert()
+    assert os.listdir(case.kept) == []
