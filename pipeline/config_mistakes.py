@@ -70,6 +70,7 @@ def mistakes_of(error: ValidationError, tree: Tree, root: type[BaseModel]) -> li
     return mistakes
 
 
+_REPLACED = {"window.missing": "it is `window.incomplete` now, and its value `ignore` is `shrink`"}
 _WITHOUT_VALUE = ("missing", "extra_forbidden", "union_tag_not_found", "value_error")
 
 
@@ -119,6 +120,8 @@ def _quote_hint(errors: list[dict[str, Any]]) -> str:
 
 
 def _unknown_key(path: Path, data: Any, root: type[BaseModel]) -> str:
+    if dotted(path) in _REPLACED:
+        return f"unknown key; {_REPLACED[dotted(path)]}"
     known = known_keys(path[:-1], data, root)
     key = str(path[-1])
     best = nearest(key, known)

@@ -230,3 +230,8 @@ def test_how_long_is_waited_changes_no_run_but_going_on_without_does(config):
     same = ["window.incomplete=fail", "window.completeness.wait_limit_minutes=7"]
     assert {fingerprint(), *(fingerprint(override) for override in same)} == {fingerprint()}
     assert fingerprint("window.incomplete=shrink") != fingerprint()
+
+
+def test_the_key_of_before_names_the_one_of_now(config, capsys):
+    assert hivemill(config, "--set", "window.missing=ignore", "plan", "--date", "2026-11-15") == 2
+    assert "it is `window.incomplete` now, and its value `ignore` is `shrink`" in capsys.readouterr().err
