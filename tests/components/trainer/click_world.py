@@ -96,6 +96,31 @@ def write_world(folder: Path) -> None:
     transform_files(feature_set(), schema(), files, folder / "transformed")
 
 
+def predict_inputs(rows: list[bytes]) -> dict[str, np.ndarray]:
+    """The rows as the `predict` signature takes them, missing values and empty lists included."""
+    import tensorflow as tf
+
+    columns: dict[str, list] = {"user_id": [], "hour": [], "item": [], "price": []}
+    lists: dict[str, list] = {"tags": [], "recent_keys": [], "recent_values": []}
+    for row in rows:
+        feature = tf.train.Example.FromString(row).features.feature
+        columns["user_id"] += feature["user_id"].int64_list.value
+        columns["hour"] += feature["hour"].int64_list.value
+        columns["item"] += list(feature["item"].bytes_list.value) or [b"\\N"]
+        columns["price"] += list(feature["price"].float_list.value) or [float("nan")]
+        for name, values in lists.items():
+            kind = "float_list" if name == "recent_values" else "bytes_list"
+            values.append(list(getattr(feature[name], kind).value))
+    assert b"\\N" in columns["item"] and [] in lists["tags"]
+    inputs = {name: np.array(values) for name, values in columns.items()}
+    inputs["price"] = inputs["price"].astype(np.float32)
+    for name, values in lists.items():
+        flat = [v for row in values for v in row]
+        inputs[name] = np.array(flat, np.float32 if name == "recent_values" else None)
+        inputs[f"{name}_row_lengths"] = np.array([len(row) for row in values])
+    return inputs
+
+
 def fn_args(world: Path, run: Path, *, model=None, training=None, validate=True, code="1"):
     """What TFX hands to run_fn."""
     from components.trainer.options import ModelOptions, TrainingOptions

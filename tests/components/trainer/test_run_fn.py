@@ -104,34 +104,11 @@ def test_export_serves_without_keras_and_tft(world, run):
     assert np.allclose(predictions, _serve(run, _raw_rows(world, 50))[:, 0], atol=1e-6)
 
 
-def _predict_inputs(rows: list[bytes]) -> dict[str, np.ndarray]:
-    """The rows as the `predict` signature takes them, missing values and empty lists included."""
-    columns: dict[str, list] = {"user_id": [], "hour": [], "item": [], "price": []}
-    lists: dict[str, list] = {"tags": [], "recent_keys": [], "recent_values": []}
-    for row in rows:
-        feature = tf.train.Example.FromString(row).features.feature
-        columns["user_id"] += feature["user_id"].int64_list.value
-        columns["hour"] += feature["hour"].int64_list.value
-        columns["item"] += list(feature["item"].bytes_list.value) or [b"\\N"]
-        columns["price"] += list(feature["price"].float_list.value) or [float("nan")]
-        for name, values in lists.items():
-            kind = "float_list" if name == "recent_values" else "bytes_list"
-            values.append(list(getattr(feature[name], kind).value))
-    assert b"\\N" in columns["item"] and [] in lists["tags"]
-    inputs = {name: np.array(values) for name, values in columns.items()}
-    inputs["price"] = inputs["price"].astype(np.float32)
-    for name, values in lists.items():
-        flat = [v for row in values for v in row]
-        inputs[name] = np.array(flat, np.float32 if name == "recent_values" else None)
-        inputs[f"{name}_row_lengths"] = np.array([len(row) for row in values])
-    return inputs
-
-
 def test_predict_agrees_with_serving_default(world, run):
     """Raw tensors give what the serialised rows give."""
     rows = _raw_rows(world, 64)
     model = tf.saved_model.load(str(run / "Format-Serving"))
-    inputs = {name: tf.constant(values) for name, values in _predict_inputs(rows).items()}
+    inputs = {name: tf.constant(values) for name, values in click_world.predict_inputs(rows).items()}
     predicted = model.signatures["predict"](**inputs)["click_probability"].numpy()
     assert np.allclose(predicted, _serve(run, rows), atol=1e-6)
 
@@ -165,7 +142,7 @@ def test_saved_model_cli_runs_serving_default(world, run, tmp_path):
 @pytest.mark.slow
 def test_saved_model_cli_runs_predict_with_multivalent_columns(world, run, tmp_path):
     rows = _raw_rows(world, 64)
-    columns = _predict_inputs(rows)
+    columns = click_world.predict_inputs(rows)
     np.savez(tmp_path / "rows.npz", **columns)
     inputs = ";".join(f"{name}=rows.npz[{name}]" for name in columns)
     predicted = _saved_model_cli(run, "predict", ["--inputs", inputs], tmp_path)
