@@ -30,10 +30,22 @@ def target_schema(own: pa.Schema, spec: TableSpec, file: DataFile) -> tuple[pa.S
             raise ConfigError(f"source.exclude_columns leaves no column of {file.name}", hint="Keep at least one.")
         return pa.schema(kept), {field.name: field.name for field in kept}
     present = _names_in_file(own, spec)
+    if own.names and not present:
+        _check_any_known(own, spec, file)
     for declared in spec.schema:
         if declared.name in present:
             _check_widens(own.field(present[declared.name]).type, declared.type, declared, own, present, file)
     return spec.schema, present
+
+
+def _check_any_known(own: pa.Schema, spec: TableSpec, file: DataFile) -> None:
+    """A file without any column of the table would be rows of NULLs."""
+    known = {name.lower() for name in (*(spec.columns or {}), *(spec.layout or {}))}
+    if not known & {name.lower() for name in own.names}:
+        raise DataNotReadyError(
+            f"{file.name} has none of the table's columns: it has {', '.join(own.names[:10])}",
+            hint="Does the file belong to the table? Correct source.columns or the DDL.",
+        )
 
 
 def _names_in_file(own: pa.Schema, spec: TableSpec) -> dict[str, str]:

@@ -24,6 +24,7 @@ from components.hive_example_gen.formats.opened import DataFile, translated
 CHUNK_BYTES = 1 << 20
 # Hadoop's buffer (io.compression.codec.*.buffersize) is 256 KiB; nobody sets it near this.
 MAX_FRAME_BYTES = 256 << 20
+MAX_BUFFER_BYTES = 1 << 30
 # More than any of the codecs can reach: lz4 stays below 255, snappy below 22.
 _MAX_RATIO = 256
 
@@ -110,12 +111,15 @@ def _by_magic(head: bytes) -> str | None:
     return next((codec for magic, codec in _MAGIC.items() if head.startswith(magic)), None)
 
 
-def decompress(codec_class: str, data: bytes | memoryview) -> bytes:
+def decompress(codec_class: str, data: bytes | memoryview, at_most: int = MAX_BUFFER_BYTES) -> bytes:
     """A buffer of a SequenceFile or RCFile, packed by the Hadoop codec of that Java class (package or not).
 
-    Raises OSError, EOFError or zlib.error: the codec is not supported, or the data is damaged.
+    Raises OSError, EOFError or zlib.error: the codec is not supported, the data is damaged, or longer than `at_most`.
     """
-    return _unpacked(codec_named(codec_class), io.BytesIO(data)).read()
+    unpacked = _unpacked(codec_named(codec_class), io.BytesIO(data)).read(at_most + 1)
+    if len(unpacked) > at_most:
+        raise OSError(f"a packed buffer holds more than the {at_most:,} bytes that it may")
+    return unpacked
 
 
 def codec_named(codec_class: str) -> str:

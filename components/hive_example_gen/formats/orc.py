@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.orc
 
+from common.errors import DataNotReadyError
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.calendars import Writer, holds_time
 from components.hive_example_gen.formats.columnar import bounded, conformed, target_schema
@@ -24,6 +26,8 @@ from components.hive_example_gen.formats.orc_timestamps import SecondsFile, exac
 from components.hive_example_gen.formats.vints import Damaged
 from components.hive_example_gen.table_spec import TableSpec
 from components.hive_example_gen.warehouse import storage
+
+_ACID_COLUMNS = {"operation", "originalTransaction", "bucket", "rowId", "currentTransaction", "row"}
 
 
 def read_schema(file: DataFile, spec: TableSpec) -> pa.Schema:
@@ -43,14 +47,21 @@ def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.R
         seconds = _seconds(file, tail, [name for name in names if holds_timestamp(own.field(name).type)])
         row = 0
         for index in range(opened.nstripes):
-            stripe = _exact_stripe(opened.read_stripe(index, columns=names), index, seconds, file)
-            stripe = _dated(stripe, Writer(proleptic=tail.is_proleptic), file)
+            read = opened.read_stripe(index, columns=names or own.names[:1])  # without any, pyarrow gives no rows
+            stripe = _exact_stripe(read, index, seconds, file)
+            stripe = _stripped(_dated(stripe, Writer(proleptic=tail.is_proleptic), file), tail.char_columns)
             yield from bounded(conformed(stripe, target, present, file, row), spec)
             row += stripe.num_rows
 
 
 def _opened(file: DataFile) -> pyarrow.orc.ORCFile:
-    return pyarrow.orc.ORCFile(file.open() if storage.is_url(file.path) else storage.local(file.path))
+    opened = pyarrow.orc.ORCFile(file.open() if storage.is_url(file.path) else storage.local(file.path))
+    if set(opened.schema.names) >= _ACID_COLUMNS:
+        raise DataNotReadyError(
+            f"{file.name} belongs to a transactional (ACID) table: its rows are inserts, updates and deletes",
+            hint="Read it through HiveServer2 (source.query), or copy it to a table that is not transactional.",
+        )
+    return opened
 
 
 def _tail(file: DataFile) -> OrcTail:
@@ -93,4 +104,12 @@ def _dated(stripe: pa.RecordBatch, writer: Writer, file: DataFile) -> pa.RecordB
     for index, field in enumerate(stripe.schema):
         if holds_time(field.type):
             stripe = stripe.set_column(index, field, writer.read(stripe.column(index), field.name, file))
+    return stripe
+
+
+def _stripped(stripe: pa.RecordBatch, char_columns: frozenset[str]) -> pa.RecordBatch:
+    """ORC pads the values of char(n); the blanks are no part of them (Hive's HiveChar)."""
+    for index, field in enumerate(stripe.schema):
+        if field.name in char_columns and pa.types.is_string(field.type):
+            stripe = stripe.set_column(index, field, pc.utf8_rtrim(stripe.column(index), " "))
     return stripe

@@ -20,9 +20,9 @@ from components.hive_example_gen.formats.vints import Damaged
 
 _FOOTER_LENGTH, _COMPRESSION, _BLOCK_SIZE, _METADATA_LENGTH = 1, 2, 3, 5  # PostScript
 _TYPES, _STATISTICS, _WRITER, _CALENDAR = 4, 7, 9, 11  # Footer
-_KIND = 1  # Type
+_KIND, _SUBTYPES, _FIELD_NAMES = 1, 2, 3  # Type
 _COUNT, _TIMESTAMP_STATISTICS = 1, 9  # ColumnStatistics
-_LONG, _TIMESTAMP, _INSTANT = 4, 9, 18  # Type.Kind
+_LONG, _TIMESTAMP, _CHAR, _INSTANT = 4, 9, 17, 18  # Type.Kind
 _NONE, _ZLIB, _SNAPPY, _LZO, _LZ4, _ZSTD = range(6)
 _JAVA, _HYBRID, _PROLEPTIC = 0, 1, 2
 # Milliseconds that fit in 64 bits of nanoseconds, less two days for time zones.
@@ -70,6 +70,16 @@ class OrcTail:
         times = [index for index, kind in enumerate(kinds) if kind in (_TIMESTAMP, _INSTANT)]
         return any(index >= len(statistics) or _may_leave(wire.parsed(statistics[index])) for index in times)
 
+    @property
+    def char_columns(self) -> frozenset[str]:
+        """The columns of type char(n)."""
+        types = [wire.parsed(part) for part in wire.parts(wire.parsed(self.footer), _TYPES)]
+        if not types:
+            return frozenset()
+        names = [name.decode("utf-8", "replace") for name in wire.parts(types[0], _FIELD_NAMES)]
+        kinds = [wire.number(types[index], _KIND) for index in _children(types[0]) if index < len(types)]
+        return frozenset(name for name, kind in zip(names, kinds, strict=False) if kind == _CHAR)
+
     def with_seconds(self) -> bytes:
         """A tail in whose footer timestamps are bigint; it goes behind the file's first `content_end` bytes."""
         types = []
@@ -83,6 +93,20 @@ class OrcTail:
             footer = b"".join(_stored_chunk(footer[at : at + block]) for at in range(0, len(footer), block))
         postscript = _moved_last(wire.with_number(self.postscript, _FOOTER_LENGTH, len(footer)))
         return footer + postscript + bytes([len(postscript)])
+
+
+def _children(record: wire.Message) -> list[int]:
+    """The numbers of its fields' types: one by one, or packed."""
+    children = []
+    for part in record.get(_SUBTYPES, []):
+        if isinstance(part, int):
+            children.append(part)
+            continue
+        place = 0
+        while place < len(part):
+            child, place = wire.varint(part, place)
+            children.append(child)
+    return children
 
 
 def _moved_last(postscript: bytes) -> bytes:

@@ -141,7 +141,7 @@ def _groups(source: HadoopInput, header: _Header, wanted: frozenset[int]) -> Ite
             raise Damaged(f"a group of {record_length:,} bytes with a key of {key_length:,}")
         key = source.take(stored_length)
         if header.codec is not None:
-            key = decompress(header.codec, key)
+            key = decompress(header.codec, key, key_length)
         if len(key) != key_length:
             raise Damaged(f"a key of {len(key):,} bytes where {key_length:,} are announced")
         yield _group(source, header, key, record_length - key_length, wanted)
@@ -170,7 +170,7 @@ def _group(source: HadoopInput, header: _Header, key: bytes, value_length: int, 
 
 def _column(data: bytes, plain: int, packed_lengths: bytes, rows: int, codec: str | None) -> _Column:
     if codec is not None:
-        data = decompress(codec, data) if plain else b""
+        data = decompress(codec, data, plain) if plain else b""
     lengths, counts = _runs(packed_lengths, rows)
     if len(data) != plain or (lengths > plain).any():
         raise Damaged(f"a column of {len(data):,} bytes where {plain:,} are announced")

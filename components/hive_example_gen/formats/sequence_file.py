@@ -31,6 +31,7 @@ _DEFAULT_CODEC = "org.apache.hadoop.io.compress.DefaultCodec"
 _PIECE_BYTES = 4 << 20
 _SYNC_RECORD = 4 + SYNC_BYTES
 _LENGTHS = struct.Struct(">ii")
+_MAX_VINT = 9
 
 
 def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.RecordBatch]:
@@ -175,14 +176,12 @@ def _blocks(source: HadoopInput, header: Header) -> Iterator[Cells]:
         count = source.vint()
         source.block()  # lengths of the keys
         source.block()  # the keys
-        lengths = vints.read_all(decompress(codec, source.block()))
-        values = decompress(codec, source.block())
-        if (
-            len(lengths) != count
-            or (lengths < 0).any()
-            or (lengths > len(values)).any()
-            or int(lengths.sum()) != len(values)
-        ):
+        lengths = vints.read_all(decompress(codec, source.block(), max(0, count) * _MAX_VINT))
+        if len(lengths) != count or (lengths < 0).any() or lengths.astype(float).sum() > MAX_BLOCK_BYTES:
             raise Damaged(f"a block of {count:,} rows does not agree with its lengths")
+        total = int(lengths.sum())
+        values = decompress(codec, source.block(), total)
+        if len(values) < total:
+            raise Damaged(f"a block of {total:,} bytes has {len(values):,}")
         bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
         yield Cells(padded(values), bounds[:-1], bounds[1:])

@@ -86,6 +86,20 @@ def test_fields_added_inside_arrays_and_maps_are_null_in_older_files(tmp_path, f
     )
 
 
+def test_a_file_without_any_column_of_the_table(tmp_path, file_format):
+    file = _file(tmp_path, pa.table({"x": [1], "y": [2]}), file_format)
+    with pytest.raises(DataNotReadyError, match="000000_0 has none of the table's columns: it has x, y"):
+        _rows(file, _spec({"a": "bigint"}))
+    assert _rows(file, _spec({"a": "bigint", "x": "bigint"}, exclude_columns=("x",))) == [{"a": None}]
+
+
+def test_transactional_tables_are_refused(tmp_path):
+    names = ["operation", "originalTransaction", "bucket", "rowId", "currentTransaction"]
+    table = pa.table({**{name: [0] for name in names}, "row": [{"a": 1}]})
+    with pytest.raises(DataNotReadyError, match=r"belongs to a transactional \(ACID\) table"):
+        _rows(_file(tmp_path, table, "orc"), _spec({"a": "bigint"}))
+
+
 def test_nested_columns_of_declared_types(tmp_path, file_format):
     own = pa.schema(
         [
