@@ -30,6 +30,7 @@ _READING = frozenset(
 _READING_PREFIXES = ("serialization.", "avro.schema.", "mapping.", "hive.serialization.")
 _SPARK_PROVIDER = "spark.sql.sources.provider"
 _SPARK_PLACEHOLDER = {"col": "array<string>"}
+_AVRO_PLACEHOLDER = "cannot_determine_schema"  # Hive's AvroSerDe, where it could not read avro.schema.url
 
 
 def table_definition(table: Any) -> tuple[TableDefinition, tuple[str, ...]]:
@@ -42,6 +43,9 @@ def table_definition(table: Any) -> tuple[TableDefinition, tuple[str, ...]]:
     parameters = table.parameters or {}
     _check_kind(name, table, parameters)
     definition = _definition(name, table.sd, parameters, {key.name.lower(): key.type for key in table.partitionKeys})
+    if not definition.columns or _AVRO_PLACEHOLDER in definition.columns:
+        hint = "Name the table's folder in source.table, and the columns in source.columns or source.ddl."
+        raise _refused(name, "has no columns in the metastore: its SerDe keeps them elsewhere", hint)
     if definition.columns == _SPARK_PLACEHOLDER and parameters.get(_SPARK_PROVIDER, "hive").lower() != "hive":
         raise _refused(name, f"keeps its columns where only Spark reads them ({_SPARK_PROVIDER})", QUERY_HINT)
     return definition, _notes(name, definition)

@@ -33,7 +33,7 @@ def list_days(source: SourceOptions, window: WindowOptions, days: Sequence[datet
     Raises ConfigError: the statement or a column's type. InfrastructureError: the server does not answer.
     """
     _check_options(source)
-    definition = result_definition(source, days[-1])
+    definition = result_definition(source, max(days))
     newest = set(sorted(days)[-source.query_refresh_days :] if source.query_refresh_days else ())
     run_date = max(days).isoformat()
     partitions = {

@@ -250,6 +250,12 @@ def test_columns_that_only_spark_reads_are_refused(tmp_path):
         _list(ms.Handler(made))
 
 
+@pytest.mark.parametrize("columns", [{}, {"error_error": "string", "cannot_determine_schema": "string"}])
+def test_columns_that_only_the_serde_knows_are_refused(tmp_path, columns):
+    with pytest.raises(ConfigError, match="has no columns in the metastore"):
+        _list(ms.Handler(ms.table(ms.descriptor(columns, tmp_path), KEYS)))
+
+
 def test_columns_of_a_schema_file_are_noted(tmp_path):
     handler = _handler(tmp_path)
     handler.made.parameters = {"avro.schema.url": "hdfs:///schemas/clicks.avsc"}

@@ -1,13 +1,22 @@
 """Files on filesystems with a URL: Arrow's own S3 client against an S3 server in this process."""
 
 import datetime
+import gzip
+import io
 
+import pyarrow as pa
+import pyarrow.orc
+import pyarrow.parquet
 import pytest
 import s3_server
 
 from common.errors import ConfigError, HivemillError, InfrastructureError
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.convert import convert_partition
+from components.hive_example_gen.formats import reader
+from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.options import BadRowOptions, SourceOptions, WindowOptions
+from components.hive_example_gen.table_spec import resolve_spec
 from components.hive_example_gen.warehouse import directory, storage
 from components.hive_example_gen.window import plan_window
 
@@ -40,6 +49,32 @@ def test_a_table_on_s3_is_planned_and_converted(tmp_path):
         (partition,) = plan.splits["eval"]
         assert partition.values == (("dt", "2026-11-15"), ("place", "a:b"))
         assert convert_partition(partition, source.place, BadRowOptions(), str(tmp_path / "converted")).rows == 2
+
+
+def _parquet(table):
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(table, out)
+    return out.getvalue()
+
+
+def _orc(table):
+    out = io.BytesIO()
+    pyarrow.orc.write_table(table, out)
+    return out.getvalue()
+
+
+def _gzip(table):
+    return gzip.compress("".join(f"{row['id']}\x01{row['name']}\n" for row in table.to_pylist()).encode())
+
+
+@pytest.mark.parametrize(("name", "written"), [("f", _parquet), ("f", _orc), ("f.gz", _gzip)])
+def test_files_on_s3_are_read_as_local_ones(name, written):
+    table = pa.table({"id": pa.array(range(20_000), pa.int64()), "name": [f"user {n}" for n in range(20_000)]})
+    source = SourceOptions(table="unused", columns={"id": "bigint", "name": "string"})
+    with s3_server.serving({f"bucket/logs/clicks/dt=2026-11-15/{name}": written(table)}) as port:
+        file = DataFile.of(_url(port), f"dt=2026-11-15/{name}")
+        batches = list(reader.read_batches(file, resolve_spec(source), BadRows()))
+    assert pa.Table.from_batches(batches).equals(table)
 
 
 def test_only_the_days_asked_for_are_listed():
