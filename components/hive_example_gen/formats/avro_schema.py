@@ -66,15 +66,14 @@ class AvroSchema:
     @classmethod
     def parse(cls, document: Any) -> AvroSchema:
         """`document`: the JSON value. Raises Damaged."""
-        try:
-            parsed = fastavro.parse_schema(copy.deepcopy(document))
-        except Exception as error:  # fastavro raises KeyError, TypeError and others for nonsense
-            raise Damaged(f"its schema cannot be parsed: {str(error)[:200] or type(error).__name__}") from error
+        parsed = _parsed(document)
         if not (isinstance(parsed, dict) and parsed.get("type") == "record"):
             raise Damaged("its schema is no record")
-        names = parsed.get("__named_schemas", {})
-        schema = cls(parsed, names)
-        schema._check(parsed, ())
+        schema = cls(parsed, parsed.get("__named_schemas", {}))
+        try:
+            schema._check(parsed, ())
+        except (AttributeError, KeyError, TypeError) as error:  # fastavro does not look at everything
+            raise Damaged(f"its schema cannot be parsed: {type(error).__name__} {error}") from error
         return schema
 
     @property
@@ -87,7 +86,7 @@ class AvroSchema:
         fields = [field for field in self.fields if wanted is None or field["name"] in wanted]
         seen.add(self.parsed["name"])
         record = {"type": "record", "name": self.parsed["name"], "aliases": self.parsed.get("aliases", [])}
-        return fastavro.parse_schema({**record, "fields": [self._field(field, seen) for field in fields]})
+        return _parsed({**record, "fields": [self._field(field, seen) for field in fields]})
 
     def _field(self, field: dict[str, Any], seen: set[str]) -> dict[str, Any]:
         return {**field, "type": self._stripped(field["type"], seen)}
@@ -126,6 +125,7 @@ class AvroSchema:
             raise Damaged(f"its type {schema['name']} contains itself, which Hive has no type for")
         inner = (*path, schema.get("name", ""))
         if kind == "record":
+            _check_names([field["name"] for field in schema["fields"]])
             return all([self._check(field["type"], inner) for field in schema["fields"]])
         if kind == "array" and self._check(schema["items"], inner):
             raise Damaged("its schema has an array whose items take no bytes")
@@ -185,6 +185,19 @@ class AvroSchema:
             (field["name"], self._node(field["type"], types.get(field["name"].lower()))) for field in schema["fields"]
         )
         return Node("record", pa.struct([(name, node.data_type) for name, node in fields]), None, fields)
+
+
+def _parsed(document: Any) -> Any:
+    try:
+        return fastavro.parse_schema(copy.deepcopy(document))
+    except Exception as error:  # fastavro raises KeyError, TypeError and others for nonsense
+        raise Damaged(f"its schema cannot be parsed: {str(error)[:200] or type(error).__name__}") from error
+
+
+def _check_names(names: list[Any]) -> None:
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or name in names[:index]:
+            raise Damaged(f"its schema has a field {str(name)[:50]!r} that is no name or there twice")
 
 
 def _bare(schema: dict[str, Any]) -> dict[str, Any]:

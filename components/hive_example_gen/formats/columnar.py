@@ -29,7 +29,7 @@ def target_schema(own: pa.Schema, spec: TableSpec, file: DataFile) -> tuple[pa.S
         if not kept:
             raise ConfigError(f"source.exclude_columns leaves no column of {file.name}", hint="Keep at least one.")
         return pa.schema(kept), {field.name: field.name for field in kept}
-    present = _names_in_file(own, spec)
+    present = _names_in_file(own, spec, file)
     if own.names and not present:
         _check_any_known(own, spec, file)
     for declared in spec.schema:
@@ -48,12 +48,29 @@ def _check_any_known(own: pa.Schema, spec: TableSpec, file: DataFile) -> None:
         )
 
 
-def _names_in_file(own: pa.Schema, spec: TableSpec) -> dict[str, str]:
+def _names_in_file(own: pa.Schema, spec: TableSpec, file: DataFile) -> dict[str, str]:
     if own.names and all(_POSITIONAL.fullmatch(name) for name in own.names):  # old Hive writes ORC columns by position
-        by_name: Mapping[str, str] = dict(zip(map(str.lower, spec.layout or {}), own.names, strict=False))
-    else:
-        by_name = {name.lower(): name for name in own.names}
-    return {name: by_name[name.lower()] for name in (spec.schema or pa.schema([])).names if name.lower() in by_name}
+        by_name: dict[str, str] = dict(zip(map(str.lower, spec.layout or {}), own.names, strict=False))
+        return {name: by_name[name.lower()] for name in (spec.schema or pa.schema([])).names if name.lower() in by_name}
+    spelled: dict[str, list[str]] = {}
+    for name in own.names:
+        spelled.setdefault(name.lower(), []).append(name)
+    return {
+        name: _one_of(spelled[name.lower()], name, file)
+        for name in (spec.schema or pa.schema([])).names
+        if name.lower() in spelled
+    }
+
+
+def _one_of(spellings: list[str], name: str, file: DataFile) -> str:
+    """The file's column for `name`: the only one, or of several that differ in case the one that does not."""
+    chosen = spellings if len(spellings) == 1 else [spelling for spelling in spellings if spelling == name]
+    if len(chosen) != 1:
+        raise DataNotReadyError(
+            f"{file.name} has several columns that are called {name!r} without regard to case: {', '.join(spellings)}",
+            hint=f"Declare {name!r} as one of them is spelled, or exclude it (source.exclude_columns).",
+        )
+    return chosen[0]
 
 
 def _check_named(own: pa.Schema, file: DataFile) -> None:

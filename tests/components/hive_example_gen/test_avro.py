@@ -267,6 +267,37 @@ def test_damage_is_named(tmp_path, data, problem):
     assert raised.value.message.startswith("dt=x/000000_0 cannot be read as Avro: ")
 
 
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ("[]", "its schema is no record"),
+        ("{", "its schema is no JSON"),
+        ("[" * 100_000, "its schema is no JSON"),
+        ('{"type":"record","name":"r","fields":[{"name":null,"type":"int"}]}', "no name or there twice"),
+        ('{"type":"record","name":"r","fields":[{"name":"a","type":"int"},{"name":"a","type":"int"}]}', "there twice"),
+        ('{"type":"record","name":"r","fields":[{"name":"a","type":"nothing"}]}', "its schema cannot be parsed"),
+        ('{"type":"record","name":"r","fields":7}', "its schema cannot be parsed"),
+        (
+            '{"type":"record","name":"r","fields":[{"name":"a","type":{"type":"fixed","name":"f","size":"x"}}]}',
+            "schema",
+        ),
+    ],
+)
+def test_schemas_that_are_none(tmp_path, schema, problem):
+    size = _long(len(schema))
+    data = b"Obj\x01\x02\x16avro.schema" + size + schema.encode() + b"\0" + bytes(16)
+    with pytest.raises(DataNotReadyError, match=problem):
+        _read(tmp_path, data)
+
+
+def _long(number):
+    packed, number = bytearray(), number << 1
+    while number > 127:
+        packed.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*packed, number])
+
+
 def test_a_type_that_contains_itself(tmp_path):
     schema = _record(("a", "int"), ("next", ["null", "row"]))
     with pytest.raises(DataNotReadyError, match="its type row contains itself"):

@@ -93,6 +93,15 @@ def test_a_file_without_any_column_of_the_table(tmp_path, file_format):
     assert _rows(file, _spec({"a": "bigint", "x": "bigint"}, exclude_columns=("x",))) == [{"a": None}]
 
 
+def test_columns_that_differ_in_case_alone(tmp_path, file_format):
+    file = _file(tmp_path, pa.table({"a": [1], "A": [2], "b": [3]}), file_format)
+    assert _rows(file, _spec({"A": "bigint", "b": "bigint"})) == [{"A": 2, "b": 3}]
+    assert _rows(file, _spec({"a": "bigint"})) == [{"a": 1}]
+    other = _file(tmp_path, pa.table({"AA": [1], "Aa": [2]}), file_format)
+    with pytest.raises(DataNotReadyError, match="several columns that are called 'aa' without regard to case: AA, Aa"):
+        _rows(other, _spec({"aa": "bigint"}))
+
+
 def test_transactional_tables_are_refused(tmp_path):
     names = ["operation", "originalTransaction", "bucket", "rowId", "currentTransaction"]
     table = pa.table({**{name: [0] for name in names}, "row": [{"a": 1}]})
