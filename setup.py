@@ -33,8 +33,15 @@ setup(
     ],
     extras_require={
         "kubeflow": ["kfp>=2.16,<2.17"],
-        # A Hive metastore (hive://) and HiveServer2 (source.query); Kerberos needs the package `kerberos` besides.
-        "hive": ["pymetastore>=0.4.2,<0.5", "impyla>=0.21,<1", "thrift-sasl>=0.4.3,<0.5", "pure-sasl>=0.6.2,<1"],
+        # A Hive metastore (hive://) and HiveServer2 (source.query). impyla's column attributes are not documented.
+        "hive": [
+            "pymetastore>=0.4.2,<0.5",
+            "impyla>=0.24,<0.25",
+            "thrift>=0.23,<1",
+            "thrift-sasl>=0.4.3,<0.5",
+            "pure-sasl>=0.6.2,<1",
+        ],
+        "hive-kerberos": ["kerberos>=1.3,<2"],  # builds against libkrb5-dev
     },
     entry_points={"console_scripts": ["hivemill=pipeline.cli:entry"]},
 )
