@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.orchestration import metadata
-from tfx.orchestration.local import runner_utils
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import runs
+from common.files import write_json_atomically
+from pipeline import lineage, runs
 from pipeline.runs import RunFolder
 
 
@@ -21,6 +20,7 @@ def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
     A part is None where its node has not finished in this run.
     """
     outputs = _outputs(ir)
+    write_json_atomically(folder.file(lineage.LINEAGE_JSON), lineage.of_run(ir))
     _copy(outputs.get(("HiveLogExampleGen", "manifest")), runs.MANIFEST_JSON, folder)
     _copy(outputs.get(("DataVerdict", "verdict")), runs.PROFILE_JSON, folder)
     model_run = outputs.get(("Trainer", "model_run"))
@@ -37,32 +37,15 @@ def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
 
 def _outputs(ir: pipeline_pb2.Pipeline) -> dict[tuple[str, str], mlmd.Artifact]:
     """The output artifacts of this pipeline run by (node id, output key), of finished nodes only."""
-    deployment = runner_utils.extract_local_deployment_config(ir)
-    config = deployment.metadata_connection_config
     found: dict[tuple[str, str], mlmd.Artifact] = {}
-    with metadata.Metadata(getattr(config, config.WhichOneof("connection_config"))) as handle:
-        for node in ir.nodes:
-            contexts = {c.type.name: c.name.field_value.string_value for c in node.pipeline_node.contexts.contexts}
-            executions = _executions(handle.store, contexts)
-            for event in handle.store.get_events_by_execution_ids(executions) if executions else ():
+    with lineage.metadata_of(ir) as handle:
+        for node_id, executions in lineage.executions_by_node(ir, handle.store):
+            ids = [execution.id for execution in executions]
+            for event in handle.store.get_events_by_execution_ids(ids) if ids else ():
                 if event.type == mlmd.Event.OUTPUT:
-                    key = (node.pipeline_node.node_info.id, event.path.steps[0].key)
-                    found[key] = handle.store.get_artifacts_by_id([event.artifact_id])[0]
+                    artifact = handle.store.get_artifacts_by_id([event.artifact_id])[0]
+                    found[(node_id, event.path.steps[0].key)] = artifact
     return found
-
-
-def _executions(store: Any, contexts: dict[str, str]) -> list[int]:
-    run = store.get_context_by_type_and_name("pipeline_run", contexts["pipeline_run"])
-    node = store.get_context_by_type_and_name("node", contexts["node"])
-    if run is None or node is None:
-        return []
-    of_node = {execution.id for execution in store.get_executions_by_context(node.id)}
-    done = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
-    return [
-        execution.id
-        for execution in store.get_executions_by_context(run.id)
-        if execution.id in of_node and execution.last_known_state in done
-    ]
 
 
 def _copy(artifact: mlmd.Artifact | None, name: str, folder: RunFolder) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from markupsafe import Markup
 
 from common.files import write_text_atomically
-from pipeline.report import charts, facts, numbers
-from pipeline.report.documents import Epoch, History, RunFolder, read_run_folder
+from pipeline.report import charts, facts, judgement, numbers, sparks
+from pipeline.report.documents import Epoch, History, ModelSection, RunFolder, read_run_folder
 from pipeline.report.index import write_index
 from pipeline.report.pages import render_page
 
@@ -35,7 +35,7 @@ def write_report(run_folder: Path) -> Path:
 def render(run_folder: Path) -> str:
     """The page as text, valid UTF-8. Absent or broken documents are named on the page; they raise nothing."""
     folder = read_run_folder(run_folder)
-    values = _verdict_part(folder) | _model_part(folder) | _run_part(folder)
+    values = _verdict_part(folder) | _why_part(folder) | _model_part(folder) | _run_part(folder)
     return render_page("page.html.j2", **values)
 
 
@@ -63,6 +63,48 @@ def _verdict_part(folder: RunFolder) -> dict[str, Any]:
     }
 
 
+def _why_part(folder: RunFolder) -> dict[str, Any]:
+    """Findings, trend, trivial models, importance, drift."""
+    verdict = folder.verdict
+    data, model = (verdict.data, verdict.model) if verdict else (None, None)
+    found, drift = judgement.finding_rows(folder), judgement.drift_rows(folder)
+    labels, references = judgement.reference_rows(folder)
+    importance = judgement.importance_rows(folder)
+    no_data = facts.why_absent(folder, "verdict.json", data is not None)
+    no_model = facts.why_absent(folder, "verdict.json", model is not None)
+    beside = model.problem if model and model.problem else "This run did not compute it."
+    cause = (verdict.cause or "").replace("_", " ") if verdict else ""
+    return {
+        "finding_rows": found[: judgement.MAX_FINDINGS],
+        "findings_total": len(found),
+        "cause_words": judgement.CAUSE_WORDS.get(verdict.cause or "", cause) if verdict else "",
+        "data_absent": no_data,
+        "trend_rows": judgement.trend_rows(folder),
+        "references": model.references if model else None,
+        "reference_labels": labels,
+        "reference_rows": references,
+        "references_absent": no_model or beside,
+        "importance_rows": importance[: judgement.MAX_IMPORTANCE],
+        "importance_sample": model.importance.rows if model and model.importance else 0,
+        "importance_absent": no_model or beside,
+        "drift_rows": [(row, _spark(row)) for row in drift[: judgement.MAX_DRIFT]],
+        "drift_left_out": max(0, len(drift) - judgement.MAX_DRIFT),
+        "drift_absent": no_data or "No drift was measured: there is nothing to compare this window with.",
+        "data_baseline": data.baseline if data else None,
+        "interval_words": _interval_words(model),
+    }
+
+
+def _spark(row: judgement.DriftRow) -> Markup | None:
+    return sparks.pair_of_histograms(row.one.feature, row.one.before, row.one.after)
+
+
+def _interval_words(model: ModelSection | None) -> str:
+    if model is None or model.bootstrap is None:
+        return ""
+    return f"{100 * model.bootstrap.level:.0f} % interval (bootstrap over {model.bootstrap.unit})"
+
+
 def _model_part(folder: RunFolder) -> dict[str, Any]:
     """Slices, calibration, training and the best reachable values."""
     model = folder.verdict.model if folder.verdict else None
@@ -73,6 +115,7 @@ def _model_part(folder: RunFolder) -> dict[str, Any]:
         "slices": slices[: facts.MAX_SLICES],
         "slices_left_out": max(0, len(slices) - facts.MAX_SLICES),
         "slices_absent": _no_slices(folder) if not slices else None,
+        "slice_curves": facts.calibration_by_slice(model),
         "slice_kinds": [facts.METRICS[name] for name in facts.SLICE_METRICS],
         "calibration": curve,
         "calibration_chart": chart,
@@ -111,13 +154,9 @@ def _points(epochs: tuple[Epoch, ...], field: str) -> tuple[tuple[float, float],
 
 def _run_part(folder: RunFolder) -> dict[str, Any]:
     """The data's findings, the window, the nodes and the lineage."""
-    found, days = facts.findings(folder), facts.days(folder)
-    has_data = folder.verdict is not None and folder.verdict.data is not None
+    days = facts.days(folder)
     manifest, nodes = folder.manifest, facts.node_rows(folder.run)
     return {
-        "findings": found[: facts.MAX_FINDINGS],
-        "findings_total": len(found),
-        "data_absent": facts.why_absent(folder, "verdict.json", has_data),
         "manifest": manifest,
         "days": days[-facts.MAX_DAYS :],
         "days_left_out": max(0, len(days) - facts.MAX_DAYS),
@@ -131,6 +170,8 @@ def _run_part(folder: RunFolder) -> dict[str, Any]:
         "node_badges": _NODE_BADGES,
         "nodes_absent": facts.why_absent(folder, "run.json", nodes),
         "lineage": _lineage(folder),
+        "made_from": folder.lineage.nodes if folder.lineage else (),
+        "artifact_words": judgement.artifact_words,
         "problems": folder.problems,
         "beside": [name for name in _BESIDE if (folder.path / name).is_file()],
     }

@@ -182,6 +182,15 @@ def canvas(name: str, title: str, description: str, height: float) -> ElementTre
     return svg
 
 
+def plain_canvas(title: str, width: float, height: float) -> ElementTree.Element:
+    """A chart without axes, named by its title alone."""
+    svg = ElementTree.Element("svg", {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "class": "spark"})
+    svg.set("width", f"{width:g}")
+    svg.set("height", f"{height:g}")
+    svg.set("aria-label", title)
+    return svg
+
+
 def line(svg: ElementTree.Element, style: str, x1: float, y1: float, x2: float, y2: float) -> None:
     element(svg, "line", {"class": style, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
 

@@ -104,17 +104,58 @@ class Manifest(_Document):
     fingerprint: str | None = None
 
 
+class Share(_Document):
+    """Arithmetic of a finding: what a bin held before and holds now."""
+
+    bin: str = ""
+    before: float | None = None
+    after: float | None = None
+
+
 class Finding(_Document):
     severity: str
     kind: str | None = None
     feature: str | None = None
     split: str | None = None
     message: str = ""
+    cause: str | None = None
+    rank: int | None = None
+    slice: dict[str, Any] = {}
+    threshold_source: str | None = None
+    arithmetic: tuple[Share, ...] = ()
+
+
+class Histogram(_Document):
+    bins: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+
+
+class Drift(_Document):
+    """One feature of the drift table: this window against the last good one."""
+
+    feature: str
+    measure: str = ""
+    day: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+    amber: float | None = None
+    threshold_source: str | None = None
+    used: bool = True
+    before: Histogram | None = None
+    after: Histogram | None = None
+
+
+class DataBaseline(_Document):
+    run_id: str | None = None
+    date: str | None = None
+    model_version: int | None = None
 
 
 class DataSection(_Document):
     colour: str | None = None
+    baseline: DataBaseline | None = None
     findings: tuple[Finding, ...] = ()
+    drift: tuple[Drift, ...] = ()
 
 
 class BoundResult(_Document):
@@ -127,10 +168,13 @@ class BoundResult(_Document):
     judged: bool = True
 
 
-class SliceMetrics(_Document):
-    slice: dict[str, Any] = {}
-    metrics: dict[str, float | None] = {}
-    baseline_metrics: dict[str, float | None] | None = None
+class Interval(_Document):
+    """`meaning` (gain, loss, noise) is there where the interval is one of a difference."""
+
+    value: float
+    lower: float
+    upper: float
+    meaning: str | None = None
 
 
 class CalibrationBin(_Document):
@@ -141,13 +185,72 @@ class CalibrationBin(_Document):
     click_rate: float | None = None
 
 
+class SliceMetrics(_Document):
+    slice: dict[str, Any] = {}
+    metrics: dict[str, float | None] = {}
+    intervals: dict[str, Interval] = {}
+    baseline_metrics: dict[str, float | None] | None = None
+    differences: dict[str, Interval] | None = None
+    calibration_curve: tuple[CalibrationBin, ...] = ()
+
+
+class Reference(_Document):
+    name: str
+    metrics: dict[str, float | None] = {}
+    intervals: dict[str, Interval] = {}
+    difference: dict[str, Interval] = {}
+
+
+class References(_Document):
+    """Trivial models on a sample of the eval split, and the candidate on the same rows."""
+
+    rows: int
+    train_rows: int
+    candidate: dict[str, float | None] = {}
+    models: tuple[Reference, ...] = ()
+
+
+class ColumnImportance(_Document):
+    columns: tuple[str, ...]
+    logloss_rise: float
+    lower: float
+    upper: float
+    auc_drop: float | None = None
+
+
+class Importance(_Document):
+    rows: int
+    columns: tuple[ColumnImportance, ...] = ()
+
+
+class Trend(_Document):
+    metric: str
+    value: float | None = None
+    runs: int
+    median: float
+    lower: float
+    upper: float
+    inside: bool
+
+
+class Bootstrap(_Document):
+    unit: str = "rows"
+    level: float = 0.95
+    replicates: int | None = None
+
+
 class ModelSection(_Document):
     blessed: bool | None = None
     version: int | None = None
     baseline_version: int | None = None
     bounds: tuple[BoundResult, ...] = ()
+    findings: tuple[Finding, ...] = ()
     slices: tuple[SliceMetrics, ...] = ()
     calibration_curve: tuple[CalibrationBin, ...] = ()
+    references: References | None = None
+    importance: Importance | None = None
+    bootstrap: Bootstrap | None = None
+    problem: str | None = None
 
 
 class Verdict(_Document):
@@ -158,8 +261,10 @@ class Verdict(_Document):
     colour: str
     exit_code: int | None = None
     reason: str = ""
+    cause: str | None = None
     data: DataSection | None = None
     model: ModelSection | None = None
+    trend: tuple[Trend, ...] = ()
 
 
 class Epoch(_Document):
@@ -179,6 +284,29 @@ class History(_Document):
     num_parameters: int | None = None
     num_train_examples: int | None = None
     best_epoch: int | None = None
+
+
+class LineageArtifact(_Document):
+    id: int
+    type: str
+    uri: str = ""
+
+
+class LineageNode(_Document):
+    """One execution in ML Metadata: what it read, what it wrote, which code it ran."""
+
+    node_id: str
+    execution_id: int
+    state: str = ""
+    code: str | None = None
+    inputs: dict[str, tuple[LineageArtifact, ...]] = {}
+    outputs: dict[str, tuple[LineageArtifact, ...]] = {}
+
+
+class Lineage(_Document):
+    """`lineage.json`: the run as ML Metadata has it."""
+
+    nodes: tuple[LineageNode, ...] = ()
 
 
 class TruthDay(_Document):
@@ -204,6 +332,7 @@ class RunFolder:
     verdict: Verdict | None
     history: History | None
     truth: Truth | None
+    lineage: Lineage | None = None
     problems: dict[str, str] = field(default_factory=dict)
 
 
@@ -219,6 +348,7 @@ def read_run_folder(path: Path) -> RunFolder:
         verdict=_read(path / "verdict.json", Verdict, problems),
         history=_read(path / "history.json", History, problems),
         truth=_read_truth(path, manifest, problems),
+        lineage=_read(path / "lineage.json", Lineage, problems),
         problems=problems,
     )
 

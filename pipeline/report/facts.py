@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from pipeline import verdict_words
 from pipeline.report import numbers
 from pipeline.report.documents import (
     BoundResult,
-    Finding,
+    Interval,
     ModelSection,
     NodeRun,
     Partition,
@@ -23,8 +23,7 @@ from pipeline.report.documents import (
     Truth,
 )
 
-MAX_SLICES, MAX_FINDINGS, MAX_DAYS, MAX_NAMED = 150, 100, 400, 50
-_MAX_TEXT = 600
+MAX_SLICES, MAX_DAYS, MAX_NAMED = 150, 400, 50
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ METRICS = {
     "clicks": MetricKind("Clicks", 0, "", "in the eval days"),
     "example_count": MetricKind("Impressions", 0, "", "in the eval days"),
 }
+_TENDENCIES = {"gain": "better", "loss": "worse", "noise": "same"}
 _TRUTH_FIELDS = {"auc": "best_auc", "logloss": "best_logloss"}
 SLICE_METRICS = ("auc", "gauc", "logloss", "normalized_entropy", "calibration")
 
@@ -92,6 +92,8 @@ class MetricRow:
     best: str
     gap: str
     bounds: tuple[BoundResult, ...]
+    between: str = ""  # confidence interval
+    meaning: str = ""  # of the difference: gain, loss or noise, with its interval
 
     @property
     def state(self) -> tuple[str, str] | None:
@@ -108,6 +110,7 @@ class Cell:
     value: str
     difference: str = ""
     tendency: str = ""
+    between: str = ""
 
 
 @dataclass(frozen=True)
@@ -248,10 +251,31 @@ def metric_rows(folder: RunFolder) -> list[MetricRow]:
     names = dict.fromkeys([*METRICS, *values])
     best = best_reachable(folder)
     return [
-        _metric_row(name, values[name], baselines.get(name), best, [one for one in bounds if one.metric == name])
+        _with_intervals(
+            _metric_row(name, values[name], baselines.get(name), best, [one for one in bounds if one.metric == name]),
+            name,
+            overall,
+        )
         for name in names
         if name in values
     ]
+
+
+def _with_intervals(row: MetricRow, name: str, overall: SliceMetrics | None) -> MetricRow:
+    """With an interval the data says what a difference means; without one the last digit shown has to."""
+    seen = overall.intervals.get(name) if overall else None
+    change = ((overall.differences if overall else None) or {}).get(name)
+    row = replace(row, between=_between(seen, row.kind.digits))
+    if change is None or change.meaning is None:
+        return row
+    words = f"{change.meaning}: {_between(change, row.kind.digits, signed=True)}"
+    return replace(row, meaning=words, tendency=_TENDENCIES[change.meaning])
+
+
+def _between(seen: Interval | None, digits: int, signed: bool = False) -> str:
+    """`0.7301 to 0.7391`; empty without an interval."""
+    shown = numbers.signed if signed else numbers.decimal
+    return f"{shown(seen.lower, digits)} to {shown(seen.upper, digits)}" if seen else ""
 
 
 def _metric_row(
@@ -317,7 +341,11 @@ def _slice_row(one: SliceMetrics, bounds: Sequence[BoundResult]) -> SliceRow:
     for name in SLICE_METRICS:
         kind, value, baseline = METRICS[name], one.metrics.get(name), baselines.get(name)
         difference = _difference(value, baseline, kind) if numbers.is_known(baseline) else ""
-        cells.append(Cell(numbers.decimal(value, kind.digits), difference, tendency(value, baseline, kind)))
+        change, better = (one.differences or {}).get(name), tendency(value, baseline, kind)
+        if change is not None and change.meaning is not None:
+            better = _TENDENCIES[change.meaning]
+        between = _between(one.intervals.get(name), kind.digits)
+        cells.append(Cell(numbers.decimal(value, kind.digits), difference, better, between))
     count, clicks = one.metrics.get("example_count"), one.metrics.get("clicks")
     return SliceRow(slice_label(one.slice), numbers.count(count), numbers.count(clicks), tuple(cells), tuple(bounds))
 
@@ -349,11 +377,15 @@ def best_reachable(folder: RunFolder) -> dict[str, float]:
     return result
 
 
-def findings(folder: RunFolder) -> list[Finding]:
-    """Findings on the data, red ones first, long messages cut."""
-    data = folder.verdict.data if folder.verdict else None
-    order = sorted(data.findings if data else (), key=lambda one: one.severity != "red")
-    return [one.model_copy(update={"message": numbers.shortened(one.message, _MAX_TEXT)}) for one in order]
+def calibration_by_slice(model: ModelSection | None) -> list[tuple[str, list[str]]]:
+    """(slice, mean prediction / click rate in each tenth of its rows) of the slices that are large enough."""
+    rows = []
+    for one in (model.slices if model else ())[: MAX_SLICES + 1]:
+        if one.slice and len(one.calibration_curve) == 10:
+            pairs = [(each.mean_prediction, each.click_rate) for each in one.calibration_curve]
+            ratios = [numbers.decimal(p / c, 2) if p is not None and c else numbers.MISSING for p, c in pairs]
+            rows.append((slice_label(one.slice), ratios))
+    return rows
 
 
 def days(folder: RunFolder) -> list[Day]:
