@@ -304,6 +304,19 @@ def test_old_hives_orc_columns_are_taken_by_position(tmp_path):
         _rows(file, _spec())
 
 
+@pytest.mark.parametrize(
+    ("file_format", "key"),
+    [("parquet", "parquet.column.index.access"), ("orc", "orc.force.positional.evolution")],
+)
+def test_a_table_whose_columns_are_taken_by_place(tmp_path, file_format, key):
+    file = _file(tmp_path, pa.table({"b": pa.array([1], pa.int32()), "a": ["x"]}), file_format)
+    columns = {"a": "int", "renamed": "string", "added": "date"}
+    by_place = _spec(columns, file_format, serde_properties={key: "true"})
+    assert _rows(file, by_place) == [{"a": 1, "renamed": "x", "added": None}]
+    with pytest.raises(DataNotReadyError, match="column 'a' is string in the file, declared int"):
+        _rows(file, _spec(columns, file_format, serde_properties={key: "false"}))
+
+
 def test_several_row_groups_and_stripes(tmp_path, file_format):
     table = pa.table({"a": range(50_000), "s": [f"value {number}" for number in range(50_000)]})
     if file_format == "parquet":
@@ -411,3 +424,34 @@ def test_a_file_without_permission():
 def test_a_file_that_is_gone(tmp_path):
     with pytest.raises(DataNotReadyError, match="f was there when the window was planned and is gone"):
         _rows(DataFile(str(tmp_path / "f"), "f"), _spec())
+
+
+def test_nested_columns_that_became_wider_over_many_batches(tmp_path, monkeypatch, file_format):
+    monkeypatch.setattr("components.hive_example_gen.formats.columnar.BATCH_ROWS", 7)
+    rows = [
+        {
+            "l": None if number % 5 == 0 else [{"i": number, "at": EDGES[number % 9]}] * (number % 3),
+            "m": None if number % 4 == 0 else [(f"k{number}", number)],
+            "s": None if number % 6 == 0 else {"l": [number], "day": datetime.date(2026, 1, 1)},
+        }
+        for number in range(40)
+    ]
+    micros = pa.timestamp("us")
+    own = pa.schema(
+        [
+            ("l", pa.list_(pa.struct([("i", pa.int32()), ("at", micros)]))),
+            ("m", pa.map_(pa.string(), pa.int16())),
+            ("s", pa.struct([("l", pa.list_(pa.int64())), ("day", pa.date32())])),
+        ]
+    )
+    file = _file(tmp_path, pa.Table.from_pylist(rows, own), file_format)
+    declared = {
+        "l": "array<struct<at:timestamp,i:bigint>>",
+        "m": "map<string,double>",
+        "s": "struct<l:array<string>,day:date>",
+    }
+    found = _rows(file, _spec(declared))
+    for row in rows:
+        if row["s"]:
+            row["s"]["l"] = [str(number) for number in row["s"]["l"]]
+    assert found == rows
