@@ -16,6 +16,7 @@ from components.hive_example_gen.table_spec import TableSpec
 
 BATCH_ROWS = 16_384
 _POSITIONAL = re.compile(r"_col\d+")
+_BY_PLACE = {"parquet": "parquet.column.index.access", "orc": "orc.force.positional.evolution"}
 
 
 def target_schema(own: pa.Schema, spec: TableSpec, file: DataFile) -> tuple[pa.Schema, dict[str, str]]:
@@ -49,7 +50,7 @@ def _check_any_known(own: pa.Schema, spec: TableSpec, file: DataFile) -> None:
 
 
 def _names_in_file(own: pa.Schema, spec: TableSpec, file: DataFile) -> dict[str, str]:
-    if own.names and all(_POSITIONAL.fullmatch(name) for name in own.names):  # old Hive writes ORC columns by position
+    if _is_by_place(own, spec):
         by_name: dict[str, str] = dict(zip(map(str.lower, spec.layout or {}), own.names, strict=False))
         return {name: by_name[name.lower()] for name in (spec.schema or pa.schema([])).names if name.lower() in by_name}
     spelled: dict[str, list[str]] = {}
@@ -60,6 +61,13 @@ def _names_in_file(own: pa.Schema, spec: TableSpec, file: DataFile) -> dict[str,
         for name in (spec.schema or pa.schema([])).names
         if name.lower() in spelled
     }
+
+
+def _is_by_place(own: pa.Schema, spec: TableSpec) -> bool:
+    """Old Hive writes ORC without names; and a table may say so by Hive's own properties."""
+    if own.names and all(_POSITIONAL.fullmatch(name) for name in own.names):
+        return True
+    return spec.serde_properties.get(_BY_PLACE.get(spec.format, ""), "").lower() == "true"
 
 
 def _one_of(spellings: list[str], name: str, file: DataFile) -> str:
