@@ -3,10 +3,12 @@
 A row is split at its delimiters by Arrow, which knows nothing of ESCAPED BY. So what a delimiter inside a value would
 disturb is first replaced, at the same length, by bytes that no delimiter and no UTF-8 text has:
 
-    ESC c, c in ASCII       FF, c + 80      c is taken as it is; n and r are LF and CR (Hive 2, HIVE-11785)
-    ESC c, any other byte   FE, c
-    a delimiter that belongs to the last column (`serialization.last.column.takes.rest`)    FD
-    LF, CR inside a value of a SequenceFile                                                 FC, FB
+    ESC c, c below 40      FF, 80 + c         c is taken as it is; n and r are LF and CR (Hive 2, HIVE-11785)
+    ESC c, c below 80      FE, 80 + c - 40
+    ESC c, any other       FD, c
+    FC   a delimiter that belongs to the last column (`serialization.last.column.takes.rest`)
+    FB   LF inside a value of a SequenceFile
+    FA   CR inside of one
 
 and put back once the values lie in columns. Rows that hold these bytes themselves are no UTF-8 and are taken out first.
 Source: LazyUtils.copyAndEscapeStringDataToText, LazyStruct.parse.
@@ -19,11 +21,11 @@ import pyarrow as pa
 
 from components.hive_example_gen.formats.arrays import array_of, buffers
 
-ESCAPED, ESCAPED_OTHER, DELIMITER, LF, CR = 0xFF, 0xFE, 0xFD, 0xFC, 0xFB
-RESERVED = bytes((CR, LF, DELIMITER, ESCAPED_OTHER, ESCAPED))
+LOW, HIGH, OTHER, DELIMITER, LF, CR = 0xFF, 0xFE, 0xFD, 0xFC, 0xFB, 0xFA
+RESERVED = bytes(range(CR, LOW + 1))
 _LF_BYTE, _CR_BYTE = 0x0A, 0x0D
-_MEANT = np.arange(256, dtype=np.uint8) & 0x7F
-_MEANT[[0x80 | ord("n"), 0x80 | ord("r")]] = (_LF_BYTE, _CR_BYTE)
+_MEANT = np.arange(256, dtype=np.uint8)
+_MEANT[[ord("n"), ord("r")]] = (_LF_BYTE, _CR_BYTE)
 
 
 def marked(data: np.ndarray, escape: int, ends: np.ndarray | None = None) -> np.ndarray:
@@ -46,9 +48,10 @@ def marked(data: np.ndarray, escape: int, ends: np.ndarray | None = None) -> np.
     inside[inside] = data[after[inside]] != _LF_BYTE if ends is None else ~np.isin(after[inside], ends)
     active, after = active[inside], after[inside]
     result = data.copy()
-    ascii_follows = data[after] < 0x80
-    result[active] = np.where(ascii_follows, ESCAPED, ESCAPED_OTHER)
-    result[after[ascii_follows]] |= 0x80
+    following = data[after]
+    result[active] = np.select([following < 0x40, following < 0x80], [LOW, HIGH], OTHER)
+    in_ascii = following < 0x80
+    result[after[in_ascii]] = 0x80 | (following[in_ascii] & 0x3F)
     return result
 
 
@@ -61,12 +64,12 @@ def marked_values(values: pa.BinaryArray, escape: int) -> pa.BinaryArray:
 def unescaped(values: pa.BinaryArray) -> pa.BinaryArray:
     """What the escapes stand for: the escape goes, the byte after it stays."""
     offsets, data = buffers(values)
-    escapes = data >= ESCAPED_OTHER
+    escapes = data >= OTHER
     if not escapes.any():
         return values
-    after = np.flatnonzero(data == ESCAPED) + 1
+    after, plain = _escaped_ascii(data)
     result = data.copy()
-    result[after] = _MEANT[data[after]]
+    result[after] = _MEANT[plain]
     kept_before = np.concatenate(([0], np.cumsum(~escapes)))
     return array_of(kept_before[offsets].astype(np.int32), result[~escapes], values)
 
@@ -78,11 +81,18 @@ def restored(values: pa.BinaryArray, escape: int) -> pa.BinaryArray:
 
 
 def restored_bytes(data: np.ndarray, escape: int) -> np.ndarray:
+    after, plain = _escaped_ascii(data)
     result = data.copy()
-    after = np.flatnonzero(data == ESCAPED) + 1
-    result[after] &= 0x7F
-    result[data >= ESCAPED_OTHER] = escape
+    result[after] = plain
+    result[data >= OTHER] = escape
     return result
+
+
+def _escaped_ascii(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the ASCII bytes lie that were escaped, and which they are."""
+    before = np.flatnonzero(data >= HIGH)
+    after = before + 1
+    return after, (data[after] & 0x3F) | np.where(data[before] == HIGH, 0x40, 0).astype(np.uint8)
 
 
 def foreign_put_back(values: pa.BinaryArray, delimiter: int) -> pa.BinaryArray:

@@ -21,7 +21,7 @@ from components.hive_example_gen.formats.row_serdes.base import Lines, RowSerde
 from components.hive_example_gen.formats.text_values import null_written
 
 _BOM = b"\xef\xbb\xbf"
-# Control characters that nobody has in a text, to stand for a delimiter that is not ASCII.
+# Control characters that nobody has in a text, to stand for a delimiter that Arrow does not take: NUL, not ASCII.
 _STAND_INS = (0x1C, 0x1D, 0x1E, 0x1F, *range(0x0E, 0x1B), *range(4, 9), 0x0B, 0x0C, 0x7F, 1, 2, 3)
 
 
@@ -37,7 +37,7 @@ class LazySimpleRows(RowSerde):
         yield from self._batches(Lines.joined([row.translate(table) for row in rows], numbers), foreign=True)
 
     def _batches(self, lines: Lines, foreign: bool) -> Iterator[pa.RecordBatch]:
-        lines, delimiter = self._with_ascii_delimiter(lines)
+        lines, delimiter = self._with_usual_delimiter(lines)
         if not foreign and (self.typed.rules.escape is not None or self.typed.rules.takes_rest):
             lines = self._checked(lines)
         if not len(lines):
@@ -133,9 +133,9 @@ class LazySimpleRows(RowSerde):
         if not self.typed.rules.takes_rest:
             self.bad.note("long_row", int((widths > len(self.columns)).sum()))
 
-    def _with_ascii_delimiter(self, lines: Lines) -> tuple[Lines, bytes]:
+    def _with_usual_delimiter(self, lines: Lines) -> tuple[Lines, bytes]:
         delimiter = self.typed.rules.levels[0]
-        if delimiter[0] < 0x80:
+        if 0 < delimiter[0] < 0x80:
             return lines, delimiter
         others = {level[0] for level in self.typed.rules.levels[1:]} | {self.typed.rules.escape}
         for code in _STAND_INS:
