@@ -5,9 +5,10 @@ Standard library only: Spark's interpreter and the tests' own both import this.
 
 from __future__ import annotations
 
-from conformance_tables import HIVE_WRITES, RC_BINARY, RC_COLUMNAR, SEQUENCE_BINARY, Table
+from conformance_tables import HIVE_WRITES, RC_BINARY, RC_COLUMNAR, SEQUENCE_BINARY, Table, compressed
 
 NEW_YORK = "America/New_York"
+MANY_ROWS = 20_000
 STORED = {
     "text": "STORED AS TEXTFILE",
     "sequence": "STORED AS SEQUENCEFILE",
@@ -56,6 +57,7 @@ _DEEPER = _changed(
 )
 _REORDERED = {name: _BEFORE[name] for name in ("gone", "price", "id", "items", "name")}
 _SHORTER = {name: kind for name, kind in _BEFORE.items() if name != "gone"}
+_MIXED = {name.title(): kind.replace("lat", "Lat") for name, kind in _BEFORE.items()}
 _UPPER = {name.upper(): kind for name, kind in _BEFORE.items()}
 
 
@@ -73,6 +75,8 @@ def _evolved() -> list[Table]:
             after["upper"] = _UPPER
         for change, columns in after.items():
             tables.append(Table(f"{change}_{kind}", _BEFORE, stored, _ROWS, read_columns=columns))
+    for kind in ("parquet", "orc"):  # Spark keeps the case of names in its files, the metastore does not
+        tables.append(Table(f"mixed_{kind}", _MIXED, STORED[kind], _ROWS, read_columns=_BEFORE))
     return tables
 
 
@@ -130,6 +134,22 @@ def _format(writer: str) -> str:
     return writer if writer in STORED else writer.split("_")[0]
 
 
+def _many() -> list[Table]:
+    """More rows than a batch, a row group of RCFile and a block of a SequenceFile hold."""
+    columns = {"id": "int", "big": "bigint", "name": "string", "half": "double", "words": "array<string>"}
+    query = (
+        "SELECT CAST(id AS int) AS id, id * id * 1000003 AS big, repeat(md5(CAST(id AS string)), 8) AS name, "
+        "IF(id % 7 = 0, NULL, id / 2) AS half, IF(id % 5 = 0, NULL, array(CAST(id AS string), '')) AS words "
+        f"FROM range({MANY_ROWS})"
+    )
+    packed = {"sequence": compressed("snappy", "RECORD"), "sequence_binary": compressed("deflate"),
+              "rcfile_binary": compressed("snappy")}  # fmt: skip
+    return [
+        Table(f"many_{kind}", columns, stored, query=query, settings=packed.get(kind, {}))
+        for kind, stored in STORED.items()
+    ]
+
+
 _PLACES = [
     "a b",
     "a/b",
@@ -178,4 +198,4 @@ def _partitions() -> list[Table]:
 
 
 PARTITIONED: list[Table] = _partitions()
-CHANGED: list[Table] = [*_evolved(), *_zones(), *_calendars()]
+CHANGED: list[Table] = [*_evolved(), *_zones(), *_calendars(), *_many()]

@@ -33,7 +33,7 @@ class Table:
     Attributes:
         columns: name to Hive type, as the rows are written.
         stored: the clauses after the columns.
-        rows: what Spark inserts; None where `files` are laid into the folder instead.
+        rows, query: what Spark inserts; None where `files` are laid into the folder instead.
         settings: of the Spark session while it writes.
         read_columns, stored_as_read: columns and clauses that both read by, where they are others than those written.
         partitioned_by: the last of the columns, below the day.
@@ -46,6 +46,7 @@ class Table:
     columns: dict[str, str]
     stored: str
     rows: list | None = None
+    query: str | None = None
     files: dict[str, bytes] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     read_columns: dict[str, str] | None = None
@@ -111,7 +112,8 @@ _LINE_ENDS = {"escape.delim": "\\\\", "serialization.escape.crlf": "true"}
 
 def lazy_simple(properties: dict[str, str]) -> str:
     """Spark takes NULL DEFINED AS and drops it, so that some properties have to be given like this."""
-    given = ", ".join(f"'{key}'='{value}'" for key, value in properties.items())
+    quoted = {key: value.replace("'", "\\'") for key, value in properties.items()}
+    given = ", ".join(f"'{key}'='{value}'" for key, value in quoted.items())
     return f"ROW FORMAT SERDE '{_HIVE}.serde2.lazy.LazySimpleSerDe' WITH SERDEPROPERTIES ({given}) STORED AS TEXTFILE"
 
 

@@ -88,22 +88,26 @@ def _write(spark: SparkSession, table: Table, place: str) -> None:
     for name, content in table.files.items():
         with open(f"{place}/{name}", "wb") as file:
             file.write(content)
-    if table.rows is not None:
+    if not table.files:
         spark.sql(table.written_ddl(place))
-        _insert(spark, table)
-    if table.written_name != table.name or table.rows is None:
+        _insert(spark, table, table.query or _cast_rows(spark, table))
+    if table.written_name != table.name or table.files:
         spark.sql(table.ddl(place))
 
 
-def _insert(spark: SparkSession, table: Table) -> None:
+def _insert(spark: SparkSession, table: Table, query: str) -> None:
+    place = f"PARTITION (dt, {', '.join(table.partitioned_by)})" if table.partitioned_by else ""
+    spark.sql(f"INSERT INTO {table.written_name} {place} SELECT /*+ COALESCE(1) */ * FROM ({query})")
+
+
+def _cast_rows(spark: SparkSession, table: Table) -> str:
+    """A query for the table's rows, whose dates, timestamps and decimals are text."""
     taken = ", ".join(f"`{name}` {_CAST_FROM_TEXT.sub('string', kind)}" for name, kind in table.columns.items())
     spark.createDataFrame(table.rows, types._parse_datatype_string(taken)).createOrReplaceTempView("made")
     cast = [f"CAST(`{name}` AS {kind}) AS `{name}`" for name, kind in table.columns.items()]
-    place = ""
     if table.partitioned_by:
         cast.insert(len(cast) - len(table.partitioned_by), f"'{DAY}' AS dt")
-        place = f"PARTITION (dt, {', '.join(table.partitioned_by)})"
-    spark.sql(f"INSERT INTO {table.written_name} {place} SELECT /*+ COALESCE(1) */ {', '.join(cast)} FROM made")
+    return f"SELECT {', '.join(cast)} FROM made"
 
 
 def _read(spark: SparkSession, table: Table) -> list:
