@@ -31,6 +31,7 @@ from components.hive_example_gen.formats.avro_schema import AvroSchema, Node, No
 from components.hive_example_gen.formats.avro_values import column
 from components.hive_example_gen.formats.calendars import Writer
 from components.hive_example_gen.formats.columnar import BATCH_ROWS
+from components.hive_example_gen.formats.compression import read_at_most
 from components.hive_example_gen.formats.hadoop_input import MAX_BLOCK_BYTES, SYNC_BYTES, HadoopInput
 from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.formats.vints import Damaged
@@ -244,13 +245,6 @@ def _zigzag(count: int) -> bytes:
     return bytes([*packed, rest])
 
 
-def _bounded(opened: Any) -> bytes:
-    data = opened.read(MAX_BLOCK_BYTES + 1)
-    if len(data) > MAX_BLOCK_BYTES:
-        raise Damaged(f"a block of more than {MAX_BLOCK_BYTES >> 20} MiB")
-    return data
-
-
 def _inflated(data: bytes) -> bytes:
     inner = zlib.decompressobj(-zlib.MAX_WBITS)
     unpacked = inner.decompress(data, MAX_BLOCK_BYTES)
@@ -280,9 +274,9 @@ _UNPACK: dict[str, Callable[[bytes], bytes]] = {
     "null": bytes,
     "deflate": _inflated,
     "snappy": _unsnapped,
-    "zstandard": lambda data: _bounded(pa.CompressedInputStream(pa.BufferReader(data), "zstd")),
-    "bzip2": lambda data: _bounded(bz2.BZ2File(io.BytesIO(data))),
-    "xz": lambda data: _bounded(lzma.open(io.BytesIO(data))),  # noqa: SIM115
+    "zstandard": lambda data: read_at_most(pa.CompressedInputStream(pa.BufferReader(data), "zstd"), MAX_BLOCK_BYTES),
+    "bzip2": lambda data: read_at_most(bz2.open(io.BytesIO(data)), MAX_BLOCK_BYTES),  # noqa: SIM115
+    "xz": lambda data: read_at_most(lzma.open(io.BytesIO(data)), MAX_BLOCK_BYTES),  # noqa: SIM115
 }
 
 

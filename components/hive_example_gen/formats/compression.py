@@ -22,6 +22,7 @@ from common.errors import DataNotReadyError
 from components.hive_example_gen.formats.opened import DataFile, translated
 
 CHUNK_BYTES = 1 << 20
+PIECE_BYTES = 64 << 10
 # Hadoop's buffer (io.compression.codec.*.buffersize) is 256 KiB; nobody sets it near this.
 MAX_FRAME_BYTES = 256 << 20
 MAX_BUFFER_BYTES = 1 << 30
@@ -116,10 +117,18 @@ def decompress(codec_class: str, data: bytes | memoryview, at_most: int = MAX_BU
 
     Raises OSError, EOFError or zlib.error: the codec is not supported, the data is damaged, or longer than `at_most`.
     """
-    unpacked = _unpacked(codec_named(codec_class), io.BytesIO(data)).read(at_most + 1)
-    if len(unpacked) > at_most:
+    return read_at_most(_unpacked(codec_named(codec_class), io.BytesIO(data)), at_most)
+
+
+def read_at_most(opened: BinaryIO | pa.NativeFile, at_most: int) -> bytes:
+    """All of `opened`, piece by piece: `read` would allocate at once what it is asked for. Raises OSError for more."""
+    pieces, left = [], at_most + 1
+    while left and (piece := opened.read(min(left, PIECE_BYTES))):
+        pieces.append(piece)
+        left -= len(piece)
+    if not left:
         raise OSError(f"a packed buffer holds more than the {at_most:,} bytes that it may")
-    return unpacked
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def codec_named(codec_class: str) -> str:

@@ -3,9 +3,11 @@
 import datetime
 import io
 import json
+import zlib
 from decimal import Decimal
 
 import fastavro
+import pyarrow as pa
 import pytest
 
 from common.errors import ConfigError, DataNotReadyError
@@ -108,6 +110,28 @@ def test_codecs(tmp_path, codec):
     rows = [{**FULL, "i": number} for number in range(500)]
     found = _read(tmp_path, _written(SCHEMA, rows, codec=codec, sync_interval=1000))
     assert found == [{**READ, "i": number} for number in range(500)]
+
+
+def _container(schema, codec, blocks):
+    """By hand: fastavro needs further packages for some codecs."""
+    metadata = {"avro.codec": codec, "avro.schema": json.dumps(schema)}
+    head = b"".join(_long(len(text)) + text.encode() for pair in metadata.items() for text in pair)
+    body = b"".join(_long(count) + _long(len(data)) + data + b"s" * 16 for count, data in blocks)
+    return b"Obj\x01\x04" + head + b"\0" + b"s" * 16 + body
+
+
+def test_codecs_by_hand(tmp_path):
+    schema, plain = _record(("a", "int"), ("s", "string")), b"\x02\x02x" * 50
+    snappy = pa.Codec("snappy").compress(plain, asbytes=True) + zlib.crc32(plain).to_bytes(4, "big")
+    zstd = pa.Codec("zstd").compress(plain, asbytes=True)
+    for codec, data in (("snappy", snappy), ("zstandard", zstd)):
+        assert _read(tmp_path, _container(schema, codec, [(50, data)] * 2)) == [{"a": 1, "s": "x"}] * 100
+    with pytest.raises(DataNotReadyError, match="the checksum of a snappy block is wrong"):
+        _read(tmp_path, _container(schema, "snappy", [(50, snappy[:-1] + b"?")]))
+    with pytest.raises(DataNotReadyError, match="codec 'lzo' is not supported"):
+        _read(tmp_path, _container(schema, "lzo", [(50, plain)]))
+    with pytest.raises(DataNotReadyError, match=r"a block cannot be unpacked|cut off"):
+        _read(tmp_path, _container(schema, "zstandard", [(50, zstd[:-3])]))
 
 
 def test_batches_over_many_blocks(tmp_path, monkeypatch):

@@ -317,6 +317,21 @@ def test_a_table_whose_columns_are_taken_by_place(tmp_path, file_format, key):
         _rows(file, _spec(columns, file_format, serde_properties={key: "false"}))
 
 
+def test_files_behind_a_url_are_read_through_their_filesystem(tmp_path, file_format, monkeypatch):
+    file = _file(tmp_path, pa.table({"t": pa.array(EDGES, pa.timestamp("us"))}), file_format)
+    opened = []
+
+    def open_file(path):
+        opened.append(path)
+        return pa.OSFile(str(tmp_path / path.removeprefix("mock://")))
+
+    monkeypatch.setattr("components.hive_example_gen.warehouse.storage.open_file", open_file)
+    remote = DataFile("mock://000000_0", file.name)
+    assert [row["t"] for row in _rows(remote, _spec({"t": "timestamp"}))] == EDGES
+    assert reader.columns_of(remote, _spec())[1] == {"t"}
+    assert set(opened) == {"mock://000000_0"}
+
+
 def test_several_row_groups_and_stripes(tmp_path, file_format):
     table = pa.table({"a": range(50_000), "s": [f"value {number}" for number in range(50_000)]})
     if file_format == "parquet":
