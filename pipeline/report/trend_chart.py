@@ -36,7 +36,9 @@ def trend_chart(name: str, title: str, points: Sequence[Point]) -> Markup | None
     frame = charts.Frame(days[0] - margin, days[-1] + margin, levels[0], levels[-1], height=180)
     svg = charts.canvas(name, title, _words(points), 180 + charts.TOP + charts.BOTTOM)
     charts.axis_y(svg, frame, levels)
-    charts.axis_x(svg, frame, _dates(days), "run date")
+    charts.axis_x(svg, frame, [], "run date")
+    for day, date, style in _dates(days):
+        charts.text_at(svg, frame.x(day), frame.y(levels[0]) + 16, date, style)
     _band(svg, frame, days, points)
     for side in ("at_least", "at_most"):
         _limit(svg, frame, days, [getattr(point, side) for point in points], levels)
@@ -92,10 +94,17 @@ def _mark(svg: object, x: float, y: float, point: Point) -> None:
     charts.element(mark, "title").text = _point_words(point)
 
 
-def _dates(days: Sequence[int]) -> list[tuple[float, str]]:
+def _dates(days: Sequence[int]) -> list[tuple[float, str, str]]:
+    """(place, date, style); the outer ones stay inside the picture."""
     first, last = days[0], days[-1]
-    wanted = [first] if first == last else [first, (first + last) // 2, last]
-    return [(day, datetime.date.fromordinal(day).isoformat()) for day in wanted]
+    if first == last:
+        return [(first, _date(first), "tick middle")]
+    inner = [((first + last) // 2, "tick middle")] if last - first > 3 else []
+    return [(day, _date(day), style) for day, style in [(first, "tick"), *inner, (last, "tick end")]]
+
+
+def _date(day: int) -> str:
+    return datetime.date.fromordinal(day).isoformat()
 
 
 def _words(points: Sequence[Point]) -> str:

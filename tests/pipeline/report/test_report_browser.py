@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import run_folders
+import verdict2
 from PIL import Image
 
-from pipeline.report import write_report
+from pipeline.report import write_index, write_report
 
 pytestmark = pytest.mark.browser
 WIDTHS = (360, 1280, 2560)
@@ -27,11 +28,11 @@ const wide = [...document.querySelectorAll('body *')].filter(e => !e.closest('.s
 const tone = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(v => v / 255)
   .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
 const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
-  if (!c.endsWith(', 0)')) return c; } return 'rgb(255, 255, 255)'; };
+  if (!/^rgba.*, 0\\)$/.test(c)) return c; } return 'rgb(255, 255, 255)'; };
 const faint = [...document.querySelectorAll('body *')].filter(e => e.getClientRects().length && [...e.childNodes]
   .some(n => n.nodeType === 3 && n.textContent.trim())).map(e => { const style = getComputedStyle(e);
     const [a, b] = [tone(e.closest('svg') ? style.fill : style.color), tone(behind(e))].sort((x, y) => y - x);
-    return [(a + 0.05) / (b + 0.05), e.tagName + '.' + (e.getAttribute('class') || '')]; }).filter(([r]) => r < 4.5);
+    return [(a + 0.05) / (b + 0.05), e.tagName + '.' + (e.getAttribute('class') || '') + ' ' + e.textContent.slice(0, 40)]; }).filter(([r]) => r < 4.5);
 document.documentElement.dataset.probe = JSON.stringify({width: innerWidth, faint, wide,
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   paper: getComputedStyle(document.body).backgroundColor});
@@ -83,6 +84,16 @@ def test_no_sideways_scroll_and_enough_contrast(chromium, tmp_path, ending, widt
     assert seen["overflow"] == 0 and seen["wide"] == []
     assert seen["faint"] == [], "contrast below 4.5 (WCAG AA)"
     assert max(map(int, re.findall(r"\d+", seen["paper"]))) < 60 if scheme == "dark" else "24" in seen["paper"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_full_page_and_the_index_fit_too(chromium, tmp_path, width, scheme):
+    """Drift, importance, intervals, lineage; the trend of all runs."""
+    pages = [write_report(verdict2.amber(tmp_path / "r")), write_index(verdict2.many_runs(tmp_path / "root"))]
+    for page in pages:
+        seen = probe(chromium, page, tmp_path / "profile", scheme, width)
+        assert (seen["width"], seen["overflow"], seen["wide"], seen["faint"]) == (width, 0, [], []), page.name
 
 
 @pytest.mark.parametrize("ending", ["red_data", "failed_node", "data_not_ready", "killed"])
