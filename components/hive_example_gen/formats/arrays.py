@@ -1,7 +1,7 @@
 """Binary arrays by their buffers.
 
-`pyarrow.compute.if_else` of an array that is a slice and a NULL scalar gives wrong bytes (seen in pyarrow 18), so NULLs
-are set here.
+Kernels of pyarrow 18 give wrong bytes for some arrays that are slices: `if_else` with a NULL scalar, `ascii_lower` with
+NULLs. So what comes in is laid out from its buffer's beginning first, and NULLs are set here.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ def array_of(offsets: np.ndarray, data: np.ndarray, like: pa.BinaryArray) -> pa.
     valid = _bitmap(np.asarray(like.is_valid())) if like.null_count else None
     parts = [valid, pa.py_buffer(np.ascontiguousarray(offsets, np.int32)), pa.py_buffer(np.ascontiguousarray(data))]
     return pa.Array.from_buffers(pa.binary(), len(like), parts)
+
+
+def from_the_beginning(values: pa.BinaryArray) -> pa.BinaryArray:
+    """The same values without offset, copied if they have one."""
+    _, offset_buffer, _ = values.buffers()
+    if not values.offset and (
+        offset_buffer is None or not len(values) or np.frombuffer(offset_buffer, np.int32, 1)[0] == 0
+    ):
+        return values
+    return array_of(*buffers(values), values)
 
 
 def null_where(values: pa.BinaryArray, is_null: pa.BooleanArray | np.ndarray) -> pa.BinaryArray:

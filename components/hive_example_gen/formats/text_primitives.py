@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.hive_example_gen.formats.arrays import buffers, null_where
+from components.hive_example_gen.formats.arrays import buffers, from_the_beginning, null_where
 
 _EXACT_SCALE = 18
 _DECIMALS = decimal.Context(prec=120, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
@@ -56,7 +56,7 @@ class Parser:
 
     def read(self, values: pa.BinaryArray) -> tuple[pa.Array, np.ndarray]:
         """`values` in the type, and the places (int64) of those that are not of it; they are NULL."""
-        values = empty_as_null(values)
+        values = empty_as_null(from_the_beginning(values))
         try:
             read = self.vector(values)
             if self.faithful(values, read):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.hive_example_gen.formats import escapes
-from components.hive_example_gen.formats.arrays import null_where
+from components.hive_example_gen.formats.arrays import from_the_beginning, null_where
 from components.hive_example_gen.formats.text_primitives import binary_value, parser_of
 from components.hive_example_gen.formats.timestamp_formats import TimestampFormats
 from components.hive_example_gen.hive_types import TextBounds, text_bounds
@@ -69,6 +69,7 @@ class Column:
     def read(self, values: pa.BinaryArray) -> tuple[pa.Array, Problems]:
         """`values` (NULL as NULL) in the type; what does not parse is NULL and among the problems."""
         problems = Problems()
+        values = from_the_beginning(values)
         read = Reading(self.rules, problems).value(values, self.data_type, self.bounds, 1, same_rows)
         return read, problems
 

@@ -17,6 +17,7 @@ import pyarrow.csv
 
 from common.errors import DataNotReadyError
 from components.hive_example_gen.formats import escapes
+from components.hive_example_gen.formats.arrays import from_the_beginning
 from components.hive_example_gen.formats.row_serdes.base import Lines, RowSerde
 from components.hive_example_gen.formats.text_values import null_written
 
@@ -52,7 +53,8 @@ class LazySimpleRows(RowSerde):
     def _typed(self, table: pa.Table, lines: Lines, part: slice, foreign: bool) -> pa.RecordBatch:
         raw = {name: _one_chunk(table.column(name)) for name in table.column_names if name in self.typed.columns}
         if self.typed.rules.escape is not None:  # the parser takes only text for NULL
-            raw = {name: null_written(values, self.typed.rules.null) for name, values in raw.items()}
+            null = self.typed.rules.null
+            raw = {name: null_written(from_the_beginning(values), null) for name, values in raw.items()}
         if foreign:
             delimiter = self.typed.rules.levels[0][0]
             raw = {name: escapes.foreign_put_back(values, delimiter) for name, values in raw.items()}
