@@ -83,7 +83,7 @@ def test_bad_rows_have_their_place_in_the_file(tmp_path):
 @pytest.mark.parametrize("mode", ["plain", "record", "block"])
 def test_every_truncation_is_noticed_or_ends_between_records(tmp_path, mode):
     whole = sequence_file(VALUES[:6], mode=mode)
-    for size in range(4, len(whole)):
+    for size in range(4, len(whole), 3):
         try:
             rows = _read(tmp_path, whole[:size])
         except DataNotReadyError as error:
