@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from tfx.types import artifact
 
+SAMPLED_NEGATIVES_PROPERTY = "sampled_negatives"
+"""Float custom property of Examples: the share of negatives kept in the splits train and validation; absent where that
+is all of them."""
+
 
 class WindowManifest(artifact.Artifact):
     """`manifest.json`: the partitions, files, rows, bytes and fingerprints that ExampleGen read."""

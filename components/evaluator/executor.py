@@ -20,6 +20,7 @@ from tfx.utils import io_utils, path_utils
 from common import progress
 from common.errors import DataVerdictError, InfrastructureError
 from common.files import write_json_atomically
+from components.artifacts import SAMPLED_NEGATIVES_PROPERTY
 from components.evaluator import (
     comparison,
     extractors,
@@ -185,7 +186,8 @@ def _look_beside(
     train = _sample(artifact, TRAIN_SPLIT, options.train_rows, label_column) if TRAIN_SPLIT in splits else None
     model = tf.saved_model.load(model_uri)
     if train is not None and all(len(np.unique(rows[1])) == 2 for rows in (train, evaluation)):
-        made["references"] = references.compare(model, train, evaluation, options.logistic_regression)
+        kept = artifact.get_float_custom_property(SAMPLED_NEGATIVES_PROPERTY) or 1.0
+        made["references"] = references.compare(model, train, evaluation, options.logistic_regression, kept)
     if len(evaluation[1]):
         made["importance"] = importance.importance(model, evaluation, options.importance_predictions)
 

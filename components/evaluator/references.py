@@ -35,10 +35,13 @@ def predict(model: Any, records: np.ndarray) -> np.ndarray:
     return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
 
 
-def compare(model: Any, train: Rows, evaluation: Rows, with_regression: bool) -> dict[str, Any]:
+def compare(
+    model: Any, train: Rows, evaluation: Rows, with_regression: bool, kept_negatives: float = 1.0
+) -> dict[str, Any]:
     """The `references` section of verdict.json: {rows, train_rows, candidate, models: [{name, …, difference}]}.
 
-    `difference` is the candidate less the reference. Both splits need both classes.
+    `difference` is the candidate less the reference. Both splits need both classes. `train` has `kept_negatives` of its
+    negatives: what is learnt from it is corrected as the candidate is (components/trainer/signatures.py).
     """
     records, labels = evaluation
     candidate = _judged(labels, predict(model, records))
@@ -49,8 +52,15 @@ def compare(model: Any, train: Rows, evaluation: Rows, with_regression: bool) ->
         "rows": len(labels),
         "train_rows": len(train[1]),
         "candidate": candidate[0],
-        "models": [_reference(name, _judged(labels, each), candidate) for name, each in predictions.items()],
+        "models": [
+            _reference(name, _judged(labels, _corrected(each, kept_negatives)), candidate)
+            for name, each in predictions.items()
+        ],
     }
+
+
+def _corrected(p: np.ndarray, kept_negatives: float) -> np.ndarray:
+    return p / (p + (1 - p) / kept_negatives)
 
 
 def findings(references: Mapping[str, Any] | None, first_rank: int) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from tfx.types import Artifact, artifact_utils
 
 from common.errors import DataNotReadyError, InfrastructureError
 from common.files import cannot_write, link_or_copy, write_text_atomically
+from components.artifacts import SAMPLED_NEGATIVES_PROPERTY
 from components.hive_example_gen import cache, converted_days, manifest, progress, quarantine, row_checks, row_facts
 from components.hive_example_gen.beam_convert import ConvertPartitions
 from components.hive_example_gen.cache import PartitionRecord
@@ -59,7 +60,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         _check_rows(plan, rows)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         _assemble(examples, plan, records, partitions_path)
-        _describe(examples, rows)
+        _describe(examples, rows, plan)
         document = manifest.build_manifest(plan, records) | row_facts.facts(plan, records, partitions_path)
         _write_manifest(artifact_utils.get_single_instance(output_dict[MANIFEST_KEY]), document)
 
@@ -166,13 +167,16 @@ def _place(shard: Path, target: str) -> None:
         raise cannot_write(target, error) from error
 
 
-def _describe(examples: Artifact, rows: Mapping[str, int]) -> None:
-    """What TFX's own components read from an Examples artifact, and the rows for Hivemill's."""
+def _describe(examples: Artifact, rows: Mapping[str, int], plan: WindowPlan) -> None:
+    """What TFX's own components read from an Examples artifact, and the rows and the sample for Hivemill's."""
     for name, value in FORMAT_PROPERTIES.items():
         examples.set_string_custom_property(name, value)
     examples.set_int_custom_property(NUM_ROWS_PROPERTY, sum(rows.values()))
     for split, count in rows.items():
         examples.set_int_custom_property(f"{NUM_ROWS_PROPERTY}_{split}", count)
+    sampling = row_facts.sampling_of(plan)
+    if sampling:
+        examples.set_float_custom_property(SAMPLED_NEGATIVES_PROPERTY, sampling.negatives)
 
 
 def _write_manifest(artifact: Artifact, document: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from components.hive_example_gen.bad_rows import added
 from components.hive_example_gen.cache import PartitionRecord
 from components.hive_example_gen.label_join.coverage import clicks_of_window
+from components.hive_example_gen.options import SamplingOptions
 from components.hive_example_gen.window import WindowPlan
 
 
@@ -24,13 +25,17 @@ def _steps(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> dict[str
     return {"row_steps": found} if any(found.values()) else {}
 
 
+def sampling_of(plan: WindowPlan) -> SamplingOptions | None:
+    """The sample that the splits to train on are; None where they are all rows."""
+    return next((partition.rules.sampling for partition in plan.partitions if partition.rules.sampling), None)
+
+
 def _sampling(plan: WindowPlan) -> dict[str, Any]:
     """The share that the exported model corrects its probabilities by."""
-    sampled = {split: parts[0].rules.sampling for split, parts in plan.splits.items() if parts}
-    options = next((each for each in sampled.values() if each), None)
+    options = sampling_of(plan)
     if options is None:
         return {}
-    splits = [split for split, each in sampled.items() if each]
+    splits = [split for split, parts in plan.splits.items() if parts and parts[0].rules.sampling]
     return {"sampling": {**options.model_dump(mode="json"), "splits": splits}}
 
 

@@ -89,7 +89,9 @@ class Case:
 
 
 def test_the_whole_component(tmp_path):
-    manifest = Case(tmp_path).run()
+    case = Case(tmp_path)
+    manifest = case.run()
+    assert case.examples.get_float_custom_property("sampled_negatives") == 0.5
     steps = manifest["row_steps"]
     per_split = 2 * ROWS_PER_HOUR
     assert {split: counts["labelled"] for split, counts in steps.items()} == dict.fromkeys(steps, per_split // 5)
