@@ -76,7 +76,7 @@ class Fault:
 
 FAULTS = (
     Fault("drifted price: times 1.5", {"drift": ["price:{day}:1.5"]}, ("drift", "scaled_values")),
-    Fault("drifted category: 40 % moved", {"drift": ["category:{day}:0.4"]}, ("drift",)),
+    Fault("drifted category: 40 % moved", {"drift": ["category:{day}:0.4"]}, ("drift", "mixed_up_rows")),
     Fault("swapped columns: gender, device", {"faults": ["swap:gender+device:{day}:1"]}, ("swapped_columns",)),
     Fault("swapped columns: position, level", {"faults": ["swap:position+member_level:{day}:1"]}, ("swapped_columns",)),
     Fault("unit change: price in cents", {"faults": ["unit:price:{day}:100"]}, ("unit_change",)),
@@ -201,6 +201,9 @@ def _run(weeks: Weeks, num_weeks: int, faults_after: int) -> tuple[list[list[str
             fault_rows = [_fault_row(weeks, days, number, fault, baseline) for number, fault in enumerate(FAULTS)]
         evidence, findings, spent = judged(weeks.clean(days), baseline)
         section = data_section(findings, evidence)
+        nearest = sorted(evidence.drift.values(), key=lambda row: -row.comparison.value / row.bounds.amber)[:3]
+        shown = [f"{row.column} {row.comparison.value:.4f} of {row.bounds.amber:.4f}" for row in nearest]
+        print("    nearest:", ", ".join(shown), flush=True)
         if week:  # the first has no last good window
             clean.append([str(end), section["colour"], _shown(findings[0]) if findings else ""])
         print(

@@ -7,10 +7,12 @@ the new run's folder with a fingerprint of its content. Imports no TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 from typing import Any
 
 from common.files import fingerprint, write_text_atomically
+from components.data_verdict.serving_plan import plan_of_serving
 from pipeline import planning, runs
 from pipeline.config import PipelineConfig
 from pipeline.runs import RunFolder
@@ -27,26 +29,39 @@ class DataBaseline:
     fingerprint: str | None = None
 
 
-def write_baseline(config: PipelineConfig, folder: RunFolder) -> DataBaseline:
-    """Writes baseline.json into the run's folder. Nothing before the first push, nor where its run kept no profile."""
+def write_baseline(config: PipelineConfig, folder: RunFolder, date: datetime.date) -> DataBaseline:
+    """Writes baseline.json into the run's folder. No path before the first push, nor where its run kept no profile.
+
+    The fingerprint covers what serving saw too, which the node reads by itself.
+    """
+    document = _document(config, folder.run_id)
+    path = folder.file(BASELINE_JSON)
+    if document is not None:
+        write_text_atomically(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+    serving = config.data_verdict.serving_log
+    partitions = str(config.places().partitions)
+    seen = plan_of_serving(serving, config.data_verdict, date, partitions).fingerprint if serving else None
+    if document is None and seen is None:
+        return DataBaseline()
+    return DataBaseline(str(path.absolute()) if document else None, fingerprint(document, seen))
+
+
+def _document(config: PipelineConfig, run_id: str) -> dict[str, Any] | None:
     version = planning.baseline(config)[1]
     if version is None:
-        return DataBaseline()
+        return None
     record = ModelStore(config.places().store, config.model_name()).record(version)
     good = RunFolder(config.root_path(), str(record.get("run_id")))
     profile = runs.read_json(good.file(runs.PROFILE_JSON))
     if profile is None:
-        return DataBaseline()
-    document = {
+        return None
+    return {
         "run_id": good.run_id,
         "date": record.get("run_date"),
         "model_version": version,
         "profile": profile,
-        "history": _history(config, folder.run_id),
+        "history": _history(config, run_id),
     }
-    path = folder.file(BASELINE_JSON)
-    write_text_atomically(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")))
-    return DataBaseline(str(path.absolute()), fingerprint(document))
 
 
 def _history(config: PipelineConfig, run_id: str) -> dict[str, Any]:

@@ -44,6 +44,9 @@ _RELATIVE_PATHS = (
     ("label", "join", "clicks", "ddl"),
     ("label", "join", "clicks", "hive", "ca_file"),
     ("data_verdict", "schema_path"),
+    ("data_verdict", "serving_log", "table"),
+    ("data_verdict", "serving_log", "ddl"),
+    ("data_verdict", "serving_statistics"),
 )
 _SECTIONS_THAT_MAY_BE_EMPTY = ("window", "data_verdict", "model", "training", "gates", "store", "runner", "alerts")
 
@@ -147,8 +150,19 @@ class PipelineConfig(Options):
         document["data_verdict"]["schema_path"] = _content_hash(
             self.data_verdict.schema_path, "data_verdict.schema_path"
         )
+        self._without_places_of_serving(document["data_verdict"])
         features = self.model_dump(mode="json", include={"features"})["features"]
         return files.fingerprint(document, list(features.items()))  # the order of the features is the model's
+
+
+    def _without_places_of_serving(self, section: dict[str, Any]) -> None:
+        """In place: what serving saw counts by content, where its log lies does not."""
+        options = self.data_verdict
+        section["serving_statistics"] = _content_hash(options.serving_statistics, "data_verdict.serving_statistics")
+        if options.serving_log is not None:
+            for key in ("table", "server", "hive"):
+                del section["serving_log"][key]
+            section["serving_log"]["ddl"] = _content_hash(options.serving_log.ddl, "data_verdict.serving_log.ddl")
 
 
 @dataclasses.dataclass(frozen=True)

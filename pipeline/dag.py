@@ -26,6 +26,7 @@ from components.data_verdict.component import DataVerdictGate  # noqa: E402
 from components.data_verdict.roles import ColumnRoles, kinds_of  # noqa: E402
 from components.evaluator.component import ModelEvaluator  # noqa: E402
 from components.hive_example_gen.component import HiveLogExampleGen  # noqa: E402
+from components.hive_example_gen.sampling import SAMPLED_SPLITS  # noqa: E402
 from components.pusher.component import StorePusher  # noqa: E402
 from pipeline.baseline import DataBaseline  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
@@ -169,6 +170,7 @@ def _column_roles(config: PipelineConfig) -> ColumnRoles:
         date_format=config.source.date_format,
         hour=config.source.hour_column,
         kinds=kinds_of(config.feature_set()),
+        thinned_splits=SAMPLED_SPLITS if config.negative_sample() else (),
     )
 
 

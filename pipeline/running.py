@@ -161,7 +161,7 @@ class _Run:
         config = self._loaded.config
         if self._force:
             config = config.model_copy(update={"runner": config.runner.model_copy(update={"cache": False})})
-        data_baseline = baseline.write_baseline(config, self._folder)
+        data_baseline = baseline.write_baseline(config, self._folder, self._plan.date)
         inputs = dag.RunInputs(
             self._plan.date, self._run_id, self._plan.window.fingerprint, *self._baseline, data_baseline
         )

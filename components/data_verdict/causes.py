@@ -21,7 +21,8 @@ _UNITS = (
     (2.54, "2.54: inches and centimetres"), (1.609344, "1.609: miles and kilometres"), (2.20462, "2.205: kg and lb"),
     (57.29578, "57.3: degrees and radians"),
 )  # fmt: skip
-_UNIT_TOLERANCE = 0.03
+_UNIT_TOLERANCE, _LARGE_UNIT, _LARGE_UNIT_TOLERANCE = 0.03, 20.0, 0.15
+_CUT_MARGIN, _CUT_RANGE = 0.9, 1.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,8 @@ def scaled(row: DriftRow) -> Cause | None:
         return None
     factor = _mean(row.after) / _mean(row.before)
     for unit, name in _UNITS:
-        if abs(math.log(factor / unit)) < _UNIT_TOLERANCE or abs(math.log(factor * unit)) < _UNIT_TOLERANCE:
+        tolerance = _LARGE_UNIT_TOLERANCE if unit > _LARGE_UNIT else _UNIT_TOLERANCE  # days differ by themselves too
+        if min(abs(math.log(factor / unit)), abs(math.log(factor * unit))) < tolerance:
             direction = "times" if factor > 1 else "divided by"
             return Cause("unit_change", f"all values are {direction} {name}")
     return Cause("scaled_values", f"all values are times {factor:.3g}")
@@ -119,7 +121,7 @@ def vocabulary_cause(row: DriftRow) -> Cause | None:
         return Cause("truncated_vocabulary", f"new values are the first characters of lost ones, at most {longest}")
     if new_share > 2 * lost_share and new_share > row.comparison.l_infinity / 2:
         return Cause("category_flood", f"{len(new):,} new values make {new_share:.1%} of all")
-    if lost_share > 2 * new_share and _is_tail(row.before, lost):
+    if lost_share > 2 * new_share and _is_tail(row.before, row.after, lost):
         return Cause(
             "truncated_vocabulary", f"{len(lost):,} of {len(row.before.counts):,} values are gone, the rare ones"
         )
@@ -147,14 +149,13 @@ def share_of(distribution: Distribution, values: list) -> float:
     return sum(distribution.counts.get(value, 0) for value in values) / present if present else 0.0
 
 
-def _is_tail(before: Distribution, lost: list) -> bool:
-    """Several values, rarer than those that stayed: what a vocabulary cut at a size loses."""
+def _is_tail(before: Distribution, after: Distribution, lost: list) -> bool:
+    """Several values, all rarer than those that stayed, in a vocabulary that has frequent and rare ones."""
     if len(lost) < 2:
         return False
-    gone = set(lost)
-    kept = [count for value, count in before.counts.items() if value not in gone]
+    kept = [count for value, count in before.counts.items() if value in after.counts]
     lost_counts = [before.counts[value] for value in lost]
-    return bool(kept) and float(np.median(kept)) > max(lost_counts) * 0.99
+    return bool(kept) and min(kept) > _CUT_MARGIN * max(lost_counts) and max(kept) > _CUT_RANGE * min(lost_counts)
 
 
 def _listed(values: list) -> str:

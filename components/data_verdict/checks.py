@@ -77,6 +77,7 @@ CHECKS: tuple[Check, ...] = (
     column_checks.vocabulary_holds,
     column_checks.ids_are_as_many,
     column_checks.eval_values_are_known,
+    column_checks.columns_belong_together,
     column_checks.no_column_tells_the_label,
     skew_checks.eval_is_like_train,
     skew_checks.serving_is_like_train,

@@ -15,6 +15,8 @@ from components.data_verdict.reference import usual
 _SIGMAS = 6.0
 _MIN_CLICKS = 30
 _LEAK_SIGMAS = 5.0
+_MIN_DEPENDENCE = 0.2
+_DEPENDENCE = Learnt(amber=0.15, red=0.4, source="default")
 _CARDINALITY = Learnt(amber=2.0, red=4.0, source="default")
 
 
@@ -37,7 +39,7 @@ def _drift_finding(evidence: Evidence, name: str, row: DriftRow) -> Finding:
         severity, "drift", name, evidence.split_of(row.day),
         f"{name}: JS {comparison.value:.2g} > {bound:.2g} on {_days(row)}{because}; {bins}",
         measure="js", value=round(comparison.value, 5), threshold=round(bound, 5),
-        threshold_source=row.bounds.source, arithmetic=arithmetic, cause=cause.name if cause else "drift",
+        threshold_source=row.bounds.source_of(bound), arithmetic=arithmetic, cause=cause.name if cause else "drift",
     )  # fmt: skip
 
 
@@ -64,7 +66,8 @@ def values_are_present(evidence: Evidence) -> Iterator[Finding]:
             severity, "missing", name, evidence.split_of(day),
             f"{name}: {percent(after.missing_share)} of the rows of {day} have no value, "
             f"{percent(before.missing_share)} before; change {change:+.2g} beyond {bound:.2g}",
-            measure="missing_share", value=round(change, 5), threshold=round(bound, 5), threshold_source=bounds.source,
+            measure="missing_share", value=round(change, 5), threshold=round(bound, 5),
+            threshold_source=bounds.source_of(bound),
             arithmetic=(pair("no value", before.missing_share, after.missing_share),),
             cause=_missing_cause(evidence, name, before, after),
         )  # fmt: skip
@@ -79,7 +82,8 @@ def _missing_bounds(evidence: Evidence, name: str) -> Learnt:
 
 def _worst_missing(evidence: Evidence, name: str) -> tuple[str, Distribution, Distribution] | None:
     days = {day: evidence.profile.columns[name].days.get(day) for day in evidence.judged_days}
-    found = [(day, evidence.reference.column(name, day), after) for day, after in days.items() if after and after.rows]
+    pairs = [(day, evidence.reference.column(name, day), after) for day, after in days.items() if after]
+    found = [one for one in pairs if one[1].rows and one[2].rows]
     return max(found, key=lambda one: abs(one[2].missing_share - one[1].missing_share), default=None)
 
 
@@ -139,7 +143,8 @@ def _values_finding(evidence: Evidence, name: str, day: str, bounds: Learnt) -> 
         severity, "values", name, evidence.split_of(day),
         f"{name}: {len(new if what == 'new' else lost):,} values that {words} make {percent(value)} of {day} > "
         f"{percent(bound)}: {', '.join(map(repr, shown))}",
-        measure=f"{what}_share", value=round(value, 5), threshold=round(bound, 5), threshold_source=bounds.source,
+        measure=f"{what}_share", value=round(value, 5), threshold=round(bound, 5),
+            threshold_source=bounds.source_of(bound),
         arithmetic=arithmetic, cause=cause.name if cause else {"new": "category_flood", "lost": "lost_values"}[what],
     )  # fmt: skip
 
@@ -150,7 +155,7 @@ def _usual_change(evidence: Evidence, name: str) -> float:
     by_day = profile.columns[name].days
     changes = []
     for day, now in by_day.items():
-        others = profile.distribution(name, [other for other in by_day if other != day])
+        others = profile.distribution(name, profile.alike(day))
         if others.is_whole and now.is_whole and others.present:
             new, lost = causes.new_values(others, now), causes.lost_values(others, now)
             changes.append(max(causes.share_of(now, new), causes.share_of(others, lost)))
@@ -213,9 +218,51 @@ def eval_values_are_known(evidence: Evidence) -> Iterator[Finding]:
                 f"{name}: training lacks {percent(after)} of eval's values, {percent(before)} in the last good window; "
                 f"change {change:+.2g} > {bound:.2g}",
                 measure="unseen_share", value=round(change, 5), threshold=round(bound, 5),
-                threshold_source=bounds.source, cause=cause.name if cause else "category_flood",
+                threshold_source=bounds.source_of(bound), cause=cause.name if cause else "category_flood",
                 arithmetic=(pair("unseen", before, after),),
             )  # fmt: skip
+
+
+def columns_belong_together(evidence: Evidence) -> Iterator[Finding]:
+    """What columns say about each other, by day: each may look as before, and still be that of other rows."""
+    if evidence.reference is None:
+        return
+    known, now = evidence.reference.profile.dependence, evidence.profile.dependence
+    compared = set(evidence.compared_columns)
+    for pair_name, by_day in known.items():
+        first, second = pair_name.split("|", 1)
+        if not {first, second} <= compared or any(_has_cause(evidence, name) for name in (first, second)):
+            continue
+        worst = None
+        for day in evidence.judged_days:
+            before = sorted(by_day[other] for other in evidence.reference.days_for(day) if other in by_day)
+            after = now.get(pair_name, {}).get(day, 0.0)
+            usual_value = before[len(before) // 2] if before else 0.0
+            lost = 1 - after / usual_value if usual_value >= _MIN_DEPENDENCE else 0.0
+            if worst is None or lost > worst[0]:
+                worst = (lost, day, usual_value, after)
+        if worst and worst[0] > _DEPENDENCE.amber:
+            yield _dependence_finding(evidence, first, second, *worst)
+
+
+def _has_cause(evidence: Evidence, name: str) -> bool:
+    """Another column's values, new ones or none at all: of course nothing fits any more."""
+    return causes.cause_of(evidence, name, evidence.drift) is not None
+
+
+def _dependence_finding(
+    evidence: Evidence, first: str, second: str, lost: float, day: str, before: float, after: float
+) -> Finding:
+    is_used = evidence.roles.is_used(first) or evidence.roles.is_used(second)
+    severity = evidence.severity(first if evidence.roles.is_used(first) or not is_used else second, lost, _DEPENDENCE)
+    bound = _DEPENDENCE.red if severity == "red" else _DEPENDENCE.amber
+    return Finding(
+        severity, "dependence", first, evidence.split_of(day),
+        f"{first}: with {second} it has {after:.2f} of the information that one could give about the other on {day}, "
+        f"{before:.2f} before; {percent(lost)} is lost > {percent(bound)}",
+        measure="mutual_information_lost", value=round(lost, 4), threshold=bound, threshold_source="default",
+        arithmetic=(pair(f"{first} and {second}", before, after),), cause="mixed_up_rows",
+    )  # fmt: skip
 
 
 def no_column_tells_the_label(evidence: Evidence) -> Iterator[Finding]:

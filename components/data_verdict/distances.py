@@ -40,7 +40,7 @@ def corrected_jensen_shannon(before: np.ndarray, after: np.ndarray) -> tuple[flo
     """The divergence less what chance alone gives, and whether it is beyond chance at all."""
     value = jensen_shannon(before, after)
     mean, bound = sampling_noise(before, after)
-    return (max(0.0, value - mean) if math.isfinite(mean) else 0.0), value > bound
+    return (max(0.0, value - mean) if math.isfinite(mean) else 0.0), bool(value > bound)
 
 
 def l_infinity(before: np.ndarray, after: np.ndarray) -> float:

@@ -16,17 +16,24 @@ from components.data_verdict.profile import Distribution, Profile
 from components.data_verdict.reference import Baseline, History, Reference, usual
 from components.data_verdict.roles import ColumnRoles, Kind
 
-_AMBER_FACTOR, _RED_FACTOR = 3.0, 6.0
+_AMBER_FACTOR, _RED_FACTOR = 4.0, 8.0
 """A learnt bound is so many times what days usually differ."""
+_LOWEST_AMBER, _MIN_KNOWN = 0.25, 5
+"""Of a column that hardly ever moves: the amber bound may fall to this share of the default, once so many days or runs
+are known. The red one never falls: a change that is small, however rare, is no reason to stop a run."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Learnt:
-    """Bounds for one comparison, and where they come from."""
+    """Bounds for one comparison, and where they come from: `source` of amber, and of red if it has no other."""
 
     amber: float
     red: float
     source: ThresholdSource
+    red_source: ThresholdSource | None = None
+
+    def source_of(self, bound: float) -> ThresholdSource:
+        return self.red_source if self.red_source and bound == self.red else self.source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +90,8 @@ class Evidence:
         if self.profile is None:
             return None
         if self.baseline is not None:
-            return Reference(self.baseline.profile, is_own=False)
-        return Reference(self.profile, is_own=True) if len(self.profile.days) >= 3 else None
+            return Reference(self.baseline.profile, self.profile)
+        return Reference(self.profile, self.profile) if len(self.profile.days) >= 3 else None
 
     @functools.cached_property
     def judged_days(self) -> list[str]:
@@ -137,8 +144,10 @@ class Evidence:
         chosen = self.options.columns.get(column)
         if chosen is not None and chosen.drift is not None:
             return Learnt(chosen.drift.amber, chosen.drift.red, "config")
+        known = self.history.drift.get(column, ())
         of_days = self.reference.usual_drift(column) if self.reference else 0.0
-        return learnt(self.options.drift, max(of_days, usual(self.history.drift.get(column, ()))))
+        num_known = len(known) + (len(self.reference.profile.days) if self.reference else 0)
+        return learnt(self.options.drift, max(of_days, usual(known)), num_known)
 
     def _drift_row(self, name: str) -> DriftRow | None:
         column, bounds = self.profile.columns[name], self.drift_bounds(name)
@@ -152,9 +161,13 @@ class Evidence:
         return DriftRow(name, column.kind, worst, by_day[worst], bounds, beyond, before, column.days[worst])
 
 
-def learnt(floor: Bounds, usual_value: float) -> Learnt:
-    """The floor, or a multiple of what is usual where that is more."""
-    amber, red = max(floor.amber, _AMBER_FACTOR * usual_value), max(floor.red, _RED_FACTOR * usual_value)
-    is_default = "amber" not in floor.model_fields_set and "red" not in floor.model_fields_set
-    source: ThresholdSource = "learnt" if amber > floor.amber else "default" if is_default else "config"
-    return Learnt(amber, red, source)
+def learnt(given: Bounds, usual_value: float, num_known: int = 0) -> Learnt:
+    """The given bounds, or multiples of what is usual where that is more; amber also where it is much less."""
+    is_default = not given.model_fields_set
+    lowest = given.amber * (_LOWEST_AMBER if is_default and num_known >= _MIN_KNOWN else 1.0)
+    amber, red = max(lowest, _AMBER_FACTOR * usual_value), max(given.red, _RED_FACTOR * usual_value)
+    sources: list[ThresholdSource] = [
+        "learnt" if bound != configured else "default" if is_default else "config"
+        for bound, configured in ((amber, given.amber), (red, given.red))
+    ]
+    return Learnt(amber, red, *sources)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 Severity = Literal["red", "amber"]
 Kind = Literal[
     "schema", "label", "rows", "drift", "skew", "split", "missing", "coverage", "values", "volume", "leak", "traffic",
-    "clock",
+    "clock", "dependence",
 ]  # fmt: skip
 ThresholdSource = Literal["config", "default", "learnt"]
 
@@ -25,6 +25,7 @@ CAUSES: dict[str, str] = {
     "bots": "few users made a large part of the traffic",
     "truncated_vocabulary": "values were cut off, or the rare ones are lost",
     "category_flood": "many values that were never seen before",
+    "mixed_up_rows": "values and rows no longer belong together: a wrong join, shifted rows",
     "recoded_values": "the values are written in another way",
     "scaled_values": "all values grew or shrank by one factor",
     "lost_values": "values that were frequent no longer occur",

@@ -78,6 +78,14 @@ class Profile:
     repeated: dict[str, float] = dataclasses.field(default_factory=dict)
     fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     sample_share: float = 1.0
+    dependence: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    """By two columns, `a|b`, and day: how much one says about the other, 0 to 1; pairs that say little are left out."""
+    thinned: tuple[str, ...] = ()
+    """Days with a sample of their negatives."""
+
+    def alike(self, day: str) -> list[str]:
+        """The other days that it compares with."""
+        return [other for other in self.days if other != day and (other in self.thinned) == (day in self.thinned)]
 
     @property
     def days(self) -> list[str]:
@@ -129,7 +137,8 @@ def from_json(text: str, place: str) -> Profile:
         columns = {name: _column(column) for name, column in document.pop("columns").items()}
         hours = {key: _by_hour(document.pop(key)) for key in ("rows", "sampled", "clicks")}
         splits = {split: tuple(days) for split, days in document.pop("splits").items()}
-        return Profile(columns=columns, splits=splits, **hours, **document)
+        thinned = tuple(document.pop("thinned"))
+        return Profile(columns=columns, splits=splits, thinned=thinned, **hours, **document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InfrastructureError(
             f"{place}: not a data profile of version {VERSION}: {error}",

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.errors import DataVerdictError
+from components.data_verdict import dependence
 from components.data_verdict.profile import Column, Distribution, Profile, buckets_of
 from components.data_verdict.roles import ColumnRoles, Kind, guessed_kind
 
@@ -20,6 +21,7 @@ HEAD_VALUES = 100
 _MAX_LENGTH = 50
 _HOUR_MICROSECONDS = 3_600_000_000
 _MISSING_CODE = 0
+_BLOCK_ROWS = 64
 _PRIOR_ROWS = 20.0  # a value's click rate is drawn towards the mean as if it had so many rows more
 
 
@@ -45,13 +47,14 @@ def profile_of(
     clicks_N = _labels(rows, roles.label)
     sampled = _by_hour(days, day_N, hour_N, None)
     facts = facts or WindowFacts(rows=sampled, splits={"all": days})
-    window = _Window(days, day_N, hour_N, clicks_N, facts.splits)
+    window = _Window(days, day_N, hour_N, clicks_N, _halves(rows, roles), facts.splits)
     num_rows = sum(sum(hours.values()) for hours in facts.rows.values())
-    columns = {
-        name: _column(name, rows.column(name), window, roles)
-        for name in rows.column_names
-        if name != roles.label and not roles.is_partition(name)
-    }
+    columns, codes = {}, {}
+    for name in rows.column_names:
+        if name != roles.label and not roles.is_partition(name):
+            columns[name], code_N = _column(name, rows.column(name), window, roles)
+            if columns[name].kind == "value" and code_N.max(initial=0) < dependence.MAX_VALUES:
+                codes[name] = code_N
     by_hour = any(hour >= 0 for hours in facts.rows.values() for hour in hours)
     return Profile(
         splits={split: tuple(names) for split, names in facts.splits.items()},
@@ -61,18 +64,21 @@ def profile_of(
         clicks=_by_hour(days, day_N, hour_N, np.nan_to_num(clicks_N)),
         repeated=_repeated(days, day_N, row_hashes),
         fingerprints=dict(facts.fingerprints),
+        dependence=_dependence(codes, window),
+        thinned=tuple(day for split in roles.thinned_splits for day in facts.splits.get(split, ())),
         sample_share=rows.num_rows / num_rows if num_rows else 1.0,
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Window:
-    """The rows' day (index into `days`, -1 unknown), hour (-1 unknown) and label (NaN unknown)."""
+    """The rows' day (index into `days`, -1 unknown), hour (-1 unknown), label (NaN unknown) and half (0, 1)."""
 
     days: list[str]
     day_N: np.ndarray
     hour_N: np.ndarray
     clicks_N: np.ndarray
+    half_N: np.ndarray
     splits: Mapping[str, Sequence[str]]
 
     def rows_of(self, split: str) -> np.ndarray:
@@ -90,7 +96,16 @@ class _Elements:
     names: Sequence
 
 
-def _column(name: str, chunked: pa.ChunkedArray, window: _Window, roles: ColumnRoles) -> Column:
+def _dependence(codes: Mapping[str, np.ndarray], window: _Window) -> dict[str, dict[str, float]]:
+    pairs = dependence.dependence_by_day(codes, window.day_N, len(window.days))
+    return {
+        f"{first}|{second}": {day: round(value, 4) for day, value in zip(window.days, values, strict=True)}
+        for (first, second), values in pairs.items()
+    }
+
+
+def _column(name: str, chunked: pa.ChunkedArray, window: _Window, roles: ColumnRoles) -> tuple[Column, np.ndarray]:
+    """The column, and one code per row of it."""
     column = _combined(chunked)
     lengths_N = np.asarray(pc.fill_null(pc.list_value_length(column), -1)).astype(np.int64)
     values = column.flatten()
@@ -105,7 +120,8 @@ def _column(name: str, chunked: pa.ChunkedArray, window: _Window, roles: ColumnR
     code_N = _row_codes(kind, lengths_N, elements)
     for day, auc in _label_aucs(code_N, window).items():
         days[day] = dataclasses.replace(days[day], label_auc=auc)
-    return Column(kind, days, _unseen(elements, window) if kind in ("value", "list") else None)
+    unseen = _unseen(elements, window) if kind in ("value", "list") else None
+    return Column(kind, days, unseen), code_N
 
 
 def _combined(chunked: pa.ChunkedArray) -> pa.ListArray:
@@ -186,10 +202,10 @@ def _row_codes(kind: Kind, lengths_N: np.ndarray, elements: _Elements) -> np.nda
 
 
 def _label_aucs(code_N: np.ndarray, window: _Window) -> dict[str, float]:
-    """By day: the AUC of the click rate by code, learnt from every other row and measured on the rest, both ways."""
+    """By day: the AUC of the click rate by code, learnt from one half and measured on the other, both ways."""
     usable = (window.day_N >= 0) & ~np.isnan(window.clicks_N)
     codes, clicks, days = code_N[usable], window.clicks_N[usable], window.day_N[usable]
-    half = np.arange(len(codes)) % 2
+    half = window.half_N[usable]
     found = {}
     for index, day in enumerate(window.days):
         of_day = days == index
@@ -253,6 +269,15 @@ def _first_values(column: pa.ChunkedArray) -> pa.Array:
     lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
     starts = np.cumsum(lengths) - lengths
     return lists.flatten().take(pa.array(starts, mask=lengths == 0))
+
+
+def _halves(rows: pa.Table, roles: ColumnRoles) -> np.ndarray:
+    """0 or 1 by user, so that what one user did is never learnt from and measured on; else by blocks of rows, which
+    keep most copies of a row together."""
+    if roles.user is None or roles.user not in rows.column_names:
+        return np.arange(rows.num_rows) // _BLOCK_ROWS % 2
+    codes = pc.fill_null(_first_values(rows.column(roles.user)).dictionary_encode().indices, -1)
+    return np.asarray(codes).astype(np.int64) % 2
 
 
 def _hours(rows: pa.Table, roles: ColumnRoles, days: list[str], day_N: np.ndarray) -> np.ndarray:

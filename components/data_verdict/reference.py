@@ -65,11 +65,17 @@ class Reference:
     """The days to compare a day with, and how much days differ among themselves."""
 
     profile: Profile
-    is_own: bool
-    """The window itself, each day against its others: before the first push."""
+    now: Profile
+
+    @property
+    def is_own(self) -> bool:
+        """The window itself, each day against its others: before the first push."""
+        return self.profile is self.now
 
     def days_for(self, day: str) -> list[str]:
-        return [other for other in self.profile.days if not (self.is_own and other == day)]
+        if self.is_own:
+            return self.profile.alike(day)
+        return [one for one in self.profile.days if (one in self.profile.thinned) == (day in self.now.thinned)]
 
     def column(self, name: str, day: str) -> Distribution:
         return self.profile.distribution(name, self.days_for(day))
@@ -92,9 +98,9 @@ class Reference:
         if len(days) < 3:
             return 0.0
         values = [
-            compare(column.kind, self.profile.distribution(name, [o for o in days if o != day]), column.days[day]).value
+            compare(column.kind, self.profile.distribution(name, others), column.days[day]).value
             for day in days
-            if day in column.days
+            if day in column.days and (others := self.profile.alike(day))
         ]
         return usual(values)
 

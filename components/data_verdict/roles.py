@@ -20,7 +20,8 @@ class ColumnRoles(Options):
     """What the config says about the columns.
 
     `kinds` are those of the columns that features read, under their flattened names; a column that no feature reads
-    cannot harm the model, so a finding on it is amber at most.
+    cannot harm the model, so a finding on it is amber at most. `thinned_splits` have only a sample of their negatives:
+    their days compare with days of such splits only.
     """
 
     label: str
@@ -29,6 +30,7 @@ class ColumnRoles(Options):
     date_format: str = "%Y-%m-%d"
     hour: str | None = None
     kinds: dict[str, Kind] = Field({})
+    thinned_splits: tuple[str, ...] = ()
 
     def is_used(self, column: str) -> bool:
         return column in self.kinds

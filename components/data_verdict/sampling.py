@@ -36,7 +36,7 @@ def read_sample(folders: Sequence[str], num_rows: int, sample_rows: int) -> tupl
     tables, hashes = [], []
     for chosen, chosen_hashes in batches.as_numpy_iterator():
         if len(chosen):
-            tables.append(pa.Table.from_batches([decoder.decode(chosen.tolist())]))
+            tables.append(pa.Table.from_batches([decoder.DecodeBatch(chosen.tolist())]))
             hashes.append(chosen_hashes)
     table = pa.concat_tables([_with_lists(one) for one in tables], promote_options="default")
     return table, np.concatenate(hashes)

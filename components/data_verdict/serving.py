@@ -14,9 +14,9 @@ from components.data_verdict.options import DataVerdictOptions
 from components.data_verdict.profile import Column, Distribution, Profile, buckets_of
 from components.data_verdict.profiling import profile_of
 from components.data_verdict.roles import ColumnRoles, Kind
+from components.data_verdict.serving_plan import plan_of_serving
 from components.hive_example_gen import cache, convert
-from components.hive_example_gen.options import SourceOptions, WindowOptions
-from components.hive_example_gen.window import plan_window
+from components.hive_example_gen.options import SourceOptions
 
 _STATISTICS_DAY = "1970-01-01"  # statistics do not say which day they are of
 
@@ -39,8 +39,7 @@ def _profile_of_log(
     options: DataVerdictOptions, source: SourceOptions, roles: ColumnRoles, date: datetime.date, partitions_path: str
 ) -> Profile:
     """Converts the newest days as training data is converted, into the same cache, and samples them."""
-    days = WindowOptions(train_days=1, validation_days=0, eval_days=options.serving_days)
-    partitions = plan_window(source, days, date, partitions_path).splits["eval"]
+    partitions = plan_of_serving(source, options, date, partitions_path).splits["eval"]
     if not partitions:
         raise DataNotReadyError(
             f"data_verdict.serving_log: {source.place} has no partition of the {options.serving_days} days to {date}",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from components.data_verdict.column_checks import pair, percent
 from components.data_verdict.comparison import compare
-from components.data_verdict.evidence import Evidence
+from components.data_verdict.evidence import Evidence, Learnt, learnt
 from components.data_verdict.findings import Finding
 from components.data_verdict.profile import Distribution
 
@@ -14,7 +14,7 @@ from components.data_verdict.profile import Distribution
 def eval_is_like_train(evidence: Evidence) -> Iterator[Finding]:
     """The eval days against the train days of the same window; amber. Silent where the drift check names the day."""
     profile = evidence.profile
-    if profile is None or not profile.splits.get("train") or not profile.splits.get("eval"):
+    if profile is None or profile.thinned or not profile.splits.get("train") or not profile.splits.get("eval"):
         return
     for name, column in profile.columns.items():
         drift = evidence.drift.get(name)
@@ -32,19 +32,20 @@ def serving_is_like_train(evidence: Evidence) -> Iterator[Finding]:
     if evidence.serving is None or evidence.profile is None:
         return
     days = evidence.serving.days
+    split = "eval" if evidence.profile.thinned else "train"
     for name, column in evidence.profile.columns.items():
         if column.kind == "time" or evidence.ignores(name):
             continue
         if name not in evidence.serving.columns:
             if evidence.roles.is_used(name):
                 yield Finding(
-                    "red" if evidence.options.on_drift == "red" else "amber", "skew", name, "train",
+                    "red" if evidence.options.on_drift == "red" else "amber", "skew", name, split,
                     f"{name}: the serving log does not have this column, and a feature reads it", cause="serving_skew",
                 )  # fmt: skip
             continue
-        before = evidence.profile.distribution(name, evidence.profile.splits["train"])
+        before = evidence.profile.distribution(name, evidence.profile.splits.get(split, ()))
         after = evidence.serving.distribution(name, days)
-        finding = _finding(evidence, "skew", name, "train", before, after, ("training", "serving"))
+        finding = _finding(evidence, "skew", name, split, before, after, ("training", "serving"))
         if finding:
             yield finding
         change = after.missing_share - before.missing_share
@@ -52,7 +53,7 @@ def serving_is_like_train(evidence: Evidence) -> Iterator[Finding]:
             severity = evidence.severity(name, abs(change), evidence.options.missing)
             bound = evidence.options.missing.red if severity == "red" else evidence.options.missing.amber
             yield Finding(
-                severity, "skew", name, "train",
+                severity, "skew", name, split,
                 f"{name}: {percent(after.missing_share)} of serving's rows have no value, "
                 f"{percent(before.missing_share)} of training's; change {change:+.2g} beyond {bound:g}",
                 measure="missing_share", value=round(change, 5), threshold=bound, threshold_source="default",
@@ -73,11 +74,7 @@ def _finding(
     if not before.present or not after.present:
         return None
     comparison = compare(evidence.profile.columns[name].kind, before, after)
-    bounds = (
-        evidence.drift_bounds(name)
-        if evidence.reference and name in evidence.compared_columns
-        else evidence.options.drift
-    )
+    bounds = _bounds(evidence, name)
     if comparison.value <= bounds.amber or not comparison.is_real:
         return None
     severity = evidence.severity(name, comparison.value, bounds) if kind == "skew" else "amber"
@@ -88,6 +85,12 @@ def _finding(
         severity, kind, name, split,
         f"{name}: JS {comparison.value:.2g} > {bound:.2g} from {words[0]} to {words[1]}; {bins}",
         measure="js", value=round(comparison.value, 5), threshold=round(bound, 5),
-        threshold_source=getattr(bounds, "source", "default"), arithmetic=arithmetic,
+        threshold_source=bounds.source_of(bound), arithmetic=arithmetic,
         cause="serving_skew" if kind == "skew" else "drift",
     )  # fmt: skip
+
+
+def _bounds(evidence: Evidence, name: str) -> Learnt:
+    if evidence.reference is not None and name in evidence.compared_columns:
+        return evidence.drift_bounds(name)
+    return learnt(evidence.options.drift, 0.0)

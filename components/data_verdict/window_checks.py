@@ -62,14 +62,15 @@ def days_have_their_rows(evidence: Evidence) -> Iterator[Finding]:
         severity, "volume", "", evidence.split_of(day),
         f"{day} has {rows:,} rows, {ratio:.2f} times the {expected:,.0f} of "
         f"{'the same weekday' if is_weekday else 'a day'} before; the bound is a factor of {bound:.2f}",
-        measure="rows_ratio", value=round(ratio, 4), threshold=round(bound, 4), threshold_source=bounds.source,
+        measure="rows_ratio", value=round(ratio, 4), threshold=round(bound, 4),
+        threshold_source=bounds.source_of(bound),
         arithmetic=({"bin": "rows", "before": round(expected), "after": rows},), cause="volume",
     )  # fmt: skip
 
 
 def _expected_rows(evidence: Evidence, day: str) -> tuple[float, bool]:
     """Median of the same weekday, else of all days; 0 where no other day is known."""
-    rows = dict(evidence.history.rows)
+    rows = {} if evidence.profile.thinned else dict(evidence.history.rows)
     rows |= {other: evidence.reference.profile.day_rows(other) for other in evidence.reference.days_for(day)}
     rows.pop(day, None)
     same = [count for other, count in rows.items() if date_of(other).weekday() == date_of(day).weekday()]
@@ -166,7 +167,8 @@ def clicks_arrive(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         severity, "label", evidence.label_column, evidence.split_of(day),
         f"click rate of {day} is {percent(after)}, {percent(before)} before; change {change:+.0%} beyond {bound:.0%}",
-        measure="click_rate_change", value=round(change, 4), threshold=round(bound, 4), threshold_source=bounds.source,
+        measure="click_rate_change", value=round(change, 4), threshold=round(bound, 4),
+        threshold_source=bounds.source_of(bound),
         arithmetic=({"bin": "click rate", "before": round(before, 5), "after": round(after, 5)},),
         cause="clicks_lost" if change < -0.8 else "label_rate",
     )  # fmt: skip
@@ -214,7 +216,7 @@ def _usual_rate_change(evidence: Evidence) -> float:
     profile = evidence.reference.profile
     changes = []
     for day in profile.days:
-        rate = _rate_of(profile, [other for other in profile.days if other != day])
+        rate = _rate_of(profile, profile.alike(day))
         rows, clicks = _sums(profile, day)
         if rows and rate:
             changes.append(abs(clicks / rows / rate - 1))

@@ -53,6 +53,7 @@ def _add_generate_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--click-rate", metavar="P", help="mean click rate (default: 0.08)")
     verb.add_argument("--signal", metavar="X", help="multiplies all effects on the click; 0: luck only (default: 1)")
     verb.add_argument("--drift", action="append", metavar="FEATURE:DAY:AMOUNT", help="repeatable")
+    verb.add_argument("--faults", action="append", metavar="KIND:COLUMN:DAY:AMOUNT", help="repeatable; docs/verdict.md")
     verb.add_argument("--missing-hours", action="append", metavar="DAY/HOUR", help="left out; repeatable")
     verb.add_argument("--late-partitions", action="append", metavar="DAY/HOUR", help="unfinished; repeatable")
     verb.add_argument("--corrupt-share", metavar="P", help="share of unreadable rows, text only (default: 0)")

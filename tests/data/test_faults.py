@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,93 @@ def test_mistakes_are_named(options, message):
     with pytest.raises(ConfigError, match=message) as error:
         click_log_options(**{**SMALL, "format": "parquet", **options})
     assert error.value.exit_code == 2 and error.value.hint
+
+
+def faulty_pairs(sound, folder, fault, day=SECOND):
+    """Rows of the sound log and of the one with the fault, pairwise."""
+    make(folder, faults=(fault,))
+    if day == SECOND:
+        assert day_rows(folder, FIRST) == day_rows(sound, FIRST)
+    return list(zip(day_rows(sound, day), day_rows(folder, day), strict=True))
+
+
+def changed_columns(pairs) -> set[str]:
+    return {name for before, after in pairs for name in before if before[name] != after[name]}
+
+
+def test_a_unit_changes_in_the_log_and_not_the_clicks(sound, tmp_path):
+    pairs = faulty_pairs(sound, tmp_path, f"unit:price:{SECOND}:100")
+    assert changed_columns(pairs) == {"price"}
+    assert all(after["price"] == pytest.approx(before["price"] * 100) for before, after in pairs if before["price"])
+
+
+def test_swapped_columns_hold_each_others_values(sound, tmp_path):
+    pairs = faulty_pairs(sound, tmp_path, f"swap:gender+device:{SECOND}:1")
+    assert all((after["gender"], after["device"]) == (before["device"], before["gender"]) for before, after in pairs)
+
+
+def test_a_dead_column_is_empty(sound, tmp_path):
+    pairs = faulty_pairs(sound, tmp_path, f"dead:device:{SECOND}:1")
+    assert changed_columns(pairs) == {"device"} and {after["device"] for _, after in pairs} == {""}
+
+
+def test_a_truncated_vocabulary_keeps_its_most_frequent_values(sound, tmp_path):
+    pairs = faulty_pairs(sound, tmp_path, f"truncate:device:{SECOND}:2")
+    assert {after["device"] for _, after in pairs} == {"android", "ios", None}
+    assert all(after["device"] in (before["device"], None) for before, after in pairs)
+
+
+def test_a_flood_brings_new_values_to_a_share_of_the_rows(sound, tmp_path):
+    pairs = faulty_pairs(sound, tmp_path, f"flood:category:{SECOND}:0.3")
+    new = [after["category"] for before, after in pairs if after["category"] != before["category"]]
+    assert 0.2 < len(new) / len(pairs) < 0.4 and len(set(new)) > 100
+    assert all(value.startswith("category-") for value in new)
+
+
+def test_a_leak_tells_the_click(sound, tmp_path):
+    pairs = faulty_pairs(sound, tmp_path, f"leak:position:{SECOND}:1")
+    assert changed_columns(pairs) <= {"position"}
+    assert all(after["position"] == (1 if after["click"] else 2) for _, after in pairs)
+
+
+def test_bots_are_three_users_who_never_click(sound, tmp_path):
+    pairs = faulty_pairs(sound, tmp_path, f"bots:user_id:{SECOND}:0.2")
+    bots = [after for before, after in pairs if after["user_id"] != before["user_id"]]
+    assert 0.1 < len(bots) / len(pairs) < 0.3
+    assert len({row["user_id"] for row in bots}) == 3 and {row["click"] for row in bots} == {0}
+
+
+def test_lost_clicks_are_those_of_one_hour_of_one_day(sound, tmp_path):
+    pairs = faulty_pairs(sound, tmp_path, f"clicks_lost:20:{FIRST}:1", day=FIRST)
+    assert changed_columns(pairs) <= {"click"}
+    assert all(after["click"] == (0 if after["hour"] == "20" else before["click"]) for before, after in pairs)
+    assert day_rows(tmp_path, SECOND) == day_rows(sound, SECOND)
+
+
+def test_a_clock_moves_by_hours_and_partitions_do_not(sound, tmp_path):
+    make(tmp_path, faults=(f"clock:request_time:{SECOND}:-3",))
+    pairs = list(zip(day_rows(sound, SECOND), day_rows(tmp_path, SECOND), strict=True))
+    assert changed_columns(pairs) == {"request_time"}
+
+
+def test_volume_multiplies_the_rows_of_later_days(sound, tmp_path):
+    make(tmp_path, faults=(f"volume:rows:{SECOND}:2",))
+    assert day_rows(tmp_path, FIRST) == day_rows(sound, FIRST)
+    assert len(day_rows(tmp_path, SECOND)) == 2 * len(day_rows(sound, SECOND))
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        ("unit:city:2026-11-13:100", "unit is possible for price, position; got 'city'"),
+        ("swap:gender:2026-11-13:1", "swap is possible for"),
+        ("swap:gender+position:2026-11-13:1", "swap needs two columns of one type"),
+        ("leak:position:2026-11-13:1.5", "the amount of leak is above 0 and at most 1; got 1.5"),
+        ("clicks_lost:24:2026-11-13:1", "clicks_lost is possible for 00, 01"),
+        ("volume:rows:2026-11-13:0", "the amount of volume is above 0; got 0"),
+        ("moon:price:2026-11-13:1", "Input should be 'unit', 'swap'"),
+    ],
+)
+def test_an_impossible_fault_is_refused(fault, rule):
+    with pytest.raises(ConfigError, match=re.escape(rule)):
+        click_log_options(faults=(fault,))
