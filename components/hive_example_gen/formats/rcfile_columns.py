@@ -10,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from common.errors import ConfigError
 from components.hive_example_gen.bad_rows import BadRows
@@ -18,6 +17,7 @@ from components.hive_example_gen.formats.assembled import Assembly
 from components.hive_example_gen.formats.lazy_primitives import Cells, binary_array
 from components.hive_example_gen.formats.lazy_values import decode, spread
 from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.formats.text_values import null_written
 from components.hive_example_gen.formats.typed import TypedColumns
 from components.hive_example_gen.serdes import COLUMN_SERDES
 from components.hive_example_gen.table_spec import TableSpec
@@ -88,7 +88,7 @@ class _LazyBinaryColumns:
 class _TextColumns:
     def __init__(self, file: DataFile, spec: TableSpec, bad: BadRows):
         self.typed = TypedColumns(file, spec, bad)
-        self.null = pa.scalar(spec.text.null_text.encode(), pa.binary())
+        self.null = spec.text.null_text.encode()
         self.names = list(spec.layout or {})
         self.wanted = frozenset(index for index, name in enumerate(self.names) if not spec.excludes(name))
 
@@ -97,9 +97,7 @@ class _TextColumns:
         yield self.typed.batch(raw, first_row, num_rows=rows, excerpt=lambda row: _raw(cells, row))
 
     def _strings(self, cells: Cells) -> pa.Array:
-        values = binary_array(cells)
-        is_null = pc.equal(values, self.null)
-        return pc.if_else(is_null, pa.scalar(None, pa.binary()), values) if pc.any(is_null).as_py() else values
+        return null_written(binary_array(cells), self.null)
 
 
 def _raw(cells: Mapping[int, Cells], row: int) -> bytes:

@@ -24,7 +24,8 @@ from components.hive_example_gen.warehouse.metastore_client import QUERY_HINT
 _READING = frozenset(
     ("skip.header.line.count", "skip.footer.line.count", "field.delim", "collection.delim", "colelction.delim",
      "mapkey.delim", "line.delim", "escape.delim", "separatorChar", "quoteChar", "escapeChar", "input.regex",
-     "input.regex.case.insensitive", "timestamp.formats", "ignore.malformed.json", "parquet.column.index.access",
+     "input.regex.case.insensitive", "timestamp.formats", "ignore.malformed.json", "json.binary.format",
+     "text.null.empty.line", "dots.in.keys", "case.insensitive", "parquet.column.index.access",
      "orc.force.positional.evolution")
 )  # fmt: skip
 _READING_PREFIXES = ("serialization.", "avro.schema.", "mapping.", "hive.serialization.")

@@ -62,7 +62,7 @@ def _as_text(value, level=2):
     if isinstance(value, dict):
         pairs = (_as_text(key) + chr(level + 1) + _as_text(element) for key, element in value.items())
         return chr(level).join(pairs)
-    return str(value)
+    return "Infinity" if value == float("inf") else str(value)  # as Java writes it
 
 
 def _write(file, file_format):
