@@ -27,15 +27,15 @@ def column(values: list[Any], node: Node) -> tuple[pa.Array, np.ndarray]:
     if node.kind == "decimal":
         return _decimal(values, node)
     if node.kind == "string":
-        return as_text(pa.array(_as_bytes(values, "utf-8"), pa.binary()))
+        return as_text(pa.array(values, pa.binary()))
     if node.kind in ("bytes", "fixed"):
-        return pa.array(_as_bytes(values, "latin-1"), pa.binary()), _no_problem(values)
+        return pa.array(_as_bytes(values), pa.binary()), _no_problem(values)
     return _number(values, node)
 
 
-def _as_bytes(values: list[Any], encoding: str) -> list[Any]:
-    """The defaults of a reader's schema are JSON strings."""
-    return [value.encode(encoding) if isinstance(value, str) else value for value in values]
+def _as_bytes(values: list[Any]) -> list[Any]:
+    """The defaults of a reader's schema are JSON strings, one character for each byte."""
+    return [value.encode("latin-1") if isinstance(value, str) else value for value in values]
 
 
 def _no_problem(values: list[Any]) -> np.ndarray:
@@ -71,7 +71,7 @@ def _decimal(values: list[Any], node: Node) -> tuple[pa.Array, np.ndarray]:
     limit = 10**node.data_type.precision
     problem = _no_problem(values)
     packed, missing = [], np.zeros(len(values), bool)
-    for index, value in enumerate(_as_bytes(values, "latin-1")):
+    for index, value in enumerate(_as_bytes(values)):
         number = int.from_bytes(value, "big", signed=True) if value is not None else 0
         if not -limit < number < limit:
             problem[index], number = VALUE, 0
