@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from common.errors import ConfigError, DataNotReadyError
 from common.files import fingerprint
-from components.hive_example_gen import cache, completeness, footers
-from components.hive_example_gen.completeness import DaySize, SizeJudgement
+from components.hive_example_gen import cache
+from components.hive_example_gen.completeness import SizeJudgement
 from components.hive_example_gen.label_join.options import LabelRules
 from components.hive_example_gen.label_join.plan import JoinPlan, plan_join
 from components.hive_example_gen.options import SourceOptions, WindowOptions
 from components.hive_example_gen.row_steps import RowRules
 from components.hive_example_gen.sampling import SAMPLED_SPLITS
+from components.hive_example_gen.survey import survey
 from components.hive_example_gen.table_spec import CONVERTER_VERSION, TableSpec
 from components.hive_example_gen.triage import Triage
-from components.hive_example_gen.warehouse import catalogue, storage
-from components.hive_example_gen.warehouse.listing import DayQuery, PartitionListing, SourceFile, TableListing
-from components.hive_example_gen.warehouse.partition_names import date_folder
+from components.hive_example_gen.warehouse import storage
+from components.hive_example_gen.warehouse.listing import DayQuery, PartitionListing, SourceFile
 
 _NUM_NAMED = 10
 
@@ -106,7 +106,8 @@ class WindowPlan:
 
     @property
     def small(self) -> tuple[SizeJudgement, ...]:
-        return tuple(judgement for judgement in self.sizes if judgement.is_small)
+        of_join = self.join.sizes if self.join else ()
+        return tuple(judgement for judgement in (*self.sizes, *of_join) if judgement.is_small)
 
     @property
     def incomplete(self) -> dict[str, tuple[str, ...]]:
@@ -163,10 +164,8 @@ def plan_window(
     """
     days = window_days(window, date)
     wanted = [day for split in days.values() for day in split]
-    spec, listing = _listed(source, window, wanted)
-    triage = Triage(source)
-    ready = {day: triage.ready(day, listing.partitions[day]) for day in wanted}
-    sizes, notes = _judged(source, spec, window, wanted, ready, listing, triage)
+    found = survey(source, window, wanted)
+    spec, triage, ready, sizes = found.spec, found.triage, found.ready, found.sizes
     joined = _joined(source, spec, window, ready, label)
     if joined:
         _add_incomplete(triage, joined)
@@ -176,9 +175,9 @@ def plan_window(
         ready = {day: [] if day in unfit else partitions for day, partitions in ready.items()}
     splits = {
         split: tuple(
-            _planned(split, day, found, spec, source, partitions_path, _rules(split, day, source, label, joined))
+            _planned(split, day, each, spec, source, partitions_path, _rules(split, day, source, label, joined))
             for day in split_days
-            for found in ready[day]
+            for each in ready[day]
         )
         for split, split_days in days.items()
     }
@@ -193,8 +192,8 @@ def plan_window(
         late=tuple(triage.late),
         empty=tuple(triage.empty),
         sizes=sizes,
-        notes=(*listing.notes, *notes, *(joined.notes if joined else ())),
-        fingerprint=_plan_fingerprint(date, days, splits, triage, sizes),
+        notes=(*found.notes, *(joined.notes if joined else ())),
+        fingerprint=_plan_fingerprint(date, days, splits, triage, (*sizes, *(joined.sizes if joined else ()))),
         success_file=source.success_file,
         leaves_out=window.leaves_out,
         label=label,
@@ -226,46 +225,6 @@ def window_days(window: WindowOptions, date: datetime.date) -> dict[str, tuple[d
     return {split: tuple(chosen) for split, chosen in splits.items() if chosen}
 
 
-def _listed(
-    source: SourceOptions, window: WindowOptions, days: Sequence[datetime.date]
-) -> tuple[TableSpec, TableListing]:
-    """The days of the window and, with them, those before it that their sizes are held against."""
-    earlier = [] if source.query is not None else completeness.earlier_days(days, window.completeness)
-    try:
-        return catalogue.find(source, window, [*earlier, *days])
-    except (ConfigError, DataNotReadyError):
-        if not earlier:
-            raise
-    # What is wrong in a folder of some earlier week is no reason not to run; in one of the window it is raised again.
-    spec, listing = catalogue.find(source, window, days)
-    note = "the days before the window cannot be listed, so that days are held against those of the window alone"
-    return spec, replace(listing, notes=(*listing.notes, note))
-
-
-def _judged(
-    source: SourceOptions,
-    spec: TableSpec,
-    window: WindowOptions,
-    days: Sequence[datetime.date],
-    ready: Mapping[datetime.date, list[PartitionListing]],
-    listing: TableListing,
-    triage: Triage,
-) -> tuple[tuple[SizeJudgement, ...], tuple[str, ...]]:
-    """The judgements of the days that are there as a whole, and a note where rows could not be judged."""
-    if window.completeness.min_share_of_median is None:
-        return (), ()
-    kept = {
-        day: [p for p in found if p.has_success_file or not source.success_file] if day not in ready else ready[day]
-        for day, found in listing.partitions.items()
-    }
-    files = {day: [file for p in found for file in p.files] for day, found in kept.items()}
-    files = {day: found for day, found in files.items() if found}
-    rows, notes = footers.rows_by_day(source.place, spec.format, files)
-    sizes = {day: DaySize(sum(file.num_bytes for file in found), rows.get(day)) for day, found in files.items()}
-    whole = [day for day in days if day not in triage.incomplete_days]
-    return completeness.judge(sizes, whole, window.completeness, lambda day: date_folder(source, day)), notes
-
-
 def _joined(
     source: SourceOptions,
     spec: TableSpec,
@@ -275,7 +234,7 @@ def _joined(
 ) -> JoinPlan | None:
     if label is None or label.join is None:
         return None
-    return plan_join(label.join, source, spec, ready, lambda of, days: catalogue.find(of, window, days), Triage)
+    return plan_join(label.join, source, spec, ready, lambda of, days: survey(of, window, days))
 
 
 def _add_incomplete(triage: Triage, joined: JoinPlan) -> None:

@@ -9,31 +9,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from common.errors import ConfigError
 from common.files import fingerprint
+from components.hive_example_gen.completeness import SizeJudgement
 from components.hive_example_gen.label_join import times
 from components.hive_example_gen.label_join.build import INDEX_VERSION, DayIndex, IndexedPartition, KeyColumns
 from components.hive_example_gen.label_join.days import Day, days_of_clicks, days_of_impressions
 from components.hive_example_gen.label_join.labels import PartitionJoin
 from components.hive_example_gen.label_join.options import LabelJoinOptions
 from components.hive_example_gen.options import SourceOptions
+from components.hive_example_gen.survey import Survey
 from components.hive_example_gen.table_spec import CONVERTER_VERSION, TableSpec
-from components.hive_example_gen.warehouse.listing import PartitionListing, TableListing
+from components.hive_example_gen.triage import Triage
+from components.hive_example_gen.warehouse.listing import PartitionListing
 
-Find = Callable[[SourceOptions, Sequence[Day]], tuple[TableSpec, TableListing]]
-
-
-class Triage(Protocol):
-    """What `window` sorts listed partitions with."""
-
-    missing: list[str]
-    late: list[str]
-    empty: list[str]
-    incomplete_days: set[Day]
-
-    def ready(self, day: Day, partitions: tuple[PartitionListing, ...]) -> list[PartitionListing]: ...
+Surveyor = Callable[[SourceOptions, Sequence[Day]], Survey]
 
 
 @dataclass(frozen=True)
@@ -42,8 +34,9 @@ class JoinPlan:
 
     Attributes:
         joins: what labels the impressions of each day of the window.
-        incomplete_days: days of the window whose labels lack clicks, because a click partition is not there.
+        incomplete_days: days of the window whose labels lack clicks, because a click day is not there as a whole.
         missing, late, empty: what is not there, clicks with the prefix `clicks: `.
+        sizes: judgements of click days, and of days of impressions beside the window.
         newest_clicks: partition that tells the columns of clicks; None where there is none.
     """
 
@@ -52,8 +45,8 @@ class JoinPlan:
     missing: tuple[str, ...]
     late: tuple[str, ...]
     empty: tuple[str, ...]
+    sizes: tuple[SizeJudgement, ...]
     notes: tuple[str, ...]
-    click_spec: TableSpec
     newest_clicks: IndexedPartition | None
 
 
@@ -62,20 +55,19 @@ def plan_join(
     source: SourceOptions,
     spec: TableSpec,
     window: Mapping[Day, Sequence[PartitionListing]],
-    find: Find,
-    triage_of: Callable[[SourceOptions], Triage],
+    surveyed: Surveyor,
 ) -> JoinPlan:
     """What the labels of the days of `window` need.
 
     Args:
         source, spec: of the impressions.
         window: the partitions of impressions that are there, of every day of the window.
-        find: lists days of a source. triage_of: sorts what was listed.
+        surveyed: looks at days of a source.
 
-    Raises ConfigError, DataNotReadyError as `find` does.
+    Raises ConfigError, DataNotReadyError as `surveyed` does.
     """
     _check_readable_twice(options, source)
-    planner = _Planner(options, source, spec, find, triage_of)
+    planner = _Planner(options, source, spec, surveyed)
     clicks = planner.clicks(sorted({day for each in window for day in days_of_clicks(options, each)}))
     impressions = planner.impressions(window, clicks)
     joins = {
@@ -105,29 +97,19 @@ def _check_readable_twice(options: LabelJoinOptions, source: SourceOptions) -> N
 
 
 class _Planner:
-    def __init__(
-        self,
-        options: LabelJoinOptions,
-        source: SourceOptions,
-        spec: TableSpec,
-        find: Find,
-        triage_of: Callable[[SourceOptions], Triage],
-    ):
+    def __init__(self, options: LabelJoinOptions, source: SourceOptions, spec: TableSpec, surveyed: Surveyor):
         self.options = options
         self.source = source
         self.spec = spec
-        self.find = find
-        self.of_clicks = triage_of(options.clicks)
-        self.of_impressions = triage_of(source)
-        self.notes: list[str] = []
-        self.click_spec = spec
+        self.surveyed = surveyed
+        self.of_clicks: Survey | None = None
+        self.beside: Survey | None = None
 
     def clicks(self, days: Sequence[Day]) -> dict[Day, DayIndex]:
         """The indexes of the click days that are there."""
-        self.click_spec, listing = self.find(self.options.clicks, days)
-        self.notes += [f"clicks: {note}" for note in listing.notes]
-        ready = {day: self.of_clicks.ready(day, listing.partitions[day]) for day in days}
-        return {day: self._index("clicks", day, found) for day, found in ready.items() if found}
+        self.of_clicks = self.surveyed(self.options.clicks, days)
+        of_days = self.of_clicks.ready.items()
+        return {day: self._index("clicks", self.of_clicks.spec, day, found) for day, found in of_days if found}
 
     def impressions(
         self, window: Mapping[Day, Sequence[PartitionListing]], clicks: Mapping[Day, DayIndex]
@@ -137,11 +119,12 @@ class _Planner:
         beside = [day for day in needed if day not in window]
         ready = {day: list(window[day]) for day in needed if day in window}
         if beside:
-            _, listing = self.find(self.source, beside)
-            ready |= {day: self.of_impressions.ready(day, listing.partitions[day]) for day in beside}
+            self.beside = self.surveyed(self.source, beside)
+            ready |= self.beside.ready
         return {
             day: self._index(
                 "impressions",
+                self.spec,
                 day,
                 ready[day],
                 tuple(clicks[each] for each in days_of_clicks(self.options, day) if each in clicks),
@@ -154,16 +137,21 @@ class _Planner:
         return self._columns(self.options.keys, self.options.impression_time, day)
 
     def plan(self, joins: dict[Day, PartitionJoin], clicks: Mapping[Day, DayIndex]) -> JoinPlan:
-        absent = self.of_clicks.incomplete_days
-        of_clicks, of_impressions = self.of_clicks, self.of_impressions
+        of_clicks = self.of_clicks
+        assert of_clicks is not None
+        absent, seen = of_clicks.incomplete_days, of_clicks.triage
+        beside = self.beside.triage if self.beside else Triage(self.source)
         return JoinPlan(
             joins=joins,
             incomplete_days=frozenset(day for day in joins if absent & set(days_of_clicks(self.options, day))),
-            missing=(*_clicks(of_clicks.missing), *of_impressions.missing),
-            late=(*_clicks(of_clicks.late), *of_impressions.late),
-            empty=(*_clicks(of_clicks.empty), *of_impressions.empty),
-            notes=tuple(self.notes),
-            click_spec=self.click_spec,
+            missing=(*map(_of_clicks, seen.missing), *beside.missing),
+            late=(*map(_of_clicks, seen.late), *beside.late),
+            empty=(*map(_of_clicks, seen.empty), *beside.empty),
+            sizes=(
+                *(dataclasses.replace(one, partition=_of_clicks(one.partition)) for one in of_clicks.sizes),
+                *(self.beside.sizes if self.beside else ()),
+            ),
+            notes=(*map(_of_clicks, of_clicks.notes), *(self.beside.notes if self.beside else ())),
             newest_clicks=clicks[max(clicks)].partitions[-1] if clicks else None,
         )
 
@@ -174,18 +162,18 @@ class _Planner:
     def _index(
         self,
         table: Literal["clicks", "impressions"],
+        spec: TableSpec,
         day: Day,
         found: Sequence[PartitionListing],
         clicks: tuple[DayIndex, ...] = (),
     ) -> DayIndex:
         of_clicks = table == "clicks"
         source = self.options.clicks if of_clicks else self.source
-        table_spec = self.click_spec if of_clicks else self.spec
         index = DayIndex(
             table=table,
             place=source.place,
             day=day,
-            partitions=tuple(_partition(each, table_spec, source) for each in found),
+            partitions=tuple(_partition(each, spec, source) for each in found),
             columns=self._columns(self.options.keys_of_clicks, self.options.click_time, day)
             if of_clicks
             else self.columns_of_impressions(day),
@@ -220,5 +208,5 @@ def _identity(index: DayIndex) -> list[Any]:
     ]
 
 
-def _clicks(names: Sequence[str]) -> list[str]:
-    return [f"clicks: {name}" for name in names]
+def _of_clicks(name: str) -> str:
+    return f"clicks: {name}"

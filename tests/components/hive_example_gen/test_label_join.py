@@ -225,6 +225,19 @@ def test_a_day_without_its_clicks_is_left_out_where_the_window_shrinks(tmp_path)
     assert [partition.date.day for partition in plan.partitions] == [12, 15]
 
 
+def test_a_day_with_far_fewer_clicks_than_others_is_incomplete(tmp_path):
+    """A half-loaded day of clicks would turn clicked impressions into negatives."""
+    clicks = [("z", day * 24 * HOUR + second) for day in TABLE_DAYS for second in range(300 if day != 3 else 20)]
+    tables = Tables(tmp_path, [(day, "a", day * 24 * HOUR) for day in TABLE_DAYS], clicks)
+    window = WindowOptions(**{**WINDOW.model_dump(), "completeness": {"min_share_of_median": 0.5}})
+    plan = tables.plan(tables.rules(within="1h", take="every"), window)
+    with pytest.raises(DataNotReadyError, match=r"too small: clicks: dt=2026-11-16: .*dt=2026-11-16: 20 rows"):
+        plan.check()
+    assert plan.join.incomplete_days == {DATE}, "its last hour may be clicked on the 16th"
+    shrunk = tables.plan(plan.label, window.model_copy(update={"incomplete": "shrink"}))
+    assert [partition.date.day for partition in shrunk.partitions] == [13, 14]
+
+
 @pytest.mark.parametrize(
     ("table", "changes"),
     [("clicks", {0: True, 1: True, 2: False}), ("impressions", {0: True, 1: True, 2: False})],
