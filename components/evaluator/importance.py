@@ -3,9 +3,9 @@
 (Breiman, Machine Learning 45, 2001; Fisher, Rudin, Dominici, JMLR 20, 2019.) The columns are those that the exported
 model reads, so a column behind two features counts once, and a map's keys and values move together.
 
-A serialised tf.Example is a protocol buffer message, and messages that follow one another merge, a later entry of a
-map taking the place of an earlier one: the shuffled example is the bytes of its row, then those of the other row's
-column. Nothing is parsed and written anew.
+A serialised tf.Example is a protocol buffer message, and messages that follow one another merge. So a row is taken
+apart once, into one small tf.Example for each column that the model reads; a shuffled row is the pieces put together
+again, those of the column from another row.
 """
 
 from __future__ import annotations
@@ -51,29 +51,21 @@ def importance(model: Any, rows: references.Rows, max_predictions: int) -> dict[
         return None
     chosen = np.linspace(0, len(rows[1]) - 1, wanted).astype(int)
     records, labels = rows[0][chosen], rows[1][chosen]
-    parsed = [tf.train.Example.FromString(record) for record in records]
-    whole = references.predict(model, records)
+    pieces = [_pieces(records, each) for each in columns]
     order = np.random.default_rng(_SEED).permutation(len(records))
-    found = [_of_columns(model, each, records, labels, whole, parsed, order) for each in columns]
+    whole = references.predict(model, _joined(pieces))
+    found = []
+    for place, names in enumerate(columns):
+        shuffled = references.predict(model, _joined([*pieces[:place], pieces[place][order], *pieces[place + 1 :]]))
+        found.append({"columns": list(names), **_loss(labels, whole, shuffled)})
     return {"rows": wanted, "columns": sorted(found, key=lambda one: -one["logloss_rise"])}
 
 
-def _of_columns(
-    model: Any,
-    columns: Sequence[str],
-    records: np.ndarray,
-    labels: np.ndarray,
-    whole: np.ndarray,
-    parsed: Sequence[tf.train.Example],
-    order: np.ndarray,
-) -> dict[str, Any]:
-    values = np.array([_only(example, columns) for example in parsed], object)
-    shuffled = references.predict(model, records + values[order])
+def _loss(labels: np.ndarray, whole: np.ndarray, shuffled: np.ndarray) -> dict[str, float | None]:
     rise = click_summary.row_logloss(labels, shuffled) - click_summary.row_logloss(labels, whole)
     margin = _Z * rise.std() / np.sqrt(len(rise))
     aucs = [click_summary.metrics_of(click_summary.summarize(labels, each))["auc"] for each in (whole, shuffled)]
     return {
-        "columns": list(columns),
         "logloss_rise": float(rise.mean()),
         "lower": float(rise.mean() - margin),
         "upper": float(rise.mean() + margin),
@@ -81,9 +73,20 @@ def _of_columns(
     }
 
 
-def _only(example: tf.train.Example, columns: Sequence[str]) -> bytes:
-    """An example with these columns alone; one that the row lacks is there without a value, which means missing."""
-    made = tf.train.Example()
-    for column in columns:
-        made.features.feature[column].CopyFrom(example.features.feature.get(column, tf.train.Feature()))
-    return made.SerializeToString()
+def _pieces(records: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+    """bytes[N]: each row with these columns alone; a column that the row lacks is not there either."""
+    found = np.empty(len(records), object)
+    for row, record in enumerate(records):
+        features = tf.train.Example.FromString(record).features.feature
+        made = tf.train.Example()
+        for column in columns:
+            if column in features:
+                made.features.feature[column].CopyFrom(features[column])
+        found[row] = made.SerializeToString()
+    return found
+
+
+def _joined(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    joined = np.empty(len(pieces[0]), object)
+    joined[:] = [b"".join(parts) for parts in zip(*pieces, strict=True)]
+    return joined

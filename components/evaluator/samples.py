@@ -39,4 +39,4 @@ def _labels(records: np.ndarray, label_column: str) -> np.ndarray:
     if not len(records):
         return np.zeros(0)
     spec = {label_column: tf.io.FixedLenFeature([], tf.int64, default_value=-1)}
-    return tf.io.parse_example(records.astype(bytes).tolist(), spec)[label_column].numpy().astype(np.float64)
+    return tf.io.parse_example(records.tolist(), spec)[label_column].numpy().astype(np.float64)
