@@ -43,15 +43,14 @@ _ROWS = [
 ]
 
 
-def _changed(name: str, **changes: str) -> dict[str, str]:
+def _changed(**changes: str) -> dict[str, str]:
     return {**_BEFORE, **changes}
 
 
 _ADDED = {**_BEFORE, "extra": "string", "later": "array<bigint>", "point": "struct<x:int>", "since": "timestamp"}
 _WIDE = {"count": "bigint", "ratio": "double", "price": "decimal(12,2)"}
-_WIDENED = _changed("widened", **_WIDE)
+_WIDENED = _changed(**_WIDE)
 _DEEPER = _changed(
-    "deeper",
     geo="struct<lat:double,place:string,zoom:int>",
     items="array<struct<item:int,name:string,price:decimal(9,2)>>",
 )
@@ -75,8 +74,11 @@ def _evolved() -> list[Table]:
             after["upper"] = _UPPER
         for change, columns in after.items():
             tables.append(Table(f"{change}_{kind}", _BEFORE, stored, _ROWS, read_columns=columns))
+    converted = _changed(count="double", price="decimal(14,4)")
     for kind in ("parquet", "orc"):  # Spark keeps the case of names in its files, the metastore does not
         tables.append(Table(f"mixed_{kind}", _MIXED, STORED[kind], _ROWS, read_columns=_BEFORE))
+        tables.append(Table(f"converted_{kind}", _BEFORE, STORED[kind], _ROWS, read_columns=converted))
+    tables.append(Table("spelled_orc", _BEFORE, STORED["orc"], _ROWS, read_columns=_changed(count="string")))
     return tables
 
 
@@ -142,11 +144,20 @@ def _many() -> list[Table]:
         "IF(id % 7 = 0, NULL, id / 2) AS half, IF(id % 5 = 0, NULL, array(CAST(id AS string), '')) AS words "
         f"FROM range({MANY_ROWS})"
     )
+    when = {"id": "int", "at": "timestamp", "seen": "array<timestamp>"}
+    at = "CAST(make_date(CAST(1 + (id * 37) % 9999 AS int), 1, 1) AS timestamp) + make_dt_interval(0, 0, 0, id / 1000)"
+    times = f"SELECT CAST(id AS int) AS id, {at} AS at, array(NULL, {at}) AS seen FROM range({MANY_ROWS // 4})"
+    stripes = "STORED AS ORC TBLPROPERTIES ('orc.stripe.row.count'='999')"
+    groups = {"parquet.block.size": "65536", "parquet.page.size": "4096"}
     packed = {"sequence": compressed("snappy", "RECORD"), "sequence_binary": compressed("deflate"),
               "rcfile_binary": compressed("snappy")}  # fmt: skip
     return [
-        Table(f"many_{kind}", columns, stored, query=query, settings=packed.get(kind, {}))
-        for kind, stored in STORED.items()
+        Table("many_stripes", when, stripes, query=times),
+        Table("many_row_groups", when, STORED["parquet"], query=times, settings=groups),
+        *(
+            Table(f"many_{kind}", columns, stored, query=query, settings=packed.get(kind, {}))
+            for kind, stored in STORED.items()
+        ),
     ]
 
 

@@ -105,54 +105,68 @@ FEW = only("big", "dbl", "name", "at", "words", "query", "geo")
 DELIMITED = (
     "ROW FORMAT DELIMITED FIELDS TERMINATED BY '\\t' COLLECTION ITEMS TERMINATED BY ',' MAP KEYS TERMINATED BY ':'"
 )
+ESCAPED = DELIMITED.replace("COLLECTION", "ESCAPED BY '\\\\' COLLECTION")
+_ESCAPES = {"field.delim": "\\t", "colelction.delim": ",", "mapkey.delim": ":", "escape.delim": "\\\\"}
 
 
 _LINE_ENDS = {"escape.delim": "\\\\", "serialization.escape.crlf": "true"}
 
 
-def lazy_simple(properties: dict[str, str]) -> str:
+def lazy_simple(properties: dict[str, str], stored: str = "TEXTFILE") -> str:
     """Spark takes NULL DEFINED AS and drops it, so that some properties have to be given like this."""
     quoted = {key: value.replace("'", "\\'") for key, value in properties.items()}
     given = ", ".join(f"'{key}'='{value}'" for key, value in quoted.items())
-    return f"ROW FORMAT SERDE '{_HIVE}.serde2.lazy.LazySimpleSerDe' WITH SERDEPROPERTIES ({given}) STORED AS TEXTFILE"
+    return f"ROW FORMAT SERDE '{_HIVE}.serde2.lazy.LazySimpleSerDe' WITH SERDEPROPERTIES ({given}) STORED AS {stored}"
+
+
+TORN = {
+    "name": ["a\tb", "line\nfeed", "cr\rlf\r\n", "a,b:c", "\\N", "a\x01b", "\x02\x03\x04", "\\", "\\\\", "end\\", ""],
+    "words": [["a,b", "c"], ["\\N"], ["x\ty"], ["l\nf"], ["\\"], [":"], ["\x02", "\x03"], [None, ""]],
+    "query": [{"a:b": "c,d"}, {"\\N": "\\N"}, {"k": "v\n"}, {"t\tt": "\\"}, {"\x03": "\x02"}],
+    "geo": [(1.0, "a,b", 1), (2.0, "\\N", 2), (3.0, "l\n", 3), (None, "\t", None)],
+    "carts": [{"a,b": [(1, "x:y"), (2, "\t")]}, {":": [(None, "\x04\x05\x06")]}],
+}
+"""Delimiters, escapes and line ends inside of text: what is written without escapes is read back in pieces."""
+TORN_COLUMNS = only("name", "words", "query", "geo", "carts", "whole")
+TORN_ROWS = rows(TORN_COLUMNS, TORN, 40)
+_DEEP = {"id": "int", "deep": "array<array<array<array<array<array<int>>>>>>"}
+_DEEP_ROWS = [(0, None), (1, [[[[[[1, 2], [3]]]]]]), (2, [[[[[[None], []], None]]], []]), (3, []), (4, [[[[[[]]]]]])]
+
+
+def _torn(name: str, stored: str) -> Table:
+    return Table(name, TORN_COLUMNS, stored, TORN_ROWS)
 
 
 def _text() -> list[Table]:
     without_tabs = {"name": [name for name in VALUES["name"] if "\t" not in name]}
-    torn = {
-        "name": [
-            "a\tb", "line\nfeed", "cr\rlf\r\n", "a,b:c", "\\N", "a\x01b", "\x02\x03\x04", "\\", "\\\\", "end\\", ""
-        ],
-        "words": [["a,b", "c"], ["\\N"], ["x\ty"], ["l\nf"], ["\\"], [":"], ["\x02", "\x03"], [None, ""]],
-        "query": [{"a:b": "c,d"}, {"\\N": "\\N"}, {"k": "v\n"}, {"t\tt": "\\"}, {"\x03": "\x02"}],
-        "geo": [(1.0, "a,b", 1), (2.0, "\\N", 2), (3.0, "l\n", 3), (None, "\t", None)],
-        "carts": [{"a,b": [(1, "x:y"), (2, "\t")]}, {":": [(None, "\x04\x05\x06")]}],
-    }  # fmt: skip
-    torn_columns = only("name", "words", "query", "geo", "carts", "whole")
     tables = [
         Table("text", COLUMNS, "STORED AS TEXTFILE", rows(COLUMNS)),
         Table("text_tab", COLUMNS, f"{DELIMITED} STORED AS TEXTFILE", rows(COLUMNS, without_tabs)),
-        Table("text_escaped", COLUMNS, f"{_escaped()} STORED AS TEXTFILE", rows(COLUMNS)),
+        Table("text_escaped", COLUMNS, f"{ESCAPED} STORED AS TEXTFILE", rows(COLUMNS)),
         Table("text_null", COLUMNS, lazy_simple({"serialization.null.format": "NULL"}), rows(COLUMNS)),
         Table("text_null_empty", COLUMNS, lazy_simple({"serialization.null.format": ""}), rows(COLUMNS)),
-        Table("text_line_ends", torn_columns, lazy_simple(_LINE_ENDS), rows(torn_columns, torn, 40)),
-        Table("text_torn", torn_columns, "STORED AS TEXTFILE", rows(torn_columns, torn, 40)),
-        Table("text_tab_torn", torn_columns, f"{DELIMITED} STORED AS TEXTFILE", rows(torn_columns, torn, 40)),
-        Table("text_escaped_torn", torn_columns, f"{_escaped()} STORED AS TEXTFILE", rows(torn_columns, torn, 40)),
+        Table(
+            "text_by_number", FEW, lazy_simple({"field.delim": "9", "colelction.delim": "44"}), rows(FEW, without_tabs)
+        ),
+        Table("text_by_format", FEW, lazy_simple({"serialization.format": "9"}), rows(FEW, without_tabs)),
+        Table("text_beyond_ascii", FEW, lazy_simple({"field.delim": "-2"}), rows(FEW)),
+        Table("text_deep", _DEEP, "STORED AS TEXTFILE", _DEEP_ROWS),
+        _torn("text_line_ends", lazy_simple(_LINE_ENDS)),
+        _torn("text_torn", "STORED AS TEXTFILE"),
+        _torn("text_tab_torn", f"{DELIMITED} STORED AS TEXTFILE"),
+        _torn("text_escaped_torn", f"{ESCAPED} STORED AS TEXTFILE"),
     ]
     for codec in CODECS:
         tables.append(Table(f"text_{codec}", FEW, "STORED AS TEXTFILE", rows(FEW), settings=compressed(codec)))
     return tables
 
 
-def _escaped() -> str:
-    return DELIMITED.replace("COLLECTION", "ESCAPED BY '\\\\' COLLECTION")
-
-
 def _sequence_files() -> list[Table]:
     tables = [
         Table("sequence", COLUMNS, "STORED AS SEQUENCEFILE", rows(COLUMNS)),
         Table("sequence_binary", COLUMNS, SEQUENCE_BINARY, rows(COLUMNS)),
+        _torn("sequence_torn", "STORED AS SEQUENCEFILE"),
+        _torn("sequence_escaped_torn", lazy_simple(_ESCAPES, "SEQUENCEFILE")),
         Table("sequence_binary_block", COLUMNS, SEQUENCE_BINARY, rows(COLUMNS), settings=compressed("deflate")),
     ]
     for kind in ("RECORD", "BLOCK"):
@@ -168,6 +182,10 @@ def _rcfiles() -> list[Table]:
     tables = [
         Table("rcfile_columnar", COLUMNS, RC_COLUMNAR, rows(COLUMNS)),
         Table("rcfile_binary", COLUMNS, RC_BINARY, rows(COLUMNS, not_empty)),
+        _torn("rcfile_torn", RC_COLUMNAR),
+        _torn(
+            "rcfile_escaped_torn", RC_COLUMNAR.replace("STORED", "WITH SERDEPROPERTIES ('escape.delim'='\\\\') STORED")
+        ),
     ]
     for codec in CODECS:
         # Hive 2.3 logs an EOFException at the end of its own bzip2 and gives no row at all.
@@ -184,6 +202,10 @@ def _parquet() -> list[Table]:
         Table("parquet_micros", COLUMNS, "STORED AS PARQUET", rows(COLUMNS), settings=micros),
         Table("parquet_hive", COLUMNS, "STORED AS PARQUET", rows(COLUMNS), settings=HIVE_WRITES),
     ]
+    for name, value in {"writeLegacyFormat": "true", "parquet.writer.version": "PARQUET_2_0"}.items():
+        key = name if "." in name else f"spark.sql.parquet.{name}"
+        label = name.rpartition(".")[2].lower()
+        tables.append(Table(f"parquet_{label}", COLUMNS, "STORED AS PARQUET", rows(COLUMNS), settings={key: value}))
     for codec in ("none", "gzip", "zstd", "lz4_raw"):
         settings = {"spark.sql.parquet.compression.codec": codec}
         tables.append(Table(f"parquet_{codec}", FEW, "STORED AS PARQUET", rows(FEW), settings=settings))

@@ -100,5 +100,6 @@ DIFFERENCES: dict[str, list[Difference]] = {
     "zone_orc": _before_the_epoch(),
     "zone_orc_hive": _before_the_epoch(),
     "csv": [without(_QUOTE, 11)],
+    "csv_sequence": [without(_QUOTE, 3)],
     "csv_written": [without(_QUOTE, 3, 4, 5)],
 }

@@ -123,6 +123,7 @@ def _open_csv() -> list[Table]:
         _of_lines("csv", columns, f"{OPEN_CSV} {_TEXT}", lines),
         _of_lines("csv_quotes", columns, f"{OPEN_CSV} WITH SERDEPROPERTIES ({properties}) {_TEXT}", others),
         _of_lines("csv_types", typed, f"{OPEN_CSV} {_TEXT}", ['"1","2.5","2026-01-02"', "x,y,z"]),
+        Table("csv_sequence", dict.fromkeys(written, "string"), f"{OPEN_CSV} STORED AS SEQUENCEFILE", rows=as_text),
         Table("csv_written", dict.fromkeys(written, "string"), f"{OPEN_CSV} {_TEXT}", rows=as_text),
     ]
 

@@ -60,6 +60,29 @@ def test_by_default_a_value_that_does_not_parse_sets_its_row_aside(spark_tables,
     assert bad.counts == {"value": len(texts) - len(kept)}
 
 
+@pytest.mark.parametrize("kind", ["parquet", "orc"])
+def test_a_narrower_type_is_refused(spark_tables, tmp_path, kind):
+    """Hive would read NULL or other numbers."""
+    source = _narrower(spark_tables, tmp_path, kind)
+    with pytest.raises(DataNotReadyError, match="column 'count' is int in the file, declared smallint"):
+        found_rows(spark_tables, source)
+
+
+def test_an_avro_number_beyond_the_declared_type_sets_its_row_aside(spark_tables, tmp_path):
+    """Avro has no smallint: Hive writes an int for it."""
+    source = _narrower(spark_tables, tmp_path, "avro").model_copy(update={"bad_rows": BadRowOptions()})
+    bad = BadRows(source.bad_rows)
+    assert [row["count"] for row in found_rows(spark_tables, source, bad)] == [None, 0]
+    assert bad.counts == {"value": 2}
+
+
+def _narrower(spark_tables, tmp_path, kind):
+    table = BY_NAME[f"widened_{kind}"]
+    ddl = tmp_path / "narrower.hql"
+    ddl.write_text(table.ddl().replace("`count` bigint", "`count` smallint"), encoding="utf-8")
+    return source_of(spark_tables, table).model_copy(update={"ddl": str(ddl)})
+
+
 @pytest.mark.parametrize("writer", SILENT_WRITERS)
 def test_days_of_an_unknown_calendar_are_refused(spark_tables, writer):
     source = source_of(spark_tables, BY_NAME[f"old_{writer}"]).model_copy(update={"serde_properties": {}})
