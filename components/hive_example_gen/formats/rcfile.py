@@ -56,10 +56,11 @@ def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.R
     """The rows of `file`; memory: one group (4 MiB by default). Raises DataNotReadyError, ConfigError."""
     with translated(file, "RCFile"), file.open() as opened:
         source = HadoopInput(opened, file, "RCFile")
-        columns = column_decoder(file, spec, bad)
         row = 0
         try:
-            for group in _groups(source, _Header.read(source), columns.wanted):
+            header = _Header.read(source)
+            columns = column_decoder(file, spec, bad)
+            for group in _groups(source, header, columns.wanted):
                 for start in range(0, group.rows, BATCH_ROWS):
                     stop = min(start + BATCH_ROWS, group.rows)
                     yield from columns.batches(group.cells(start, stop), stop - start, row)

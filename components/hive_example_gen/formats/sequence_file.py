@@ -38,10 +38,11 @@ def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.R
     """The rows of `file`; memory: one block or 4 MiB of records. Raises DataNotReadyError, ConfigError."""
     with translated(file, "SequenceFile"), file.open() as opened:
         source = HadoopInput(opened, file, "SequenceFile")
-        rows = _row_serde(file, spec, bad)
         row = 0
         try:
-            for values in _values(source, Header.read(source)):
+            header = Header.read(source)
+            rows = _row_serde(file, spec, bad)
+            for values in _values(source, header):
                 yield from rows.from_values(values, row)
                 row += len(values)
         except Damaged as error:
