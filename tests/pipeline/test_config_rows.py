@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from common.errors import ConfigError
-from pipeline import config
+from pipeline import config, planning
 
 GOOD = """\
 name: shop
@@ -120,6 +123,53 @@ def test_mistakes(tmp_path, case):
     messages = [text for text in str(raised.value).split("\n") if rule in text]
     assert messages, str(raised.value)
     assert f"hivemill.yaml:{line}: " in messages[0]
+
+
+def write_tables(folder: Path) -> None:
+    for table, names in (
+        ("impressions", ("request_id", "user_id", "item_id", "seen")),
+        ("clicks", ("request_id", "at")),
+    ):
+        for day in range(1, 5):
+            path = folder / "log" / table / f"dt=2026-11-0{day}"
+            path.mkdir(parents=True)
+            at = pa.array([datetime.datetime(2026, 11, day)], pa.timestamp("us"))
+            columns = [at if name in ("seen", "at") else pa.array(["a"]) for name in names]
+            pa.parquet.write_table(pa.table(columns, list(names)), path / "part-0")
+
+
+COLUMN_MISTAKES = {
+    "no such key": (KEYS, "    keys: [requestid]\n", 14, "the table of impressions has no column `requestid`; did you"),
+    "text for a time": ("click_time: at", "click_time: request_id", 16, "`request_id` is string; a time must be a"),
+    "the table has the label": ("column: click\n", "column: dt\n", 9, "the table has a column `dt` already"),
+    "sample by nothing": ("[user_id, item_id]", "[user]", 7, "source.sampling.key: the table has no column `user`"),
+    "no such duplicate": ("by: [request_id]", "by: [request]", 4, "source.deduplicate_by: the table has no column"),
+}
+
+
+@pytest.mark.parametrize("case", COLUMN_MISTAKES)
+def test_mistakes_against_the_tables(tmp_path, case):
+    """Said by `plan`, before anything starts, with the line like all others."""
+    old, new, line, rule = COLUMN_MISTAKES[case]
+    text = GOOD.replace("      ddl: clicks.hql\n", "      format: parquet\n")
+    assert text.count(old) == 1
+    write_tables(tmp_path)
+    loaded = config.load(write(tmp_path, text.replace(old, new)), ["window.train_days=2"], {})
+    with pytest.raises(ConfigError) as raised:
+        planning.make_plan(loaded, datetime.date(2026, 11, 3))
+    assert rule in str(raised.value)
+    assert f"hivemill.yaml:{line}: " in str(raised.value)
+
+
+def test_the_plan_says_what_is_missing_of_the_clicks(tmp_path):
+    write_tables(tmp_path)
+    text = GOOD.replace("      ddl: clicks.hql\n", "      format: parquet\n")
+    loaded = config.load(write(tmp_path, text), ["window.train_days=2"], {})
+    good = planning.plan(loaded, datetime.date(2026, 11, 3))
+    assert good["not_ready"] is None
+    late = planning.plan(loaded, datetime.date(2026, 11, 4))
+    assert late["missing"] == ["clicks: dt=2026-11-05", "dt=2026-11-05"]
+    assert "clicks: dt=2026-11-05" in late["not_ready"]
 
 
 def test_paths_of_clicks_are_relative_to_the_file(tmp_path):
