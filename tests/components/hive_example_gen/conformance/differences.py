@@ -61,6 +61,8 @@ def stripped(rows: list[dict], columns: set[str]) -> list[dict]:
 _BLANKS = "Hive 3 ignores blanks around decimals, dates and timestamps; Hive 2.3 reads NULL"
 _TINY = "Hive 3 reads a decimal below its smallest step as 0; Hive 2.3 as NULL"
 _CALENDAR = "Hive 3.1 reads NULL for what is no time of day; Hive 2.3 counts on: 25:00 is 1:00 of the next day"
+_NO_DAY = "Hive 4 reads NULL for a day that the calendar lacks; older versions count on: February 30 is March 2"
+_SHORT = "Hive 3.1 and later read a day alone as its midnight, and a T before the time; Hive 2.3 reads NULL"
 _HEADERS = "Hive leaves out skip.header.line.count and skip.footer.line.count lines of each file; Spark ignores both"
 _QUOTE = "A quote that is never closed: Hive reads NULL for the rest of the row; Hivemill sets the row aside"
 _DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -91,10 +93,14 @@ DIFFERENCES: dict[str, list[Difference]] = {
         cells(_BLANKS, "price", {row: ["1.00", "1.00", "2.00"] for row in (1, 2, 53)}),
         cells(_TINY, "price", {42: ["1.00", "0.00", "2.00"]}),
     ],
-    "odd_dates": [cells(_BLANKS, "day", {3: "2026-01-02", 4: "2026-01-02"})],
+    "odd_dates": [cells(_BLANKS, "day", {3: "2026-01-02", 4: "2026-01-02"}), cells(_NO_DAY, "day", {17: None})],
     **{f"places_{kind}": [as_null(_NO_VALUE, "place", _DEFAULT_PARTITION)] for kind in ("text", "avro")},
     **{f"hours_{kind}": [as_null(_NO_VALUE, "hour", _DEFAULT_PARTITION)] for kind in ("text", "avro")},
-    "odd_timestamps": [cells(_CALENDAR, "at", {13: None})],
+    "odd_timestamps": [
+        cells(_CALENDAR, "at", {13: None}),
+        cells(_NO_DAY, "at", {18: None}),
+        cells(_SHORT, "at", {19: "2026-01-02 00:00:00", 20: "2026-01-02 03:04:05"}),
+    ],
     "not_utf8": [without(_ENCODING, 1, 2)],
     "headers": [without(_HEADERS, 0, 1, 4, 5, 6, 8)],
     "zone_orc": _before_the_epoch(),

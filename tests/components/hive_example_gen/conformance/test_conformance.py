@@ -19,7 +19,7 @@ from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.options import BadRowOptions
 from components.hive_example_gen.table_spec import resolve_spec
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1800)]
 BY_NAME = {table.name: table for table in ALL}
 TOO_DEEP = ("grid", "carts", "page", "steps", "items")
 """Columns that tf.Example cannot hold: read and compared before they are flattened, excluded after that."""

@@ -15,7 +15,7 @@ from conformance_tables import DAY
 from components.hive_example_gen.hive_types import parse_type
 from components.hive_example_gen.table_spec import resolve_spec
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.parametrize("table", PARTITIONED, ids=lambda table: table.name)
