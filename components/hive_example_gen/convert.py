@@ -155,6 +155,7 @@ class _Conversion:
         self.present_columns |= present
         if schema is not None:
             self._check_kinds(all_kinds(schema, self.spec) | self.partition.rules.added_kinds, file)
+        self.steps.check(file)
         self.bad.start_file()
         yield from self._converted(reader.read_batches(file, self.steps.read_spec, self.bad), file)
 

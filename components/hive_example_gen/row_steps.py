@@ -9,9 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from common.errors import DataNotReadyError
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.deduplication import Deduplicator, deduplicator
 from components.hive_example_gen.flatten import FeatureKind
+from components.hive_example_gen.formats import reader
+from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.label_join.labels import Labeller, PartitionJoin
 from components.hive_example_gen.options import SamplingOptions
 from components.hive_example_gen.projection import including
@@ -111,6 +114,18 @@ class RowSteps:
         if self._folder is not None:
             self._folder.cleanup()
 
+    def check(self, file: DataFile) -> None:
+        """Raises DataNotReadyError where the file lacks a column that decides about rows: read as NULL, it would decide
+        the same of all of them."""
+        needed = self._rules.columns - set(self._spec.partition_columns)
+        absent = sorted(needed - reader.columns_of(file, self.read_spec)[1]) if needed else []
+        if absent:
+            raise DataNotReadyError(
+                f"{file.name} has no column {absent[0]!r}, which decides what becomes of its rows",
+                hint="Write the file again, leave its day out of the window, or choose other columns in "
+                "source.deduplicate_by, source.sampling.key or label.join.",
+            )
+
     def apply(self, batch: pa.RecordBatch, file: str) -> pa.RecordBatch:
         """The rows that are written, with the label, without columns that only the steps needed.
 
@@ -136,7 +151,8 @@ class RowSteps:
     @property
     def counts(self) -> dict[str, int]:
         """Rows by what happened to them: `duplicates` and `negatives_left_out` are not written, `labelled` has a click,
-        `without_key` and `without_time` could have none. Only of the steps that there are."""
+        `without_key` and `without_time` could have none, `negatives_without_key` share the sample's answer. Only of
+        the steps that there are."""
         counts: dict[str, int] = {}
         if self._deduplicator:
             counts["duplicates"] = self._deduplicator.duplicates
@@ -144,6 +160,7 @@ class RowSteps:
             counts |= self._labeller.counts
         if self._sampler:
             counts["negatives_left_out"] = self._sampler.left_out
+            counts["negatives_without_key"] = self._sampler.without_key
         return counts
 
     def _is_unwanted(self, name: str) -> bool:

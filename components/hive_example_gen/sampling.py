@@ -14,7 +14,7 @@ Predicting Clicks on Ads at Facebook", ADKDD 2014, section 6.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -29,11 +29,17 @@ _BITS = 53  # what a double, and so SQL's arithmetic, holds exactly
 
 @dataclass
 class Sampler:
-    """Leaves out negatives. `left_out` counts them."""
+    """Leaves out negatives.
+
+    Attributes:
+        left_out: how many.
+        without_key: negatives whose key columns are all NULL: all of them are kept, or all are left out.
+    """
 
     options: SamplingOptions
     label_column: str
-    left_out: int = field(default=0)
+    left_out: int = 0
+    without_key: int = 0
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Rows of label 1, of no label (the data verdict's matter), and the sample of the others."""
@@ -43,7 +49,11 @@ class Sampler:
         negative = np.asarray(pc.fill_null(pc.equal(label.cast(pa.float64()), 0.0), False))
         keep = ~negative | self._sampled(batch)
         self.left_out += int((~keep).sum())
+        self.without_key += int((negative & ~self._has_key(batch)).sum())
         return batch.filter(pa.array(keep))
+
+    def _has_key(self, batch: pa.RecordBatch) -> np.ndarray:
+        return np.logical_or.reduce([np.asarray(batch.column(name).is_valid()) for name in self.options.key])
 
     def _sampled(self, batch: pa.RecordBatch) -> np.ndarray:
         salt = pa.repeat(pa.scalar(self.options.salt), batch.num_rows)

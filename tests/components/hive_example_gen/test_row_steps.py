@@ -12,7 +12,7 @@ from converted_rows import examples_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import ConfigError
+from common.errors import ConfigError, DataNotReadyError
 from components.hive_example_gen import convert, deduplication, hashing, row_checks
 from components.hive_example_gen.event_index import PAIR, EventIndex, EventSorter
 from components.hive_example_gen.label_join.options import LabelRules
@@ -124,8 +124,26 @@ def test_negatives_are_sampled_in_train_and_validation_only(tmp_path):
         kept = len(ids[split]) - len(positives)
         # Five standard deviations of a binomial of 3,200 or so.
         assert abs(kept - 0.25 * negatives) < 5 * (negatives * 0.25 * 0.75) ** 0.5
-        assert found[split][0].step_counts == {"negatives_left_out": negatives - kept}
+        assert found[split][0].step_counts == {"negatives_left_out": negatives - kept, "negatives_without_key": 0}
     assert ids["train"] != ids["validation"], "dt is part of the key"
+
+
+def test_a_file_without_the_column_that_decides(tmp_path):
+    """A column added last month: older files read it as NULL, and one hash would decide about all their rows."""
+    table, _ = _log(10)
+    case = Case(tmp_path, table, sampling=SamplingOptions(negatives=0.5, key=("key",)))
+    path = tmp_path / "log" / "dt=2026-11-13" / "part-0"
+    pa.parquet.write_table(table.drop_columns(["key"]), path)
+    with pytest.raises(DataNotReadyError, match=r"dt=2026-11-13/part-0 has no column 'key', which decides"):
+        case.converted()
+
+
+def test_negatives_without_any_key_are_counted(tmp_path):
+    case = Case(tmp_path, _table([(1, None, 0), (2, None, 1), (3, None, 0), (4, "a", 0)]))
+    case.source = case.source.model_copy(update={"sampling": SamplingOptions(negatives=0.5, key=("key",))})
+    record, rows = case.converted()["train"]
+    assert record.step_counts["negatives_without_key"] == 2
+    assert len({row["id"][0] for row in rows} & {1, 3}) in (0, 2), "together"
 
 
 def test_rows_of_one_key_stay_together(tmp_path):
