@@ -114,6 +114,8 @@ def _regression(model: Any, train: Rows, records: np.ndarray) -> np.ndarray:
     train_outputs = _transformed(model, train[0])
     scale = _scale(train_outputs)
     design, labels = _design(train_outputs, scale), train[1]
+    seen = np.unique(design.indices)  # the solver's steps are as long as the columns are many; the others stay zero
+    design = design[:, seen]
     held = np.arange(len(labels)) % _HELD_OUT == 0
 
     def fitted(penalty: float, rows: np.ndarray) -> Any:
@@ -124,7 +126,7 @@ def _regression(model: Any, train: Rows, records: np.ndarray) -> np.ndarray:
         return click_summary.metrics_of(click_summary.summarize(labels[held], predictions))["logloss"]
 
     best = fitted(min(_PENALTIES, key=loss), np.ones(len(labels), bool))
-    return best.predict_proba(_design(_transformed(model, records), scale))[:, 1]
+    return best.predict_proba(_design(_transformed(model, records), scale)[:, seen])[:, 1]
 
 
 def _transformed(model: Any, records: np.ndarray) -> dict[str, Any]:
