@@ -163,7 +163,7 @@ class Evidence:
 
 def learnt(given: Bounds, usual_value: float, num_known: int = 0) -> Learnt:
     """The given bounds, or multiples of what is usual where that is more; amber also where it is much less."""
-    is_default = not given.model_fields_set
+    is_default = given == type(given)()  # options travel as JSON, after which every field is one that was set
     lowest = given.amber * (_LOWEST_AMBER if is_default and num_known >= _MIN_KNOWN else 1.0)
     amber, red = max(lowest, _AMBER_FACTOR * usual_value), max(given.red, _RED_FACTOR * usual_value)
     sources: list[ThresholdSource] = [

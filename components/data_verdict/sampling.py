@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import urllib.parse
 from collections.abc import Mapping, Sequence
@@ -16,14 +17,13 @@ from components.data_verdict.profiling import WindowFacts
 from components.data_verdict.roles import ColumnRoles
 
 _BATCH_ROWS = 8_192
-_HASHES = 2**62
 
 
 def read_sample(folders: Sequence[str], num_rows: int, sample_rows: int) -> tuple[pa.Table, np.ndarray]:
     """About `sample_rows` of the rows below `folders` (GZIP TFRecords of tf.Example), and the hash of each.
 
-    All rows where they are no more than that. A row is taken by the hash of its bytes: the same rows every time, spread
-    over all files, and copies of a row are taken or left together, so that their share can be measured.
+    All rows where they are no more than that. A row is taken by its hash: the same rows every time, spread over all
+    files, and copies of a row are taken or left together, so that their share can be measured.
     """
     import tensorflow as tf
     from tfx_bsl.coders import example_coder
@@ -31,13 +31,14 @@ def read_sample(folders: Sequence[str], num_rows: int, sample_rows: int) -> tupl
     files = sorted(f"{folder}/{name}" for folder in folders for name in fileio.listdir(folder) if name.endswith(".gz"))
     every = max(1, -(-num_rows // sample_rows))
     records = tf.data.TFRecordDataset(files, compression_type="GZIP", buffer_size=1 << 20)
-    batches = records.batch(_BATCH_ROWS).map(lambda batch: _chosen(tf, batch, every))
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     tables, hashes = [], []
-    for chosen, chosen_hashes in batches.as_numpy_iterator():
-        if len(chosen):
-            tables.append(pa.Table.from_batches([decoder.DecodeBatch(chosen.tolist())]))
-            hashes.append(chosen_hashes)
+    for batch in records.batch(_BATCH_ROWS).as_numpy_iterator():
+        batch_hashes = hashes_of(batch)
+        wanted = batch_hashes % np.uint64(every) == 0
+        if wanted.any():
+            tables.append(pa.Table.from_batches([decoder.DecodeBatch(batch[wanted].tolist())]))
+            hashes.append(batch_hashes[wanted])
     table = pa.concat_tables([_with_lists(one) for one in tables], promote_options="default")
     return table, np.concatenate(hashes)
 
@@ -66,10 +67,22 @@ def _day_and_hour(name: str, roles: ColumnRoles) -> tuple[str, int]:
     return day, int(hour) if hour.isdecimal() and int(hour) < 24 else -1
 
 
-def _chosen(tf: Any, batch: Any, every: int) -> tuple[Any, Any]:
-    hashes = tf.strings.to_hash_bucket_fast(batch, _HASHES)
-    wanted = hashes % every == 0
-    return tf.boolean_mask(batch, wanted), tf.boolean_mask(hashes, wanted)
+def hashes_of(records: np.ndarray) -> np.ndarray:
+    """uint64 of serialized tf.Examples, the same for equal examples whatever the order of their features.
+
+    The encoder writes the features of a row in no fixed order. Each of them starts with the byte 0x0a, so with one more
+    at the end, the pairs of adjacent bytes are the same in any order: the hash is the sum of a random number for each.
+    """
+    data = np.frombuffer(b"\n".join(records) + b"\n\n", np.uint8).astype(np.uint16)
+    pairs = data[:-1] * np.uint16(256) + data[1:]
+    lengths = np.fromiter(map(len, records), np.int64, len(records)) + 1
+    sums = np.add.reduceat(_pair_values()[pairs], np.cumsum(lengths) - lengths)
+    return (sums ^ (sums >> np.uint64(32))) >> np.uint64(2)
+
+
+@functools.cache
+def _pair_values() -> np.ndarray:
+    return np.random.Generator(np.random.PCG64(17)).integers(0, 2**64, 65_536, np.uint64)
 
 
 def _with_lists(table: pa.Table) -> pa.Table:
