@@ -73,9 +73,12 @@ def findings(bounds: Sequence[Mapping[str, Any]], whole_rows: float, rows_of: Ma
     """
     failed = [bound for bound in bounds if not bound["passed"]]
     broken = {slice_key(bound["slice"]) for bound in failed if bound["slice"]}
-    share = max((rows_of.get(key, 0) / whole_rows for key in broken), default=0.0) if whole_rows else 0.0
+    rows: dict[tuple[str, ...], float] = {}  # of the broken slices, by the columns that cut them
+    for key in broken:
+        columns = tuple(column for column, _ in key)
+        rows[columns] = rows.get(columns, 0.0) + rows_of.get(key, 0.0)
     order = list(CAUSES)
-    if share > 0.5:
+    if max(rows.values(), default=0.0) > whole_rows / 2:
         order.remove("slice_broken")
         order.insert(order.index("worse_than_stable") + 1, "slice_broken")
     ranked = sorted(failed, key=lambda bound: (order.index(bound["cause"] or "bound"), bool(bound["slice"])))

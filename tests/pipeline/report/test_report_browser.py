@@ -32,7 +32,7 @@ const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyl
 const faint = [...document.querySelectorAll('body *')].filter(e => e.getClientRects().length && [...e.childNodes]
   .some(n => n.nodeType === 3 && n.textContent.trim())).map(e => { const style = getComputedStyle(e);
     const [a, b] = [tone(e.closest('svg') ? style.fill : style.color), tone(behind(e))].sort((x, y) => y - x);
-    return [(a + 0.05) / (b + 0.05), e.tagName + '.' + (e.getAttribute('class') || '') + ' ' + e.textContent.slice(0, 40)]; }).filter(([r]) => r < 4.5);
+    return [(a + 0.05) / (b + 0.05), e.tagName + '.' + (e.getAttribute('class') || '')]; }).filter(([r]) => r < 4.5);
 document.documentElement.dataset.probe = JSON.stringify({width: innerWidth, faint, wide,
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   paper: getComputedStyle(document.body).backgroundColor});
