@@ -46,13 +46,12 @@ def differences(
         value, other_value = metrics.get(name), (other_metrics or {}).get(name)
         if name not in others or value is None or other_value is None:
             continue
-        other = others[name]
-        bounds = resampling.interval(mine[1:] - other[1:])
-        meaning = meaning_of(gains(name, mine[1:], other[1:]))
+        # Both moved by the coarseness of the bootstrap's buckets, so that interval and meaning cannot disagree.
+        other = others[name][1:] + (other_value - others[name][0])
+        mine = mine[1:] + (value - mine[0])
+        bounds, meaning = resampling.interval(mine - other), meaning_of(gains(name, mine, other))
         if bounds is not None and meaning is not None:
-            shift = float((value - other_value) - (mine[0] - other[0]))
-            low, high = bounds[0] + shift, bounds[1] + shift
-            found[name] = {"value": value - other_value, "lower": low, "upper": high, "meaning": meaning}
+            found[name] = {"value": value - other_value, "lower": bounds[0], "upper": bounds[1], "meaning": meaning}
     return found
 
 

@@ -169,6 +169,16 @@ def test_noise_is_not_a_gain():
     assert difference(truth, shaken(0.8))["auc"]["meaning"] == "gain"
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_interval_and_meaning_agree(seed):
+    """Average precision comes from coarse buckets in the bootstrap; what is said must fit the interval that is shown."""
+    _, truth, _, _ = world()
+    shaken = 1 / (1 + (1 - truth) / truth * np.exp(np.random.default_rng(seed).normal(0, 0.15, ROWS)))
+    for name, seen in difference(shaken, truth).items():
+        if name != "calibration":  # which gains by nearness, not by size
+            assert (seen["meaning"] == "noise") == (seen["lower"] <= 0 <= seen["upper"]), name
+
+
 def test_calibration_gains_by_coming_nearer_to_one():
     _, truth, _, _ = world()
     assert difference(truth * 0.98, truth * 0.7)["calibration"]["meaning"] == "gain"
