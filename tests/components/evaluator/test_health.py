@@ -171,7 +171,7 @@ def test_noise_is_not_a_gain():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_interval_and_meaning_agree(seed):
-    """Average precision comes from coarse buckets in the bootstrap; what is said must fit the interval that is shown."""
+    """Average precision comes from coarse buckets in the bootstrap; what is said must fit what is shown."""
     _, truth, _, _ = world()
     shaken = 1 / (1 + (1 - truth) / truth * np.exp(np.random.default_rng(seed).normal(0, 0.15, ROWS)))
     for name, seen in difference(shaken, truth).items():
