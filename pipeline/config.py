@@ -154,7 +154,6 @@ class PipelineConfig(Options):
         features = self.model_dump(mode="json", include={"features"})["features"]
         return files.fingerprint(document, list(features.items()))  # the order of the features is the model's
 
-
     def _without_places_of_serving(self, section: dict[str, Any]) -> None:
         """In place: what serving saw counts by content, where its log lies does not."""
         options = self.data_verdict

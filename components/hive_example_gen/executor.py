@@ -29,7 +29,7 @@ from components.hive_example_gen.window import PlannedPartition, WindowPlan, pla
 EXAMPLES_KEY = "examples"
 MANIFEST_KEY = "manifest"
 NUM_ROWS_PROPERTY = "num_rows"
-# As tfx.components.util.examples_utils sets them; its import would load TensorFlow, 0.5 GiB that this node has no use for.
+# As tfx.components.util.examples_utils sets them; its import would load TensorFlow, 0.5 GiB without a use here.
 FORMAT_PROPERTIES = {"payload_format": "FORMAT_TF_EXAMPLE", "file_format": "tfrecords_gzip"}
 
 

@@ -196,6 +196,6 @@ def _remark(fact: ColumnFacts) -> str:
 
 
 def window_of(days: tuple[datetime.date, ...]) -> dict[str, int]:
-    """At most four weeks to train on, of the days that are there; a table with fewer than three has to wait for them."""
+    """At most four weeks to train on, of the days that are there; a table with fewer than three has to wait."""
     span = (days[-1] - days[0]).days + 1
     return {"train_days": max(2, min(28, span - 1)), "validation_days": 1, "eval_days": 1}

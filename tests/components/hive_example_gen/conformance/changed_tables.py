@@ -148,7 +148,7 @@ def _many() -> list[Table]:
     at = "CAST(make_date(CAST(1 + (id * 37) % 9999 AS int), 1, 1) AS timestamp) + make_dt_interval(0, 0, 0, id / 1000)"
     times = f"SELECT CAST(id AS int) AS id, {at} AS at, array(NULL, {at}) AS seen FROM range({MANY_ROWS // 4})"
     stripes = "STORED AS ORC TBLPROPERTIES ('orc.stripe.row.count'='999')"
-    groups = {"parquet.block.size": "65536", "parquet.page.size": "4096"}
+    groups = {"parquet.block.size": "16384", "parquet.page.size": "4096", "parquet.page.size.row.check.min": "10"}
     packed = {"sequence": compressed("snappy", "RECORD"), "sequence_binary": compressed("deflate"),
               "rcfile_binary": compressed("snappy")}  # fmt: skip
     return [

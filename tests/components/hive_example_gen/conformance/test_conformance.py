@@ -6,6 +6,8 @@ Hive's. Parquet and ORC it reads with readers of its own. differences.py lists e
 
 from __future__ import annotations
 
+import pyarrow.orc
+import pyarrow.parquet
 import pytest
 from all_tables import ALL, UNPARTITIONED
 from changed_tables import LEGACY_MODE, SILENT_WRITERS
@@ -21,6 +23,7 @@ from components.hive_example_gen.table_spec import resolve_spec
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1800)]
 BY_NAME = {table.name: table for table in ALL}
+SEVERAL_PARTS = ("many_stripes", "many_row_groups")
 TOO_DEEP = ("grid", "carts", "page", "steps", "items")
 """Columns that tf.Example cannot hold: read and compared before they are flattened, excluded after that."""
 
@@ -40,6 +43,13 @@ def test_a_difference_from_spark_is_one(spark_tables, name):
         hive = difference.hive(spark)
         assert hive != spark and difference.why
         spark = hive
+
+
+def test_the_large_tables_have_several_parts(spark_tables):
+    """Otherwise they would show nothing of how parts are joined."""
+    files = {name: next((spark_tables / "tables" / name / f"dt={DAY}").glob("part-*")) for name in SEVERAL_PARTS}
+    assert pyarrow.orc.ORCFile(files["many_stripes"]).nstripes > 1
+    assert pyarrow.parquet.read_metadata(files["many_row_groups"]).num_row_groups > 1
 
 
 def test_differences_name_tables():
