@@ -73,7 +73,7 @@ def hivemill_command(config: Path, *words: str) -> list[str]:
 
 def only_run(config: Path) -> Path:
     """The folder of the one run below the config's root."""
-    (folder,) = (config.parent / "root" / "runs").iterdir()
+    (folder,) = (path for path in (config.parent / "root" / "runs").iterdir() if path.is_dir())
     return folder
 
 

@@ -27,7 +27,7 @@ def test_every_key_is_on_the_page():
         features.MultivalentFeature,
         features.CrossFeature,
     ]
-    assert len(classes) == 13
+    assert len(classes) == 14
     for each in classes:
         for key in each.model_fields:
             assert f"| `{key}` |" in text or key == "type"
@@ -37,6 +37,6 @@ def test_limits_and_defaults_are_told():
     text = reference()
     assert "| `epochs` | whole number > 0 | `3` |" in text
     assert "| `dropout` | number >= 0, < 1 | `0.0` |" in text
-    assert "| `table` | text | required |" in text
+    assert "| `table` | text or null | `null` |" in text
     assert "| `columns` | list of text, at least 2 | required |" in text
     assert "| `field_delimiter` | text, one character |" in text
