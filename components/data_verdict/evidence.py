@@ -18,6 +18,7 @@ from components.data_verdict.roles import ColumnRoles, Kind
 
 _AMBER_FACTOR, _RED_FACTOR = 4.0, 8.0
 """A learnt bound is so many times what days usually differ."""
+_MIN_DAYS_FOR_IDS = 3
 _LOWEST_AMBER, _MIN_KNOWN = 0.25, 5
 """Of a column that hardly ever moves: the amber bound may fall to this share of the default, once so many days or runs
 are known. The red one never falls: a change that is small, however rare, is no reason to stop a run."""
@@ -149,9 +150,14 @@ class Evidence:
         num_known = len(known) + (len(self.reference.profile.days) if self.reference else 0)
         return learnt(self.options.drift, max(of_days, usual(known)), num_known)
 
+    def _can_compare(self, name: str, day: str) -> bool:
+        """The most frequent ids of one or two days are frequent by chance too: they would look lost on any other day."""
+        one = self.profile.columns[name].days[day]
+        return one.present > 0 and (one.is_whole or len(self.reference.days_for(day)) >= _MIN_DAYS_FOR_IDS)
+
     def _drift_row(self, name: str) -> DriftRow | None:
         column, bounds = self.profile.columns[name], self.drift_bounds(name)
-        judged = [day for day in self.judged_days if day in column.days and column.days[day].present]
+        judged = [day for day in self.judged_days if day in column.days and self._can_compare(name, day)]
         if not judged:
             return None
         by_day = {day: self.reference.drift_of_day(column.kind, name, day, column.days[day]) for day in judged}

@@ -184,7 +184,7 @@ def _day_distributions(elements: _Elements, missing_N: np.ndarray, window: _Wind
 def _distribution(codes: np.ndarray, counts: np.ndarray, names: Sequence, rows: int, missing: int) -> Distribution:
     kept = np.arange(len(codes))
     if len(codes) > MAX_VALUES and isinstance(names[0], str):
-        kept = np.sort(np.argsort(-counts, kind="stable")[:HEAD_VALUES])
+        kept = np.array(sorted(range(len(codes)), key=lambda i: (-counts[i], names[codes[i]]))[:HEAD_VALUES])
     by_name: dict = {}
     for code, count in zip(codes[kept].tolist(), counts[kept].tolist(), strict=True):
         by_name[names[code]] = by_name.get(names[code], 0) + count  # bad UTF-8 may give one text to two values

@@ -56,7 +56,8 @@ def test_verdict_has_metrics_of_whole_and_slices(local_run):
     verdict = document(local_run, "verdict.json")
     assert (verdict["exit_code"], verdict["model"]["blessed"]) == (0, True)
     # Some days bring a brand that the training days lack, which is amber; that `dt` is new never is.
-    assert verdict["colour"] == verdict["data"]["colour"] in ("green", "amber")
+    # The model's own amber (a calibration that is a little off, a trend) colours the run, not the data.
+    assert {verdict["colour"], verdict["data"]["colour"]} <= {"green", "amber"}
     assert "dt" not in [finding["feature"] for finding in verdict["data"]["findings"]]
     whole = next(s for s in verdict["model"]["slices"] if s["slice"] == {})
     assert 0.5 < whole["metrics"]["auc"] < 0.9

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.data_verdict.checks import Evidence, run_checks
-from components.data_verdict.findings import Finding
+from components.data_verdict.findings import Finding, ranked
 from components.data_verdict.options import DataVerdictOptions
 from components.data_verdict.profile import Profile
 from components.data_verdict.profiling import WindowFacts, profile_of
@@ -103,4 +103,4 @@ def evidence_of(profile: Profile | None, baseline: Profile | None = None, **fact
 
 def judged(evidence: Evidence) -> list[Finding]:
     """Findings but those of statistics, which are not given here."""
-    return [finding for finding in run_checks(evidence) if finding.kind != "rows"]
+    return ranked(finding for finding in run_checks(evidence) if finding.kind != "rows")
