@@ -151,7 +151,7 @@ class Evidence:
         return learnt(self.options.drift, max(of_days, usual(known)), num_known)
 
     def _can_compare(self, name: str, day: str) -> bool:
-        """The most frequent ids of one or two days are frequent by chance too: they would look lost on any other day."""
+        """The most frequent ids of one or two days are so by chance too: they would look lost on any other day."""
         one = self.profile.columns[name].days[day]
         return one.present > 0 and (one.is_whole or len(self.reference.days_for(day)) >= _MIN_DAYS_FOR_IDS)
 
