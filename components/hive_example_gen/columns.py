@@ -82,3 +82,26 @@ def _columns_of_each(partitions: Sequence[PlannedPartition], source: SourceOptio
 
 def _first_file(source: SourceOptions, partition: PlannedPartition) -> DataFile:
     return DataFile.of(source.place, partition.files[0].path)
+
+
+def with_partition_values(
+    batch: pa.RecordBatch, name: str, values: Sequence[tuple[str, str | None]], spec: TableSpec
+) -> pa.RecordBatch:
+    """The batch and the partition's own columns, as the table's types say: `hour=00` stays '00' or becomes 0.
+
+    Raises DataNotReadyError: a value is not of its column's type; `name` is the partition's, for the message.
+    """
+    texts = dict(values)
+    fields = partition_fields(spec)
+    columns = [pa.repeat(_partition_value(texts[field.name], field, name), batch.num_rows) for field in fields]
+    return pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=pa.schema([*batch.schema, *fields]))
+
+
+def _partition_value(text: str | None, field: pa.Field, partition: str) -> pa.Scalar:
+    try:
+        return pa.scalar(text, pa.string()).cast(field.type)
+    except pa.ArrowInvalid as error:
+        raise DataNotReadyError(
+            f"partition {partition}: {field.name}={text!r} is not a {field.type}",
+            hint="Correct source.partition_columns, or rename the folder.",
+        ) from error

@@ -19,19 +19,19 @@ from common.files import cannot_write, folder_published_at, write_json_atomicall
 from components.hive_example_gen import cache
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.cache import PartitionRecord, Shard
-from components.hive_example_gen.columns import all_kinds, partition_fields
+from components.hive_example_gen.columns import all_kinds, with_partition_values
 from components.hive_example_gen.flatten import FeatureKind, flatten
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.options import BadRowOptions
+from components.hive_example_gen.projection import check_unchanged
 from components.hive_example_gen.quarantine import QuarantineWriter
 from components.hive_example_gen.row_steps import RowSteps
 from components.hive_example_gen.table_spec import TableSpec
 from components.hive_example_gen.tfrecord import TFRecordWriter
-from components.hive_example_gen.warehouse import storage
 from components.hive_example_gen.warehouse.listing import DayQuery
 from components.hive_example_gen.warehouse.query import read_day
-from components.hive_example_gen.window import PlannedPartition, SourceFile
+from components.hive_example_gen.window import PlannedPartition
 
 # Uncompressed; several shards of a big partition let readers work in parallel.
 SHARD_BYTES = 256 << 20
@@ -142,13 +142,13 @@ class _Conversion:
             yield from self._answered(self.partition.query)
         for source in self.partition.files:
             file = DataFile.of(self.table, source.path)
-            _check_unchanged(file, source)
+            check_unchanged(file, source)
             try:
                 yield from self._read(file)
             except DataNotReadyError:
-                _check_unchanged(file, source)  # a file that shrank looks broken; that it shrank is what to say
+                check_unchanged(file, source)  # a file that shrank looks broken; that it shrank is what to say
                 raise
-            _check_unchanged(file, source)
+            check_unchanged(file, source)
 
     def _read(self, file: DataFile) -> Iterator[pa.RecordBatch]:
         schema, present = reader.columns_of(file, self.spec)
@@ -170,7 +170,8 @@ class _Conversion:
     def _converted(self, batches: Iterator[pa.RecordBatch], file: DataFile) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             self.bad.good_rows += batch.num_rows
-            batch = self.steps.apply(_with_partition_values(batch, self.partition, self.spec), file.name)
+            batch = with_partition_values(batch, self.partition.name, self.partition.values, self.spec)
+            batch = self.steps.apply(batch, file.name)
             if batch.num_rows:
                 yield self._flattened(batch, file)
 
@@ -188,38 +189,6 @@ class _Conversion:
                     f"{self.partition.name}",
                     hint="Declare the columns (source.columns or source.ddl), or write the file again.",
                 )
-
-
-def _with_partition_values(batch: pa.RecordBatch, partition: PlannedPartition, spec: TableSpec) -> pa.RecordBatch:
-    values = dict(partition.values)
-    fields = partition_fields(spec)
-    columns = [pa.repeat(_partition_value(values[f.name], f, partition), batch.num_rows) for f in fields]
-    return pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=pa.schema([*batch.schema, *fields]))
-
-
-def _partition_value(text: str | None, field: pa.Field, partition: PlannedPartition) -> pa.Scalar:
-    try:
-        return pa.scalar(text, pa.string()).cast(field.type)
-    except pa.ArrowInvalid as error:
-        raise DataNotReadyError(
-            f"partition {partition.name}: {field.name}={text!r} is not a {field.type}",
-            hint="Correct source.partition_columns, or rename the folder.",
-        ) from error
-
-
-def _check_unchanged(file: DataFile, planned: SourceFile) -> None:
-    try:
-        status = storage.status(file.path)
-    except OSError as error:
-        raise DataNotReadyError(
-            f"{file.name} was there when the window was planned and is gone",
-            hint="Run again once the table is at rest.",
-        ) from error
-    if (status.num_bytes, status.modified_ns) != (planned.num_bytes, planned.modified_ns):
-        raise DataNotReadyError(
-            f"{file.name} changed after the window was planned: {status.num_bytes:,} bytes, then {planned.num_bytes:,}",
-            hint="Run again once the table is at rest.",
-        )
 
 
 def _count(rows: int) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from common.errors import ConfigError, DataNotReadyError
 from common.files import write_text_atomically
 from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.columns import all_kinds, partition_fields
+from components.hive_example_gen.columns import all_kinds, with_partition_values
 from components.hive_example_gen.flatten import flatten
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile
@@ -90,7 +90,7 @@ def _sample(
         for batch in _batches(source, own, partition, bad):
             schema = schema or batch.schema
             batch = batch.slice(0, share - taken)
-            batches.append(flatten(_with_partition_values(batch, partition, own)))
+            batches.append(flatten(with_partition_values(batch, partition.name, partition.values, own)))
             taken += batch.num_rows
             if taken >= share:
                 break
@@ -110,14 +110,6 @@ def _batches(
                 hint="Give the table's definition with --ddl FILE: the output of SHOW CREATE TABLE.",
             )
         yield from (batch for batch in reader.read_batches(opened, spec, bad) if batch.num_rows)
-
-
-def _with_partition_values(batch: pa.RecordBatch, partition: PartitionListing, spec: TableSpec) -> pa.RecordBatch:
-    values = dict(partition.values)
-    fields = partition_fields(spec)
-    texts = [pa.scalar(values[field.name], pa.string()) for field in fields]
-    columns = [pa.repeat(text.cast(f.type), batch.num_rows) for text, f in zip(texts, fields, strict=True)]
-    return pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=pa.schema([*batch.schema, *fields]))
 
 
 def _noted(bad: BadRows, rows: int) -> Iterator[str]:

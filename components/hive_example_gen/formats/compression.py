@@ -8,6 +8,7 @@ never the rows so far. Source: Hadoop's CompressionCodecFactory, BlockCompressor
 
 from __future__ import annotations
 
+import abc
 import bz2
 import contextlib
 import io
@@ -185,7 +186,7 @@ class _Zlib:
 
 
 class _Unpacking(io.RawIOBase):
-    """What io.BufferedReader needs, over `chunk`: the next bytes (at most `limit`), none at the end."""
+    """What io.BufferedReader needs, over `chunk`."""
 
     def readable(self) -> bool:
         return True
@@ -195,8 +196,9 @@ class _Unpacking(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
+    @abc.abstractmethod
     def chunk(self, limit: int) -> bytes:
-        raise NotImplementedError
+        """The next unpacked bytes, at most `limit`; none at the end."""
 
 
 class _Members(_Unpacking):

@@ -168,6 +168,7 @@ def _filesystem(url: str) -> tuple[pyarrow.fs.FileSystem, str]:
 def _opened(scheme: str, authority: str, query: str) -> tuple[pyarrow.fs.FileSystem, str]:
     try:
         return pyarrow.fs.FileSystem.from_uri(f"{scheme}://{authority}/{query}")
+    # A scheme that Arrow, or this build of it, does not open: ArrowInvalid or its "not implemented".
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         reason = str(error).split("\n")[0].removesuffix(query)
         kind = InfrastructureError if isinstance(error, OSError) else ConfigError

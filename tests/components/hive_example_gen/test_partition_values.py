@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from common.errors import DataNotReadyError
-from components.hive_example_gen.convert import _with_partition_values
+from components.hive_example_gen.columns import with_partition_values
 from components.hive_example_gen.options import SourceOptions, WindowOptions
 from components.hive_example_gen.window import plan_window
 
@@ -23,7 +23,7 @@ def _value(tmp_path, folder, kind):
     plan = plan_window(source, WindowOptions(train_days=1, validation_days=0), DAY, str(tmp_path / "converted"))
     (partition,) = plan.splits["eval"]
     batch = pa.record_batch({"id": [1]})
-    return _with_partition_values(batch, partition, partition.spec).to_pylist()[0][column]
+    return with_partition_values(batch, partition.name, partition.values, partition.spec).to_pylist()[0][column]
 
 
 @pytest.mark.parametrize(

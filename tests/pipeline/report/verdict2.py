@@ -130,7 +130,7 @@ def _importance(names: tuple[str, ...], rise: float) -> dict[str, Any]:
 
 
 def lineage() -> dict[str, Any]:
-    card = {"id": 7, "type": "Examples", "uri": "/root/artifacts/HiveLogExampleGen/examples/7"}
+    card = {"id": 7, "type": "Examples", "uri": "/shop/artifacts/HiveLogExampleGen/examples/7"}
     names = [name for name, _, _ in run_folders.NODES]
     files = {"inputs": {"examples": [card]}, "outputs": {"model": [card]}}
     nodes = [

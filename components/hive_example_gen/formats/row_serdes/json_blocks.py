@@ -38,7 +38,8 @@ class JsonBlocks:
             if table.num_rows != len(rows) or self._has_other_keys(table.schema):
                 return None
             read = {name: self._column(table.column(self.keys[name]), self.columns[name]) for name in self.columns}
-        except (ValueError, RecursionError, pa.ArrowNotImplementedError):  # ArrowInvalid is a ValueError
+        except (ValueError, RecursionError, pa.ArrowNotImplementedError):
+            # Bad JSON (ArrowInvalid is a ValueError) or a value that Arrow cannot cast: row by row tells which.
             return None
         found = (problems for _, problems in read.values())
         return None if any(problems.values or problems.encoding for problems in found) else read
