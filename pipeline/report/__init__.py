@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from common.files import write_text_atomically
-from pipeline.report import charts, facts, judgement, numbers, sparks
+from pipeline.report import charts, judgement, metrics, numbers, outcome, run_times, slices, sparks, window
 from pipeline.report.documents import Epoch, History, ModelSection, RunFolder, read_run_folder
 from pipeline.report.index import write_index
 from pipeline.report.pages import render_page
@@ -41,25 +41,25 @@ def render(run_folder: Path) -> str:
 
 def _verdict_part(folder: RunFolder) -> dict[str, Any]:
     """The head of the page: verdict, facts, key numbers."""
-    metrics = facts.metric_rows(folder)
+    rows = metrics.metric_rows(folder)
     model = folder.verdict.model if folder.verdict else None
     baseline = model.baseline_version if model else None
     return {
         "run": folder.run,
         "run_id": folder.run.run_id if folder.run else folder.path.name,
         "date": next((one.date for one in (folder.run, folder.verdict, folder.manifest) if one and one.date), None),
-        "headline": facts.headline(folder),
-        "exit_words": facts.exit_words(folder),
-        "pushed": facts.pushed_version(folder),
+        "headline": outcome.headline(folder),
+        "exit_words": outcome.exit_words(folder),
+        "pushed": outcome.pushed_version(folder),
         "baseline_version": baseline,
         "baseline_words": f"stable is version {baseline}" if baseline is not None else "no stable to compare with",
-        "started": facts.start_words(folder.run),
-        "took": facts.run_seconds(folder.run),
-        "metrics": metrics,
-        "metrics_absent": facts.why_absent(folder, "verdict.json", metrics),
-        "tiles": [row for name in _TILES for row in metrics if row.kind is facts.METRICS[name]],
-        "has_baseline": any(row.baseline != numbers.MISSING for row in metrics),
-        "best": facts.best_reachable(folder),
+        "started": run_times.start_words(folder.run),
+        "took": run_times.run_seconds(folder.run),
+        "metrics": rows,
+        "metrics_absent": outcome.why_absent(folder, "verdict.json", rows),
+        "tiles": [row for name in _TILES for row in rows if row.kind is metrics.METRICS[name]],
+        "has_baseline": any(row.baseline != numbers.MISSING for row in rows),
+        "best": metrics.best_reachable(folder),
     }
 
 
@@ -70,8 +70,8 @@ def _why_part(folder: RunFolder) -> dict[str, Any]:
     found, drift = judgement.finding_rows(folder), judgement.drift_rows(folder)
     labels, references = judgement.reference_rows(folder)
     importance = judgement.importance_rows(folder)
-    no_data = facts.why_absent(folder, "verdict.json", data is not None)
-    no_model = facts.why_absent(folder, "verdict.json", model is not None)
+    no_data = outcome.why_absent(folder, "verdict.json", data is not None)
+    no_model = outcome.why_absent(folder, "verdict.json", model is not None)
     beside = model.problem if model and model.problem else "This run did not compute it."
     cause = (verdict.cause or "").replace("_", " ") if verdict else ""
     return {
@@ -108,19 +108,19 @@ def _interval_words(model: ModelSection | None) -> str:
 def _model_part(folder: RunFolder) -> dict[str, Any]:
     """Slices, calibration, training and the best reachable values."""
     model = folder.verdict.model if folder.verdict else None
-    slices = facts.slice_rows(model)
+    rows = slices.slice_rows(model)
     curve = model.calibration_curve if model else ()
     chart = charts.reliability_chart("reliability", curve)
     return {
-        "slices": slices[: facts.MAX_SLICES],
-        "slices_left_out": max(0, len(slices) - facts.MAX_SLICES),
-        "slices_absent": _no_slices(folder) if not slices else None,
-        "slice_curves": facts.calibration_by_slice(model),
-        "slice_kinds": [facts.METRICS[name] for name in facts.SLICE_METRICS],
+        "slices": rows[: slices.MAX_SLICES],
+        "slices_left_out": max(0, len(rows) - slices.MAX_SLICES),
+        "slices_absent": _no_slices(folder) if not rows else None,
+        "slice_curves": slices.calibration_by_slice(model),
+        "slice_kinds": [metrics.METRICS[name] for name in slices.SLICE_METRICS],
         "calibration": curve,
         "calibration_chart": chart,
-        "calibration_absent": facts.why_absent(folder, "verdict.json", chart),
-        "truth": facts.truth_of_eval_days(folder),
+        "calibration_absent": outcome.why_absent(folder, "verdict.json", chart),
+        "truth": metrics.truth_of_eval_days(folder),
         "truth_absent": _no_truth(folder),
         **_training_part(folder),
     }
@@ -135,7 +135,7 @@ def _training_part(folder: RunFolder) -> dict[str, Any]:
         "epochs": history.epochs[-_MAX_EPOCHS:],
         "marks_best": history.best_epoch in {one.epoch for one in history.epochs},
         "training_charts": [(title, chart) for title, chart in made if chart],
-        "training_absent": facts.why_absent(folder, "history.json", history.epochs),
+        "training_absent": outcome.why_absent(folder, "history.json", history.epochs),
     }
 
 
@@ -154,21 +154,21 @@ def _points(epochs: tuple[Epoch, ...], field: str) -> tuple[tuple[float, float],
 
 def _run_part(folder: RunFolder) -> dict[str, Any]:
     """The data's findings, the window, the nodes and the lineage."""
-    days = facts.days(folder)
-    manifest, nodes = folder.manifest, facts.node_rows(folder.run)
+    days = window.days(folder)
+    manifest, nodes = folder.manifest, run_times.node_rows(folder.run)
     return {
         "manifest": manifest,
-        "days": days[-facts.MAX_DAYS :],
-        "days_left_out": max(0, len(days) - facts.MAX_DAYS),
-        "splits": facts.split_totals(folder),
-        "left_out": facts.left_out(folder),
-        "odd_rows": facts.odd_rows(folder),
+        "days": days[-window.MAX_DAYS :],
+        "days_left_out": max(0, len(days) - window.MAX_DAYS),
+        "splits": window.split_totals(folder),
+        "left_out": window.left_out(folder),
+        "odd_rows": window.odd_rows(folder),
         "lateness": manifest.lateness if manifest else None,
-        "max_named": facts.MAX_NAMED,
-        "window_absent": facts.why_absent(folder, "manifest.json", manifest),
+        "max_named": window.MAX_NAMED,
+        "window_absent": outcome.why_absent(folder, "manifest.json", manifest),
         "nodes": nodes,
         "node_badges": _NODE_BADGES,
-        "nodes_absent": facts.why_absent(folder, "run.json", nodes),
+        "nodes_absent": outcome.why_absent(folder, "run.json", nodes),
         "lineage": _lineage(folder),
         "made_from": folder.lineage.nodes if folder.lineage else (),
         "artifact_words": judgement.artifact_words,
@@ -191,7 +191,7 @@ def _lineage(folder: RunFolder) -> list[tuple[str, Any]]:
         ("Config fingerprint", run and run.config_fingerprint),
         ("Plan fingerprint", run and run.plan_fingerprint),
         ("Data fingerprint", folder.manifest and folder.manifest.fingerprint),
-        ("Model version pushed", facts.pushed_version(folder)),
+        ("Model version pushed", outcome.pushed_version(folder)),
         ("Baseline version", model and model.baseline_version),
         ("Parameters", history and history.num_parameters and numbers.count(history.num_parameters)),
         *((name, version) for name, version in sorted((run.versions if run else {}).items())),
@@ -200,13 +200,13 @@ def _lineage(folder: RunFolder) -> list[tuple[str, Any]]:
 
 
 def _no_slices(folder: RunFolder) -> str:
-    reason = facts.why_absent(folder, "verdict.json", folder.verdict and folder.verdict.model)
+    reason = outcome.why_absent(folder, "verdict.json", folder.verdict and folder.verdict.model)
     return reason or "The config asks for no slices (gates.slices)."
 
 
 def _no_truth(folder: RunFolder) -> str:
     if folder.manifest is None:
-        return facts.why_absent(folder, "manifest.json", None) or ""
+        return outcome.why_absent(folder, "manifest.json", None) or ""
     if "_truth.json" in folder.problems:
         return f"_truth.json could not be used: {folder.problems['_truth.json']}."
     return "Not known: only a generated log comes with the best reachable values (_truth.json in the table's folder)."

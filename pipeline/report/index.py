@@ -8,7 +8,7 @@ from typing import Any
 
 from common.files import write_text_atomically
 from pipeline import verdict_words
-from pipeline.report import facts, numbers, trend_chart
+from pipeline.report import metrics, numbers, outcome, run_times, trend_chart
 from pipeline.report.documents import read_run_folder
 from pipeline.report.pages import render_page
 
@@ -31,7 +31,7 @@ def render_index(root: Path, verdicts: Sequence[Mapping[str, Any]]) -> str:
     """The page as text. `verdicts` are those of pipeline.verdict.all_verdicts; runs without one are listed too."""
     rows = _rows(root, {made["run_id"]: made for made in verdicts})
     last_of_day = list({made["date"]: made for made in verdicts}.values())[-MAX_POINTS:]
-    charts = [(facts.metric_kind(name).label, _chart(name, last_of_day)) for name in TREND_METRICS]
+    charts = [(metrics.metric_kind(name).label, _chart(name, last_of_day)) for name in TREND_METRICS]
     counts = {colour: sum(row["colour"] == colour for row in rows) for colour in ("green", "amber", "red")}
     return render_page(
         "index.html.j2",
@@ -53,7 +53,7 @@ def _rows(root: Path, verdicts: Mapping[str, Mapping[str, Any]]) -> list[dict[st
 
 def _row(folder: Path, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
     read = read_run_folder(folder)
-    headline = facts.headline(read)
+    headline = outcome.headline(read)
     whole = (verdict_words.whole_eval(verdict) if verdict else None) or {"metrics": {}}
     return {
         "run_id": folder.name,
@@ -64,17 +64,17 @@ def _row(folder: Path, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
         "symbol": headline.symbol,
         "title": headline.title,
         "reason": numbers.shortened(headline.reason, 300),
-        "version": facts.pushed_version(read),
+        "version": outcome.pushed_version(read),
         "auc": numbers.decimal(whole["metrics"].get("auc")),
         "calibration": numbers.decimal(whole["metrics"].get("calibration"), 3),
-        "took": facts.run_seconds(read.run),
+        "took": run_times.run_seconds(read.run),
         "page": f"{folder.name}/report.html" if (folder / "report.html").is_file() else None,
     }
 
 
 def _chart(name: str, verdicts: Sequence[Mapping[str, Any]]) -> Any:
     points = [point for made in verdicts if (point := _point(name, made))]
-    return trend_chart.trend_chart(f"trend-{name}", f"{facts.metric_kind(name).label} by run date", points)
+    return trend_chart.trend_chart(f"trend-{name}", f"{metrics.metric_kind(name).label} by run date", points)
 
 
 def _point(name: str, made: Mapping[str, Any]) -> trend_chart.Point | None:

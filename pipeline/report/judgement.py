@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.report import facts, numbers
+from pipeline.report import metrics, numbers, slices
 from pipeline.report.documents import Drift, Finding, Interval, LineageArtifact, RunFolder
 
 MAX_FINDINGS, MAX_ARITHMETIC, MAX_DRIFT, MAX_IMPORTANCE = 60, 6, 120, 60
@@ -24,7 +24,6 @@ REFERENCE_WORDS = {
     "logistic_regression": "Logistic regression on the same features",
 }
 _REFERENCE_METRICS = ("auc", "logloss", "normalized_entropy", "calibration")
-_MEANINGS = {"gain": "better", "loss": "worse", "noise": "same"}  # the style sheet's classes
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def finding_rows(folder: RunFolder) -> list[FindingRow]:
 
 
 def _finding_row(about: str, one: Finding) -> FindingRow:
-    subject = one.feature or (facts.slice_label(one.slice) if one.slice else "") or one.kind or ""
+    subject = one.feature or (slices.slice_label(one.slice) if one.slice else "") or one.kind or ""
     where = f"{about}, {one.split}" if one.split else about
     known = [each for each in one.arithmetic if numbers.is_known(each.before) and numbers.is_known(each.after)]
     largest = max((max(each.before, each.after) for each in known), default=0) or 1
@@ -111,22 +110,17 @@ def _finding_row(about: str, one: Finding) -> FindingRow:
     )
 
 
-def between(seen: Interval | None, digits: int) -> str:
-    """`0.7301 to 0.7391`; empty without an interval."""
-    return f"{numbers.decimal(seen.lower, digits)} to {numbers.decimal(seen.upper, digits)}" if seen else ""
-
-
 def change_of(seen: Interval | None, digits: int) -> tuple[str, str]:
     """(words, CSS class) of a difference with an interval: `+0.0035 gain`, `+0.0004 noise`."""
     if seen is None or seen.meaning is None:
         return "", ""
-    return f"{numbers.signed(seen.value, digits)} {seen.meaning}", _MEANINGS[seen.meaning]
+    return f"{numbers.signed(seen.value, digits)} {seen.meaning}", metrics.TENDENCIES[seen.meaning]
 
 
 def trend_rows(folder: RunFolder) -> list[TrendRow]:
     rows = []
     for one in folder.verdict.trend if folder.verdict else ():
-        kind = facts.metric_kind(one.metric)
+        kind = metrics.metric_kind(one.metric)
         bounds = f"{numbers.decimal(one.lower, kind.digits)} to {numbers.decimal(one.upper, kind.digits)}"
         value, median = (numbers.decimal(each, kind.digits) for each in (one.value, one.median))
         rows.append(TrendRow(kind.label, value, median, bounds, one.runs, one.inside))
@@ -138,7 +132,7 @@ def reference_rows(folder: RunFolder) -> tuple[list[str], list[ReferenceRow]]:
     model = folder.verdict.model if folder.verdict else None
     if model is None or model.references is None:
         return [], []
-    kinds = [facts.METRICS[name] for name in _REFERENCE_METRICS]
+    kinds = [metrics.METRICS[name] for name in _REFERENCE_METRICS]
     mine = [
         Cell(numbers.decimal(model.references.candidate.get(name), kind.digits))
         for name, kind in zip(_REFERENCE_METRICS, kinds, strict=True)
@@ -150,7 +144,7 @@ def reference_rows(folder: RunFolder) -> tuple[list[str], list[ReferenceRow]]:
             change, css = change_of(one.difference.get(name), kind.digits)
             value = numbers.decimal(one.metrics.get(name), kind.digits)
             words = f"this model {change}" if change else ""
-            cells.append(Cell(value, between(one.intervals.get(name), kind.digits), words, css))
+            cells.append(Cell(value, metrics.between(one.intervals.get(name), kind.digits), words, css))
         rows.append(ReferenceRow(REFERENCE_WORDS.get(one.name, one.name), tuple(cells)))
     return [kind.label for kind in kinds], rows
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import run_folders
 
-from pipeline.report import facts, render, write_report
+from pipeline.report import metrics, render, write_report
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 MAX_BYTES = 500 * 1024
@@ -145,7 +145,7 @@ def test_a_green_page_has_every_fact(tmp_path):
     ],
 )
 def test_better_and_worse_follow_the_metric_and_leave_noise_alone(metric, value, baseline, word):
-    assert facts.tendency(value, baseline, facts.METRICS[metric]) == word
+    assert metrics.tendency(value, baseline, metrics.METRICS[metric]) == word
 
 
 def test_an_amber_page_leads_to_its_findings(tmp_path):
