@@ -87,7 +87,7 @@ class LazySimpleRows(RowSerde):
         nulls = [] if self.typed.rules.escape is not None else [self.spec.text.null_text]
         if block.startswith(_BOM):
             block = _BOM + block  # the parser would take it away, not only at the beginning of a file
-        return pyarrow.csv.read_csv(
+        reader = pyarrow.csv.open_csv(  # read_csv starts threads, which cost more than a small block
             pa.BufferReader(block),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
             pyarrow.csv.ParseOptions(
@@ -104,6 +104,7 @@ class LazySimpleRows(RowSerde):
                 strings_can_be_null=True,
             ),
         )
+        return reader.read_all()
 
     def _evened(self, lines: Lines, delimiter: bytes, foreign: bool) -> tuple[Lines, bool]:
         """Short rows padded with NULL, long rows cut (or their rest kept in the last column); or both left out."""

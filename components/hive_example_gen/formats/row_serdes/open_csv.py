@@ -81,7 +81,7 @@ class OpenCsvRows(RowSerde):
             return None
         # What is escaped in plain rows is nothing that needs it: opencsv drops the escape.
         block = (b"\n".join(rows) + b"\n").replace(self.escape.encode(), b"")
-        return pyarrow.csv.read_csv(
+        reader = pyarrow.csv.open_csv(  # read_csv starts threads, which cost more than a small block
             pa.BufferReader(_BOM + block if block.startswith(_BOM) else block),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 8, column_names=list(self.columns)),
             pyarrow.csv.ParseOptions(delimiter=self.separator, quote_char=self.quote, ignore_empty_lines=False),
@@ -89,6 +89,7 @@ class OpenCsvRows(RowSerde):
                 column_types=dict.fromkeys(self.columns, pa.binary()), null_values=[], strings_can_be_null=False
             ),
         )
+        return reader.read_all()
 
     def _merged(self, parsed: pa.Table | None, found: list[list[bytes | None]], plain: np.ndarray):
         """Columns of both kinds of rows in the order of the file."""
