@@ -118,3 +118,21 @@ class RowSerde(abc.ABC):
     def in_batches(self, count: int) -> Iterator[slice]:
         for start in range(0, count, columnar.BATCH_ROWS):
             yield slice(start, min(start + columnar.BATCH_ROWS, count))
+
+
+class SplitRows(RowSerde):
+    """A SerDe that reads rows as they are, one by one: it does not care whether they hold LF."""
+
+    def batches(self, lines: Lines) -> Iterator[pa.RecordBatch]:
+        yield from self._in_parts(lines.split(), lines.numbers)
+
+    def batches_of_values(self, rows: list[bytes], numbers: np.ndarray) -> Iterator[pa.RecordBatch]:
+        yield from self._in_parts(*self.recoded_rows(rows, numbers))
+
+    def _in_parts(self, rows: list[bytes], numbers: np.ndarray) -> Iterator[pa.RecordBatch]:
+        for part in self.in_batches(len(rows)):
+            yield self.batch(rows[part], numbers[part])
+
+    @abc.abstractmethod
+    def batch(self, rows: list[bytes], numbers: np.ndarray) -> pa.RecordBatch:
+        """At most BATCH_ROWS rows in UTF-8 (or what should be), with their numbers in the file."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import decimal
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import pyarrow as pa
 
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.formats.row_serdes.base import Lines, RowSerde
+from components.hive_example_gen.formats.row_serdes.base import SplitRows
 from components.hive_example_gen.formats.row_serdes.json_blocks import JsonBlocks
 from components.hive_example_gen.formats.text_values import (
     Column,
@@ -49,7 +48,7 @@ def _no_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_no_constant)
 
 
-class JsonRows(RowSerde):
+class JsonRows(SplitRows):
     def __init__(self, file: DataFile, spec: TableSpec, bad: BadRows):
         super().__init__(file, spec, bad)
         properties = {name.lower(): value.lower() for name, value in spec.serde_properties.items()}
@@ -57,17 +56,7 @@ class JsonRows(RowSerde):
         self.blocks = JsonBlocks(self.typed.columns)
         self.raw_binary = properties.get("json.binary.format") == "rawstring"
 
-    def batches(self, lines: Lines) -> Iterator[pa.RecordBatch]:
-        yield from self._batches(lines.split(), lines.numbers)
-
-    def batches_of_values(self, rows: list[bytes], numbers: np.ndarray) -> Iterator[pa.RecordBatch]:
-        yield from self._batches(*self.recoded_rows(rows, numbers))
-
-    def _batches(self, rows: list[bytes], numbers: np.ndarray) -> Iterator[pa.RecordBatch]:
-        for part in self.in_batches(len(rows)):
-            yield self._batch(rows[part], numbers[part])
-
-    def _batch(self, rows: list[bytes], numbers: np.ndarray) -> pa.RecordBatch:
+    def batch(self, rows: list[bytes], numbers: np.ndarray) -> pa.RecordBatch:
         read = None if self.raw_binary else self.blocks.read(rows)
         if read is None:
             return self._one_by_one(rows, numbers)

@@ -6,8 +6,6 @@ null. Source: org.apache.hadoop.hive.serde2.RegexSerDe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 
@@ -15,14 +13,14 @@ from common.errors import ConfigError
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.java_regex import python_pattern
 from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.formats.row_serdes.base import Lines, RowSerde
+from components.hive_example_gen.formats.row_serdes.base import SplitRows
 from components.hive_example_gen.table_spec import TableSpec
 
 REGEX = "input.regex"
 CASE_INSENSITIVE = "input.regex.case.insensitive"
 
 
-class RegexRows(RowSerde):
+class RegexRows(SplitRows):
     def __init__(self, file: DataFile, spec: TableSpec, bad: BadRows):
         super().__init__(file, spec, bad)
         regex = spec.serde_properties.get(REGEX)
@@ -36,17 +34,7 @@ class RegexRows(RowSerde):
                 hint="Hive reads no such table. Write (?:...) for a group that is no column.",
             )
 
-    def batches(self, lines: Lines) -> Iterator[pa.RecordBatch]:
-        yield from self._batches(lines.split(), lines.numbers)
-
-    def batches_of_values(self, rows: list[bytes], numbers: np.ndarray) -> Iterator[pa.RecordBatch]:
-        yield from self._batches(*self.recoded_rows(rows, numbers))
-
-    def _batches(self, rows: list[bytes], numbers: np.ndarray) -> Iterator[pa.RecordBatch]:
-        for part in self.in_batches(len(rows)):
-            yield self._batch(rows[part], numbers[part])
-
-    def _batch(self, rows: list[bytes], numbers: np.ndarray) -> pa.RecordBatch:
+    def batch(self, rows: list[bytes], numbers: np.ndarray) -> pa.RecordBatch:
         found: list[tuple[str | None, ...]] = []
         good = np.ones(len(rows), bool)
         for place, row in enumerate(rows):
