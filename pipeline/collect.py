@@ -13,6 +13,8 @@ from common.files import write_json_atomically
 from pipeline import lineage, runs
 from pipeline.runs import RunFolder
 
+_TENSORBOARD_FILES = ("events.out.tfevents.*", "projector_config.pbtxt", "projector/*.tsv")
+
 
 def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
     """Copies manifest, training history and TensorBoard events; returns {data, model, model_version} for the verdict.
@@ -54,7 +56,7 @@ def _copy(artifact: mlmd.Artifact | None, name: str, folder: RunFolder) -> None:
 
 
 def _copy_events(source: Path, target: Path) -> None:
-    for events in source.rglob("events.out.tfevents.*"):
+    for events in (file for pattern in _TENSORBOARD_FILES for file in source.rglob(pattern)):
         copy = target / events.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(events, copy)

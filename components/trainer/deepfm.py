@@ -96,6 +96,14 @@ class FusedEmbedding(tf_keras.layers.Layer):
             self.numeric = self._add_rows("numeric", len(self._values))
         super().build(input_shape)
 
+    def rows_of(self, field: IdField | MultivalentField, every: int = 1) -> tf.Tensor:
+        """[ids, K + 1] of every n-th id of a field: the embedding, and in the last column the first-order weight.
+
+        Raises ValueError for a field of another table.
+        """
+        offset = self._offsets[[*self._ids, *self._multivalent].index(field)]
+        return self.table[offset : offset + field.num_ids : every]
+
     def _add_rows(self, name: str, rows: int) -> tf.Variable:
         """Embeddings normal(0, stddev); first-order weights 0, so that training starts from the bias."""
 
@@ -276,6 +284,11 @@ class DeepFM(tf_keras.Model):
         for layer in self.deep:
             deep_BD = layer(deep_BD, training=training) if isinstance(layer, ResumableDropout) else layer(deep_BD)
         return deep_BD
+
+    def embedding_rows(self, field: IdField | MultivalentField, every: int = 1) -> tf.Tensor:
+        """As FusedEmbedding.rows_of, of the table that holds the field."""
+        table = next(table for table in self.tables if field in table.fields)
+        return table.rows_of(field, every)
 
     def embedding_norm(self) -> tf.Tensor:
         """Root mean square length of the rows of the embedding tables: a scalar to watch, for regularisation."""

@@ -32,6 +32,11 @@ def model_fields(features: FeatureSet, options: ModelOptions, transform_output: 
 def _vocabulary_size(name: str, feature: Feature, transform_output: tft.TFTransformOutput) -> int | None:
     if not layout_lib.uses_vocabulary(feature):
         return None
-    assets = f"{transform_output.transform_savedmodel_dir}/{tf.saved_model.ASSETS_DIRECTORY}"
-    with tf.io.gfile.GFile(f"{assets}/{layout_lib.vocabulary_file_name(name)}", "rb") as file:
+    with tf.io.gfile.GFile(vocabulary_path(name, transform_output), "rb") as file:
         return sum(1 for _ in file)
+
+
+def vocabulary_path(name: str, transform_output: tft.TFTransformOutput) -> str:
+    """The vocabulary file of a feature: a line for each id from 0."""
+    assets = f"{transform_output.transform_savedmodel_dir}/{tf.saved_model.ASSETS_DIRECTORY}"
+    return f"{assets}/{layout_lib.vocabulary_file_name(name)}"

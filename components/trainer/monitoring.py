@@ -1,8 +1,8 @@
-"""TensorBoard: loss, AUC, learning rate, embedding norms, examples per second, per epoch and within it."""
+"""TensorBoard: loss, AUC, learning rate, embedding norms, examples per second by epoch; histograms where asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -11,10 +11,12 @@ import tensorflow as tf
 class TensorBoardLog:
     """Writes scalars under `folder`/train and `folder`/validation; without a folder (not the chief worker), nowhere.
 
-    A context manager: leaving it flushes the files.
+    `histograms` is asked for its tensors, by tag, each time that training scalars are written. A context manager:
+    leaving it flushes the files.
     """
 
-    def __init__(self, folder: Path | None):
+    def __init__(self, folder: Path | None, histograms: Callable[[], Mapping[str, tf.Tensor]] | None = None):
+        self._histograms = histograms if folder is not None else None
         self._train = _writer(folder, "train")
         self._validation = _writer(folder, "validation")
 
@@ -27,6 +29,9 @@ class TensorBoardLog:
 
     def train(self, step: int, scalars: Mapping[str, float]) -> None:
         _write(self._train, step, scalars)
+        with self._train.as_default(step=step):
+            for name, values in (self._histograms() if self._histograms else {}).items():
+                tf.summary.histogram(name, values)
 
     def validation(self, step: int, scalars: Mapping[str, float]) -> None:
         _write(self._validation, step, scalars)

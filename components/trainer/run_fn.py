@@ -17,6 +17,7 @@ from components.features import FeatureSet
 from components.trainer import signatures
 from components.trainer.checkpoints import TrainingCheckpoints
 from components.trainer.deepfm import DeepFM
+from components.trainer.embeddings import EmbeddingViews
 from components.trainer.input import InputSource, count_rows, evaluation_batches
 from components.trainer.model_fields import model_fields
 from components.trainer.monitoring import TensorBoardLog
@@ -102,8 +103,12 @@ def fit(
         steps.build(train_source)
     checkpoints = TrainingCheckpoints(checkpoint_folder, steps, is_chief(strategy))
     validation = evaluation_batches(eval_source, options.batch_size) if eval_source.files else None
-    with TensorBoardLog(log_folder if is_chief(strategy) else None) as log:
+    views = EmbeddingViews(model, config.features)
+    histograms = views.histograms if options.tensorboard.histograms else None
+    with TensorBoardLog(log_folder if is_chief(strategy) else None, histograms) as log:
         history = train(steps, schedule, options, train_source, validation, checkpoints, log)
+    if options.tensorboard.projector_terms and is_chief(strategy):
+        views.write_projector(log_folder / "train", transform_output, options.tensorboard.projector_terms)
     best_epoch = history.best_epoch(options.early_stopping)
     document = history.document(num_parameters=model.count_params(), num_train_examples=num_rows, best_epoch=best_epoch)
     if config.sample:

@@ -33,7 +33,12 @@ CONFIG = {
         "device_category": {"type": "cross", "columns": ["device", "category"], "hash_buckets": 50},
     },
     "model": {"embedding_size": 4, "hidden_units": [32, 16]},
-    "training": {"batch_size": 256, "epochs": 2, "learning_rate": 0.003},
+    "training": {
+        "batch_size": 256,
+        "epochs": 2,
+        "learning_rate": 0.003,
+        "tensorboard": {"histograms": True, "projector_terms": 20},
+    },
     "gates": {
         "metrics": {"clicks": {"min": 20}, "auc": {"min": 0.5}},
         "slices": [["device"]],

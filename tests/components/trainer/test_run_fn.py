@@ -81,8 +81,10 @@ def test_checkpoints_are_gone_after_success(world, run):
     assert list((world / "checkpoints").iterdir()) == []
 
 
-def test_same_seed_same_metrics(world, run):
-    run_fn(click_world.fn_args(world, world / "again"))
+def test_same_seed_same_metrics_whatever_tensorboard_gets(world, run):
+    views = {"tensorboard": {"histograms": True, "projector_terms": 10}}
+    run_fn(click_world.fn_args(world, world / "again", training=views))
+    assert (world / "again" / "model_run" / "train" / "projector" / "item.terms.tsv").read_text().count("\n") == 11
     metrics = [
         [[entry[key] for key in ("loss", "auc", "val_loss", "val_auc")] for entry in _history(folder)["epochs"]]
         for folder in (run, world / "again")
