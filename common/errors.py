@@ -6,6 +6,7 @@ HivemillError                 1  a defect of ours (also any exception that is no
 ├── DataVerdictError          4  the data breaks the schema, or has drifted
 ├── ModelNotBlessedError      5  a gate refused the model
 ├── InfrastructureError       6  disk, permissions, metadata, serving check
+│   └── BaselineMovedError    6  `stable` changed while a model was judged against it; a run judges again by itself
 ├── LockHeldError             7  another run holds the lock
 └── RolloutAbortedError       8  a rollout was stopped
 
@@ -56,6 +57,10 @@ class ModelNotBlessedError(HivemillError):
 
 class InfrastructureError(HivemillError):
     exit_code = 6
+
+
+class BaselineMovedError(InfrastructureError):
+    """The model was never compared with the version that is stable now."""
 
 
 class LockHeldError(HivemillError):

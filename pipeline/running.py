@@ -7,8 +7,6 @@ import datetime
 import importlib.metadata
 import platform
 import shutil
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -16,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import common.runtime
-from common.errors import HivemillError, InfrastructureError
+from common.errors import BaselineMovedError, HivemillError, InfrastructureError
 from common.files import write_json_atomically, write_text_atomically
 from components.hive_example_gen import quarantine
 from pipeline import baseline, planning, runs, surfaces, verdict, waiting
 from pipeline.alerts.delivery import Alerts, OverrunWatch, Reports
 from pipeline.config import LoadedConfig
 from pipeline.console import Console, library_noise_to
-from pipeline.lock import run_lock
+from pipeline.lock import LockOptions, run_lock
 from pipeline.runs import RunFolder
+from pipeline.stopping import Stop, stopped_by_sigterm
 from pipeline.waiting import Lateness
 
 _LOW_DISK_BYTES = 64 * 2**20
+_MAX_JUDGINGS = 3
 
 
 def run(
@@ -36,6 +36,7 @@ def run(
     runner: str | None = None,
     force: bool = False,
     console: Console | None = None,
+    lock_options: LockOptions | None = None,
 ) -> dict[str, Any]:
     """Runs the pipeline for `date` and returns the run's record (docs/cli.md, `run.json`) with its `exit_code`.
 
@@ -44,26 +45,21 @@ def run(
     Raises what goes wrong before the first node (ConfigError, DataNotReadyError, LockHeldError, InfrastructureError).
     """
     console = console or Console()
-    with surfaces.failures_told(loaded.config, date, console.line):
-        return _run(loaded, date, runner, force, console)
-
-
-def _run(
-    loaded: LoadedConfig, date: datetime.date, runner: str | None, force: bool, console: Console
-) -> dict[str, Any]:
-    with _stopped_by_signals():
+    with stopped_by_sigterm() as stop, surfaces.failures_told(loaded.config, date, console.line):
         plan, lateness = waiting.plan_when_ready(
             lambda: planning.make_plan(loaded, date), loaded.config.window, console.line
         )
-    with run_lock(loaded.config.root_path(), plan.run_id):
-        plan = planning.make_plan(loaded, date)  # what was true before the lock may not be true under it
-        if plan.finished and not force:
-            console.line(f"Nothing to do: run {plan.run_id} of the same inputs is finished. --force runs it again.")
-            return {**plan.finished, "nothing_to_do": True}
-        plan.window.check()
-        _check_disk(loaded.config.root_path())
-        lateness = lateness or waiting.left_out(plan)
-        return _Run(loaded, plan, lateness, runner or loaded.config.runner.name, force, console).go()
+        root = loaded.config.root_path()
+        with run_lock(root, plan.run_id, lock_options or LockOptions(), console.line, stop.now) as left:
+            plan = planning.make_plan(loaded, date)  # what was true before the lock may not be true under it
+            if plan.finished and not force:
+                console.line(f"Nothing to do: run {plan.run_id} of the same inputs is finished. --force runs it again.")
+                return {**plan.finished, "nothing_to_do": True}
+            plan.window.check()
+            _check_disk(root)
+            lateness = lateness or waiting.left_out(plan)
+            name = runner or loaded.config.runner.name
+            return _Run(loaded, plan, lateness, name, force, console, stop, left).go()
 
 
 class _Run:
@@ -75,8 +71,11 @@ class _Run:
         runner: str,
         force: bool,
         console: Console,
+        stop: Stop,
+        left: dict[str, Any] | None,
     ):
         self._loaded, self._plan, self._runner, self._force = loaded, plan, runner, force
+        self._stop = stop
         self._root = loaded.config.root_path()
         self._run_id = _free_run_id(self._root, plan.run_id) if force else plan.run_id
         self._folder = RunFolder(self._root, self._run_id)
@@ -94,12 +93,14 @@ class _Run:
             baseline_version=self._baseline[1],
             lateness=lateness.document() if lateness else (earlier or {}).get("lateness"),
             versions=_library_versions(),
+            took_over_from=left,
         )
 
     def go(self) -> dict[str, Any]:
         started = time.monotonic()
         self._folder.clear_nodes()
         self._folder.write(self._record)
+        self._stop.last_words = self._stopped
         write_text_atomically(self._folder.file("config.yaml"), self._loaded.config.to_yaml())
         self._keep_truth()
         attempt = self._record["attempt"]
@@ -109,7 +110,7 @@ class _Run:
         self._alerts = Alerts(self._loaded.config.alerts, self._root)
         minutes = self._loaded.config.alerts.max_run_minutes
         with OverrunWatch(self._alerts, minutes, self._run_id, self._record["date"]) as watch:
-            error, node_ids = self._launch()
+            error, node_ids = self._launch_until_judged()
         self._finish(error, node_ids, watch.reports)
         for line in self._left_out(runs.read_json(self._folder.file(runs.MANIFEST_JSON)) or {}):
             self._console.line(line)
@@ -131,11 +132,33 @@ class _Run:
         if truth.is_file():
             shutil.copyfile(truth, self._folder.file(runs.TRUTH_JSON))
 
+    def _launch_until_judged(self) -> tuple[BaseException | None, list[str]]:
+        """Judges again where another run or a rollout moved `stable` meanwhile; all before the judging is cached."""
+        error, node_ids = self._launch()
+        for _ in range(_MAX_JUDGINGS - 1):
+            if not isinstance(error, BaselineMovedError):
+                break
+            self._console.line(f"{error.message}. Judges again.")
+            self._force = False  # the nodes that this run has finished need not run a third time
+            self._baseline = planning.baseline(self._loaded.config)
+            self._record.update(attempt=self._record["attempt"] + 1, baseline_version=self._baseline[1])
+            self._folder.clear_nodes()
+            self._folder.write(self._record)
+            error, node_ids = self._launch()
+        return error, node_ids
+
+    def _stopped(self, error: InfrastructureError) -> None:
+        """The process ends at once: what stands in the record must not be `running`."""
+        if self._record["state"] == "running":
+            card = _card(error, self._folder)
+            self._record.update(state="failed", finished_utc=runs.utc_now(), exit_code=error.exit_code, error=card)
+            self._folder.write(self._record)
+
     def _launch(self) -> tuple[BaseException | None, list[str]]:
         """Runs all nodes; returns the first error, not raises it: a failed run has a verdict and a report too."""
         node_ids: list[str] = []
         ir = None
-        with library_noise_to(self._folder.file(runs.LOG_TXT)) as real_error, _stopped_by_signals():
+        with library_noise_to(self._folder.file(runs.LOG_TXT)) as real_error:
             self._console.rebind(real_error)
             try:
                 ir = self._compiled()
@@ -270,22 +293,3 @@ def _card(error: BaseException | None, folder: RunFolder) -> dict[str, Any] | No
         "hint": f"This is a defect of ours; the traceback is in {folder.file(runs.LOG_TXT)}.",
         "exit_code": 1,
     }
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM (a scheduler's stop) ends the run like an error: recorded, unlocked, resumable."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _: object) -> None:
-        raise InfrastructureError(
-            f"stopped by {signal.Signals(number).name}", hint="Run it again: it goes on where it stopped."
-        )
-
-    saved = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, saved)

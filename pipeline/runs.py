@@ -86,12 +86,13 @@ def list_runs(root: Path) -> list[dict[str, Any]]:
 
 
 def status(root: Path) -> dict[str, Any]:
-    """What runs now, who holds the lock, the last finished run and what its verdict says."""
+    """What runs now, who holds the lock or left it, the last finished run and what its verdict says."""
     runs = list_runs(root)
     finished = [run for run in runs if run["state"] in ("succeeded", "failed")]
     last = max(finished, key=lambda run: run["finished_utc"], default=None)
     return {
         "lock": lock.owner(root),
+        "stale_lock": lock.stale(root),
         "running": [run for run in runs if run["state"] == "running"],
         "last_finished": last,
         "verdict": _verdict_summary(root, last) if last else None,
@@ -119,6 +120,12 @@ def utc_now() -> str:
 
 
 def _with_true_state(record: dict[str, Any], holder: dict[str, Any] | None) -> dict[str, Any]:
-    if record["state"] == "running" and (holder is None or holder.get("run_id") != record["run_id"]):
+    if record["state"] == "running" and not _is_run_of(record, holder or {}):
         return {**record, "state": "killed"}
     return record
+
+
+def _is_run_of(record: dict[str, Any], holder: dict[str, Any]) -> bool:
+    """A forced run has a number behind the name that its lock is under."""
+    is_name = f"{record['run_id']}-".startswith(f"{holder.get('run_id')}-")
+    return is_name and all(record[key] == holder.get(key) for key in ("host", "pid"))

@@ -1,48 +1,62 @@
 """The model store: versions as TensorFlow Serving reads them, labels, and the record of where each version came from.
 
-    <store>/models.config                          model_config_list for tensorflow_model_server, from the labels
-    <store>/<model>/labels.json                    {"version": 1, "labels": {"stable": 1763190000}}
+    <store>/models.config                          for tensorflow_model_server, from the labels of all models
+    <store>/batching.config, monitoring.config     to start it with; yours once they exist
+    <store>/<model>/labels.json                    labels and the state of a rollout (serving.store_state)
+    <store>/<model>/audit.jsonl                    one line per change (serving.audit)
     <store>/<model>/1763190000/                    a SavedModel, complete or absent at any moment
     <store>/<model>/1763190000/hivemill_version.json
 
 One lock file for the whole store (flock, so a killed writer never leaves it locked) orders all writers. Readers take no
-lock: every file and folder appears by rename. Whatever is half written belongs to a dead writer once the lock is held.
+lock: every file and folder appears by rename. Whatever is half written belongs to a dead writer once the lock is held;
+the next writer completes or removes it before it begins (docs/decisions/0060).
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import errno
 import fcntl
 import json
+import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from common.errors import ConfigError, InfrastructureError
-from common.files import folder_published_at, write_json_atomically, write_text_atomically
+from common.files import folder_published_at, sync_folder, write_json_atomically, write_text_atomically
+from serving import server_config
+from serving.audit import AUDIT_FILE, AuditLog, signature
+from serving.store_state import LABELS_FILE, StoreState, read_json, read_state
 
-STABLE = "stable"
+STABLE, CANARY, PREVIOUS = "stable", "canary", "previous"
 RECORD_FILE = "hivemill_version.json"
-LABELS_FILE = "labels.json"
-SERVING_CONFIG_FILE = "models.config"
+SERVING_CONFIG_FILE = server_config.MODELS_FILE
 LOCK_FILE = ".lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_URL = re.compile(r"[a-z0-9+.-]+:/+", re.IGNORECASE)
 
 
 class ModelStore:
     """The versions and labels of one model. Where a disk fails, InfrastructureError names the path."""
 
     def __init__(self, path: str | Path, model: str):
-        """`path` is the store's folder, made at the first publish. Raises ConfigError for an unusable model name."""
+        """`path` is the store's folder, made at the first publish. Raises ConfigError for an unusable name or path."""
         if not _NAME.fullmatch(model):
             raise ConfigError(
                 f"model name {model!r} must be letters, digits, `.`, `_` and `-`, the first a letter or a digit",
                 hint="Set store.model (or name) in hivemill.yaml.",
+            )
+        if _URL.match(str(path)):
+            raise ConfigError(
+                f"the model store must be a folder of a POSIX file system; received {path}",
+                hint="An object store has neither rename nor lock. docs/rollout.md says how to copy a store to one.",
             )
         self.path = Path(path).absolute()
         self.model = model
@@ -65,38 +79,172 @@ class ModelStore:
 
     def record(self, version: int) -> dict[str, Any]:
         """What was known when the version was published: metrics, lineage, `source_fingerprint`, `created_utc`."""
-        return _read_json(self.path_of(version) / RECORD_FILE)
+        with _translated(self.path):
+            return read_json(self.path_of(version) / RECORD_FILE)
 
     def labels(self) -> dict[str, int]:
         """Version by label, e.g. {"stable": 1763190000}; empty before the first publish."""
-        return _labels_of(self.folder)
+        return dict(self.state().labels)
 
-    def publish(self, saved_model: Path, record: Mapping[str, Any], source_fingerprint: str) -> int:
+    def state(self) -> StoreState:
+        """All that labels.json says."""
+        with _translated(self.path):
+            return read_state(self.folder)
+
+    def audit(self) -> list[dict[str, Any]]:
+        """All changes, oldest first: `action`, `why`, `who`, `host`, `time_utc`, `labels` after it and more."""
+        with _translated(self.path):
+            return AuditLog(self.folder / AUDIT_FILE).lines()
+
+    def server_config(self) -> str:
+        """models.config as it should be now, of all models in the store."""
+        with _translated(self.path):
+            models = sorted(entry for entry in self.path.iterdir() if (entry / LABELS_FILE).is_file())
+            states = {model: read_state(model) for model in models}
+        return server_config.models_config({m: (state.labels, state.also_served) for m, state in states.items()})
+
+    def publish(
+        self,
+        saved_model: Path,
+        record: Mapping[str, Any],
+        source_fingerprint: str,
+        extra_files: Mapping[str, bytes] | None = None,
+    ) -> int:
         """Copies a SavedModel in as a new version and returns its number, at least the time in seconds since 1970.
 
         The same `source_fingerprint` again gives the version that it has: a publisher that was killed may simply run
-        again. The first version ever becomes `stable`. Of two publishers at once the second waits.
+        again. The first version ever becomes `stable`. Of two publishers at once the second waits. `extra_files`
+        (content by relative path, e.g. warm-up requests) are part of the version from its first moment.
         """
         saved_model = Path(saved_model)
         if not (saved_model / "saved_model.pb").is_file():
             raise InfrastructureError(f"{saved_model}: there is no saved_model.pb, so this is no SavedModel to publish")
         with self._locked():
-            self._remove_leftovers()
             version = self._version_with(source_fingerprint)
             if version is None:
-                version = self._add_version(saved_model, record, source_fingerprint)
-            self._write_labels({STABLE: version} | self.labels())
+                version = self._add_version(saved_model, record, source_fingerprint, extra_files or {})
+            self._tell_of_versions()
+            state = read_state(self.folder)
+            if STABLE not in state.labels:
+                labels = {STABLE: version} | dict(state.labels)
+                why = "the first version of a model is its stable one"
+                self._write(dataclasses.replace(state, labels=labels), "label", why, record.get("run_id"))
+            self._write_server_files()
         return version
 
-    def set_label(self, label: str, version: int) -> None:
-        """Points `label` to a published version, for readers of labels.json and of models.config."""
+    def set_label(self, label: str, version: int, why: str | None = None) -> None:
+        """Points `label` to a published version, for readers of labels.json and of models.config.
+
+        Asks no server. Raises InfrastructureError while a rollout moves the labels.
+        """
         if not _NAME.fullmatch(label):
             raise ConfigError(f"label {label!r} must be letters, digits, `.`, `_` and `-`")
-        with self._locked():
-            self.path_of(version)
-            self._write_labels(self.labels() | {label: version})
 
-    def _add_version(self, saved_model: Path, record: Mapping[str, Any], source_fingerprint: str) -> int:
+        def moved(state: StoreState) -> StoreState:
+            if (state.rollout or {}).get("state") == "running":
+                raise InfrastructureError(
+                    f"a rollout of version {state.rollout['canary']} holds the labels of {self.model}",
+                    hint="`hivemill rollout status` shows it; `hivemill rollout abort` ends it.",
+                )
+            return dataclasses.replace(state, labels=dict(state.labels) | {label: version})
+
+        self.change(moved, "label", why)
+
+    def change(
+        self,
+        changed: Callable[[StoreState], StoreState],
+        action: str,
+        why: str | None = None,
+        run_id: str | None = None,
+    ) -> StoreState:
+        """Writes `changed(state)` with its line in the audit log; returns it. Raises what `changed` raises.
+
+        `changed` runs under the store's lock, so nobody else's change falls between its reading and the writing.
+        """
+        with self._locked():
+            state = changed(read_state(self.folder))
+            for version in {*state.labels.values(), *state.also_served}:
+                self.path_of(version)
+            return self._write(state, action, why, run_id)
+
+    def retain(self, keep_versions: int, grace_hours: float) -> list[int]:
+        """Removes old versions and returns them: all but the newest `keep_versions`, those younger than `grace_hours`,
+        those with a label and those of a rollout.
+        """
+        with self._locked():
+            state = read_state(self.folder)
+            spared = {*self.versions()[-keep_versions:], *state.in_use()}
+            doomed = [v for v in self.versions() if v not in spared and self._age_hours(v) >= grace_hours]
+            if doomed:
+                why = f"older than the newest {keep_versions} versions and than {grace_hours:g} hours"
+                self._write(dataclasses.replace(state, removing=tuple(doomed)), "remove", why)
+                self._finish_removal()
+        return doomed
+
+    def _write(self, state: StoreState, action: str, why: str | None, run_id: str | None = None) -> StoreState:
+        """The one durable change; models.config and the audit log follow, here or in the next writer's `_complete`."""
+        line = {
+            "id": uuid.uuid4().hex,
+            "action": action,
+            "why": why,
+            "run_id": run_id,
+            **signature(),
+            "labels": dict(sorted(state.labels.items())),
+            "also_served": list(state.also_served),
+            "rollout": _rollout_card(state),
+            **({"removed": list(state.removing)} if state.removing else {}),
+        }
+        state = dataclasses.replace(state, change=line)
+        self._write_labels(state)
+        self._write_server_config()
+        AuditLog(self.folder / AUDIT_FILE).append(line)
+        return state
+
+    def _write_labels(self, state: StoreState) -> None:
+        write_json_atomically(self.folder / LABELS_FILE, state.to_document())
+
+    def _complete(self) -> None:
+        """What a killed writer has left to do or to tidy."""
+        for leftover in (*self.folder.glob(".*.tmp"), *self.path.glob(".*.tmp")):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        if not (self.folder / LABELS_FILE).is_file():
+            return
+        self._finish_removal()
+        self._write_server_config()
+        self._tell_of_versions()
+        line = read_state(self.folder).change
+        log = AuditLog(self.folder / AUDIT_FILE)
+        if line and line["id"] not in log.ids():
+            log.append(line)
+
+    def _finish_removal(self) -> None:
+        """A version disappears by a rename, then its files go. Told of already, so that this may be done twice."""
+        state = read_state(self.folder)
+        if not state.removing:
+            return
+        for version in set(state.removing) - state.in_use():
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.folder / str(version), self.folder / f".{version}.removed.tmp")
+        sync_folder(self.folder)
+        for removed in self.folder.glob(".*.removed.tmp"):
+            shutil.rmtree(removed)
+        self._write_labels(dataclasses.replace(state, removing=()))
+
+    def _tell_of_versions(self) -> None:
+        """A version has its line in the audit log even where its publisher was killed before it could write it."""
+        log = AuditLog(self.folder / AUDIT_FILE)
+        told = log.ids()
+        for version in self.versions():
+            line_id = f"publish-{version}"
+            if line_id not in told:
+                record = self._record_or_empty(version)
+                signed = record.get("published") or {"time_utc": record.get("created_utc")}
+                run_id = record.get("run_id")
+                log.append({"id": line_id, "action": "publish", "version": version, "run_id": run_id, **signed})
+
+    def _add_version(
+        self, saved_model: Path, record: Mapping[str, Any], source_fingerprint: str, extra_files: Mapping[str, bytes]
+    ) -> int:
         version = max(int(time.time()), max(self.versions(), default=0) + 1)
         document = {
             "version": 1,
@@ -104,33 +252,47 @@ class ModelStore:
             "model_version": version,
             "created_utc": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "source_fingerprint": source_fingerprint,
+            "published": signature(),
             **record,
         }
         with folder_published_at(self.folder / str(version)) as folder:
             _copy_files(saved_model, folder)
+            for name, content in extra_files.items():
+                file = folder / PurePosixPath(name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
             (folder / RECORD_FILE).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
         return version
 
     def _version_with(self, source_fingerprint: str) -> int | None:
-        for version in reversed(self.versions()):
-            record_file = self.folder / str(version) / RECORD_FILE
-            if record_file.is_file() and _read_json(record_file).get("source_fingerprint") == source_fingerprint:
-                return version
-        return None
+        versions = reversed(self.versions())
+        return next(
+            (v for v in versions if self._record_or_empty(v).get("source_fingerprint") == source_fingerprint), None
+        )
 
-    def _write_labels(self, labels: Mapping[str, int]) -> None:
-        """Also writes models.config, which a writer killed between the two files leaves to the next one."""
-        write_json_atomically(self.folder / LABELS_FILE, {"version": 1, "labels": dict(sorted(labels.items()))})
-        models = sorted(entry for entry in self.path.iterdir() if (entry / LABELS_FILE).is_file())
-        text = serving_config({model: _labels_of(model) for model in models})
-        write_text_atomically(self.path / SERVING_CONFIG_FILE, text)
+    def _record_or_empty(self, version: int) -> dict[str, Any]:
+        """A version that somebody copied in by hand has no record."""
+        record = self.folder / str(version) / RECORD_FILE
+        return read_json(record) if record.is_file() else {}
 
-    def _remove_leftovers(self) -> None:
-        for leftover in (*self.folder.glob(".*.tmp"), *self.path.glob(".*.tmp")):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
+    def _age_hours(self, version: int) -> float:
+        created = self._record_or_empty(version).get("created_utc")
+        seconds = (
+            datetime.datetime.fromisoformat(created).timestamp() if created else self.path_of(version).stat().st_mtime
+        )
+        return (time.time() - seconds) / 3600
+
+    def _write_server_config(self) -> None:
+        file, text = self.path / SERVING_CONFIG_FILE, self.server_config()
+        if not file.is_file() or file.read_text("utf-8") != text:
+            write_text_atomically(file, text)
+
+    def _write_server_files(self) -> None:
+        """models.config where it is missing, the other two once: from then on they are the operator's."""
+        self._write_server_config()
+        for name, text in server_config.STATIC_FILES.items():
+            if not (self.path / name).exists():
+                write_text_atomically(self.path / name, text)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -138,54 +300,14 @@ class ModelStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(self.path / LOCK_FILE, "a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                self._complete()
                 yield
 
 
-def serving_config(labels_by_folder: Mapping[Path, Mapping[str, int]]) -> str:
-    """TensorFlow Serving's ModelServerConfig as text: exactly the labelled versions are served, each by its labels.
-
-    `--allow_version_labels_for_unavailable_models` lets the server start with labels; TensorFlow Serving documents it.
-    """
-    configs = [_model_config(folder, labels) for folder, labels in labels_by_folder.items() if labels]
-    return "model_config_list {\n" + "".join(configs) + "}\n"
-
-
-def _model_config(folder: Path, labels: Mapping[str, int]) -> str:
-    versions = "".join(f"        versions: {version}\n" for version in sorted(set(labels.values())))
-    version_labels = "".join(
-        f"    version_labels {{\n      key: {_quoted(label)}\n      value: {version}\n    }}\n"
-        for label, version in sorted(labels.items())
-    )
-    return (
-        "  config {\n"
-        f"    name: {_quoted(folder.name)}\n"
-        f"    base_path: {_quoted(str(folder))}\n"
-        '    model_platform: "tensorflow"\n'
-        "    model_version_policy {\n      specific {\n" + versions + "      }\n    }\n" + version_labels + "  }\n"
-    )
-
-
-def _quoted(text: str) -> str:
-    """A string of protobuf's text format; its escapes of quotes, backslashes and bytes are C's."""
-    escaped = "".join(
-        f"\\{byte:03o}" if byte < 32 or byte > 126 or byte in b'"\\' else chr(byte) for byte in text.encode()
-    )
-    return f'"{escaped}"'
-
-
-def _labels_of(folder: Path) -> dict[str, int]:
-    file = folder / LABELS_FILE
-    return _read_json(file)["labels"] if file.is_file() else {}
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    with _translated(file):
-        try:
-            return json.loads(file.read_text("utf-8"))
-        except ValueError as error:
-            raise InfrastructureError(
-                f"{file}: not valid JSON: {error}", hint="Restore the file or remove it."
-            ) from error
+def _rollout_card(state: StoreState) -> dict[str, Any] | None:
+    """What a line of the audit log says of the rollout."""
+    keys = ("id", "canary", "stable", "state", "percent", "pending")
+    return {key: state.rollout.get(key) for key in keys} if state.rollout else None
 
 
 def _copy_files(source: Path, target: Path) -> None:

@@ -14,9 +14,10 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from common.errors import BaselineMovedError
 from common.files import fingerprint
 from components.evaluator.gates import refusals
-from serving.model_store import ModelStore
+from serving.model_store import STABLE, ModelStore
 
 _CHUNK_BYTES = 1 << 20
 
@@ -43,10 +44,30 @@ class Executor(base_executor.BaseExecutor):
         # The run's id is part of the source: a pusher that is killed and run again finds its version, while a forced
         # run (an id of its own) gives a new one, even of a model with the same bytes.
         source = fingerprint(exec_properties["run_id"], saved_model_fingerprint(saved_model))
-        version = store.publish(saved_model, _record(verdict, exec_properties), source)
+        judged_against = verdict["baseline_version"]
+        version = store.publish(
+            saved_model,
+            _record(verdict, exec_properties),
+            source,
+            check=lambda labels: check_baseline(judged_against, labels.get(STABLE)),
+        )
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_string_custom_property("pushed_destination", str(store.path_of(version)))
         pushed.set_string_custom_property("pushed_version", str(version))
+
+
+def check_baseline(judged_against: int | None, stable: int | None) -> None:
+    """Raises BaselineMovedError where the model was judged against another version than the one that is stable now.
+
+    Two roots or hosts may share a store, and a rollout may promote a version while a run judges.
+    """
+    if stable != judged_against:
+        was = f"version {judged_against}" if judged_against else "no version at all (none was stable)"
+        now = f"version {stable}" if stable else "none"
+        raise BaselineMovedError(
+            f"the model was judged against {was}, but {now} is stable now; it was never compared with that one",
+            hint="Run it again: only the judging and the push are repeated.",
+        )
 
 
 def saved_model_fingerprint(saved_model: Path) -> str:

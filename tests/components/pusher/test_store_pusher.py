@@ -6,6 +6,7 @@ import pytest
 from tfx.dsl.components.base import base_executor
 from tfx.types import channel_utils, standard_artifacts
 
+from common.errors import BaselineMovedError
 from common.files import fingerprint
 from components.artifacts import ModelVerdict
 from components.pusher.component import StorePusher
@@ -15,7 +16,7 @@ from serving.model_store import ModelStore
 VERDICT = {
     "blessed": True,
     "version": None,
-    "baseline_version": 41,
+    "baseline_version": None,
     "bounds": [],
     "slices": [{"slice": {}, "metrics": {"auc": 0.71}, "baseline_metrics": None}],
     "calibration_curve": [],
@@ -30,9 +31,9 @@ def push(tmp_path):
     (serving / "saved_model.pb").write_bytes(b"graph")
     (serving / "variables" / "variables.index").write_bytes(b"index")
     (tmp_path / "verdict").mkdir()
-    (tmp_path / "verdict" / "verdict.json").write_text(json.dumps(VERDICT))
 
-    def run(blessed: int, **properties):
+    def run(blessed: int, baseline: int | None = None, **properties):
+        (tmp_path / "verdict" / "verdict.json").write_text(json.dumps(VERDICT | {"baseline_version": baseline}))
         model, blessing, verdict = standard_artifacts.Model(), standard_artifacts.ModelBlessing(), ModelVerdict()
         model.uri, verdict.uri = str(tmp_path / "model"), str(tmp_path / "verdict")
         blessing.set_int_custom_property("blessed", blessed)
@@ -64,7 +65,7 @@ def test_a_blessed_model_is_published_with_its_lineage(push):
     record = push.store.record(version)
     assert record["run_id"] == record["run_date"] == "2026-11-15"
     assert (record["plan_fingerprint"], record["config_fingerprint"]) == ("p", "c")
-    assert (record["baseline_version"], record["metrics"]) == (41, {"auc": 0.71})
+    assert (record["baseline_version"], record["metrics"]) == (None, {"auc": 0.71})
     assert record["source_fingerprint"] == fingerprint("2026-11-15", saved_model_fingerprint(push.serving))
     assert (push.store.path_of(version) / "saved_model.pb").read_bytes() == b"graph"
 
@@ -77,10 +78,32 @@ def test_a_model_that_is_not_blessed_goes_nowhere_and_the_node_succeeds(push):
 
 
 def test_pusher_of_the_same_run_gives_the_same_version_and_another_run_a_new_one(push):
-    first, second, forced = push(1), push(1), push(1, run_id="2026-11-15-2")
+    first, second = push(1), push(1)
+    forced = push(1, baseline=push.store.labels()["stable"], run_id="2026-11-15-2")
     versions = [one.get_string_custom_property("pushed_version") for one in (first, second, forced)]
     assert versions[0] == versions[1] != versions[2]
     assert len(push.store.versions()) == 2
+
+
+def test_a_model_that_was_never_compared_with_what_is_stable_now_is_not_pushed(push):
+    push(1, run_id="a")
+    first = push.store.labels()["stable"]
+    with pytest.raises(BaselineMovedError, match=f"against no version at all .* version {first} is stable now"):
+        push(1, run_id="b")
+    push(1, baseline=first, run_id="c")
+    second = push.store.versions()[-1]
+    push.store.set_label("stable", second)  # as a rollout does, while a run judges
+    with pytest.raises(BaselineMovedError, match=f"against version {first}, but version {second} is stable now"):
+        push(1, baseline=first, run_id="d")
+    assert push.store.versions() == [first, second]
+
+
+def test_a_pusher_that_was_killed_after_it_had_published_finds_its_version_though_stable_has_moved(push):
+    pushed = push(1, run_id="a")
+    assert push.store.labels()["stable"] is not None
+    again = push(1, run_id="a")  # judged against none, and stable is its own version by now
+    names = [one.get_string_custom_property("pushed_version") for one in (pushed, again)]
+    assert names[0] == names[1]
 
 
 def test_the_fingerprint_sees_names_and_contents(push):
