@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,22 +19,6 @@ from serving.model_store import ModelStore
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "name: shop\nsource: {table: log}\nlabel: {column: click}\nfeatures:\n  city: {type: categorical}\n"
-VERBS = {
-    "init",
-    "doctor",
-    "config show",
-    "plan",
-    "run",
-    "runs",
-    "status",
-    "report",
-    "models",
-    "data generate",
-    "data import",
-    "data quarantine",
-    "tensorboard",
-    "alerts test",
-}
 
 
 @pytest.fixture
@@ -63,50 +44,9 @@ def runs_date():
     return output.run_date("2026-11-15")
 
 
-def verbs() -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    def below(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-        actions = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
-        for action in actions:
-            for word, sub in action.choices.items():
-                yield from below(sub, f"{name} {word}".strip())
-        if not actions:
-            yield name, parser
-
-    yield from below(cli.parser(), "")
-
-
 def run_json(capsys, *argv: str) -> tuple[int, dict]:
     code = cli.main(["--json", *argv])
     return code, json.loads(capsys.readouterr().out)
-
-
-def test_verbs_are_those_of_the_contract():
-    assert {name for name, _ in verbs()} == VERBS
-
-
-def test_help_of_every_verb_has_an_example_that_parses():
-    for name, parser in verbs():
-        example = re.search(r"example:\n  (hivemill .+)", parser.format_help())
-        assert example, name
-        arguments = cli._parse(example[1].split()[1:])
-        assert example[1].startswith(f"hivemill {name}")
-        assert callable(arguments.verb_function)
-
-
-def test_every_verb_and_option_is_in_the_docs():
-    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    contract = page.split("## Planned")[0]
-    for name, parser in [*verbs(), ("", cli.parser())]:
-        assert f"`{name}" in contract
-        for option in (option for action in parser._actions for option in action.option_strings if option != "-h"):
-            assert re.search(rf"{option}(?![-\w])", contract), f"{name} {option}"
-
-
-def test_planned_verbs_do_not_exist():
-    planned = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split("## Planned")[1].split(". ")[0]
-    names = set(re.findall(r"`([a-z]+)`", planned))
-    assert len(names) == 9
-    assert not names & {name.split()[0] for name, _ in verbs()}
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["--version"]])
