@@ -7,6 +7,7 @@ from typing import Any
 
 from components.data_verdict.evidence import DriftRow, Evidence
 from components.data_verdict.findings import Finding
+from components.data_verdict.window_checks import expected_hours
 
 
 def data_section(findings: Sequence[Finding], evidence: Evidence | None = None) -> dict[str, Any]:
@@ -79,4 +80,12 @@ def _volume(evidence: Evidence) -> dict[str, Any]:
             "click_rate": round(clicks / sampled, 5) if sampled else None,
         }
     hours = {day: {f"{hour:02}": rows for hour, rows in profile.rows[day].items() if hour >= 0} for day in profile.days}
-    return {"days": days, "hours": hours if profile.knows_hours else {}}
+    return {"days": days, "hours": hours if profile.knows_hours else {}, "usual_hours": _usual_hours(evidence)}
+
+
+def _usual_hours(evidence: Evidence) -> dict[str, dict[str, int]]:
+    """By judged day the rows of each hour that the checks expect: those of like days of the reference."""
+    if evidence.reference is None or not evidence.profile.knows_hours:
+        return {}
+    usual = {day: expected_hours(evidence, day) for day in evidence.judged_days}
+    return {day: {f"{hour:02}": round(rows) for hour, rows in hours.items()} for day, hours in usual.items() if hours}

@@ -102,7 +102,7 @@ def hours_have_their_rows(evidence: Evidence) -> Iterator[Finding]:
         return
     lost, flooded = [], []
     for day in evidence.judged_days:
-        expected = _expected_hours(evidence, day)
+        expected = expected_hours(evidence, day)
         hours = evidence.profile.rows[day]
         for hour, usual_rows in expected.items():
             rows = hours.get(hour, 0)
@@ -130,7 +130,7 @@ def _hour_finding(evidence: Evidence, places: list, bound: float, cause: str) ->
     )  # fmt: skip
 
 
-def _expected_hours(evidence: Evidence, day: str) -> dict[int, float]:
+def expected_hours(evidence: Evidence, day: str) -> dict[int, float]:
     """Median rows by hour of the reference's days of the same kind (weekday or weekend), else of all."""
     profile = evidence.reference.profile
     days = evidence.reference.days_for(day)
@@ -315,7 +315,7 @@ def hours_are_where_they_were(evidence: Evidence) -> Iterator[Finding]:
     if evidence.reference is None or not evidence.profile.knows_hours:
         return
     for day in evidence.judged_days:
-        expected = _expected_hours(evidence, day)
+        expected = expected_hours(evidence, day)
         before = np.array([expected.get(hour, 0.0) for hour in range(24)])
         after = np.array([float(evidence.profile.rows[day].get(hour, 0)) for hour in range(24)])
         if not before.sum() or not after.sum():

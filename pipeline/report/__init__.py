@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from common.files import write_text_atomically
-from pipeline.report import charts, judgement, metrics, numbers, outcome, run_times, slices, sparks, window
+from pipeline.report import charts, judgement, metrics, numbers, outcome, run_times, slices, sparks, volume, window
 from pipeline.report.documents import Epoch, History, ModelSection, RunFolder, read_run_folder
 from pipeline.report.index import write_index
 from pipeline.report.pages import render_page
@@ -35,7 +35,7 @@ def write_report(run_folder: Path) -> Path:
 def render(run_folder: Path) -> str:
     """The page as text, valid UTF-8. Absent or broken documents are named on the page; they raise nothing."""
     folder = read_run_folder(run_folder)
-    values = _verdict_part(folder) | _why_part(folder) | _model_part(folder) | _run_part(folder)
+    values = _verdict_part(folder) | _why_part(folder) | _volume_part(folder) | _model_part(folder) | _run_part(folder)
     return render_page("page.html.j2", **values)
 
 
@@ -97,6 +97,21 @@ def _why_part(folder: RunFolder) -> dict[str, Any]:
 
 def _spark(row: judgement.DriftRow) -> Markup | None:
     return sparks.pair_of_histograms(row.one.feature, row.one.before, row.one.after)
+
+
+def _volume_part(folder: RunFolder) -> dict[str, Any]:
+    """Rows by day and hour against what is usual; all charts to one scale."""
+    data = folder.verdict.data if folder.verdict else None
+    days = volume.day_volumes(data.volume) if data else []
+    shown = days[-volume.MAX_DAYS :]
+    top = max((max(one.usual, one.now) for day in shown for one in day.hours), default=0.0)
+    reason = outcome.why_absent(folder, "verdict.json", data is not None)
+    return {
+        "volume_rows": [(day, sparks.rows_by_hour(day, top)) for day in shown],
+        "volume_has_hours": any(day.hours for day in shown),
+        "volume_left_out": len(days) - len(shown),
+        "volume_absent": reason or "This run did not count rows by day.",
+    }
 
 
 def _interval_words(model: ModelSection | None) -> str:

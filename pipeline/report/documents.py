@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.report.volume import Volume
+
 TRUTH_NAME = "_truth.json"
 _MAX_BYTES = 64 * 2**20
 
@@ -156,6 +158,7 @@ class DataSection(_Document):
     baseline: DataBaseline | None = None
     findings: tuple[Finding, ...] = ()
     drift: tuple[Drift, ...] = ()
+    volume: Volume = Volume()
 
 
 class BoundResult(_Document):

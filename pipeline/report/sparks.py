@@ -1,13 +1,16 @@
-"""Histograms small enough for a table cell: before as an outline, after as filled bars; one path each."""
+"""Charts small enough for a table cell: before as an outline, after as filled bars; one path each."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from pipeline.report import charts, numbers
 from pipeline.report.documents import Histogram
+from pipeline.report.volume import DayVolume
 
-WIDTH, HEIGHT = 168, 44
+WIDTH, DAY_WIDTH, HEIGHT = 168, 216, 44
 MAX_BINS = 16
 
 
@@ -17,13 +20,25 @@ def pair_of_histograms(feature: str, before: Histogram | None, after: Histogram 
         return None
     bins = list(zip(before.bins, before.shares, after.shares, strict=False))[:MAX_BINS]
     top = max((max(old, new) for _, old, new in bins), default=0) or 1
-    svg = charts.plain_canvas(f"{feature}: {_words(bins)}", WIDTH, HEIGHT)
-    step = WIDTH / len(bins)
-    heights = [((HEIGHT - 2) * old / top, (HEIGHT - 2) * new / top) for _, old, new in bins]
-    filled = "".join(_bar(index * step + 1, step - 2, new) for index, (_, new) in enumerate(heights))
-    outline = "".join(_bar(index * step + 1, step - 2, old) for index, (old, _) in enumerate(heights))
-    charts.element(svg, "path", {"class": "after", "d": filled})
-    charts.element(svg, "path", {"class": "before", "d": outline})
+    return _pairs(f"{feature}: {_words(bins)}", [(old / top, new / top) for _, old, new in bins])
+
+
+def rows_by_hour(day: DayVolume, top: float) -> Markup | None:
+    """A bar an hour, usual and now; `top` rows are full height. None where the hours are not known."""
+    if not day.hours or top <= 0:
+        return None
+    odd = sorted(day.hours, key=lambda one: -one.surprise)[:3]
+    title = f"{day.date}, rows by hour, the most unusual: {'; '.join(one.words for one in odd)}"
+    return _pairs(title, [(one.usual / top, one.now / top) for one in day.hours], DAY_WIDTH)
+
+
+def _pairs(title: str, shares: Sequence[tuple[float, float]], width: int = WIDTH) -> Markup:
+    """`shares` of the full height: (before, after) of each bin."""
+    svg = charts.plain_canvas(title, width, HEIGHT)
+    step = width / len(shares)
+    for style, heights in (("after", [new for _, new in shares]), ("before", [old for old, _ in shares])):
+        bars = (_bar(index * step + 1, step - 2, (HEIGHT - 2) * height) for index, height in enumerate(heights))
+        charts.element(svg, "path", {"class": style, "d": "".join(bars)})
     return charts.markup(svg)
 
 

@@ -157,8 +157,8 @@ def test_an_amber_page_leads_to_its_findings(tmp_path):
 
 def test_sections_come_in_the_order_that_a_reader_needs(tmp_path):
     page = Page(render(run_folders.green(tmp_path / "r")))
-    order = ["why", "metrics", "references", "importance", "drift", "slices", "calibration", "training", "best"]
-    order += ["window", "nodes", "lineage"]
+    order = ["why", "metrics", "references", "importance", "drift", "volume", "slices", "calibration"]
+    order += ["training", "best", "window", "nodes", "lineage"]
     assert [one["id"] for one in page.all("section")] == order
 
 

@@ -12,7 +12,7 @@ import run_folders
 import verdict2
 from test_report_page import Page, text_of
 
-from pipeline.report import render, sparks, write_index
+from pipeline.report import render, sparks, volume, write_index
 from pipeline.report.documents import Histogram
 from pipeline.report.trend_chart import Point, trend_chart
 
@@ -61,7 +61,7 @@ def test_a_difference_inside_its_interval_is_noise_and_no_gain(tmp_path):
 
 def test_forty_features_and_twenty_slices_stay_below_two_mebibytes(tmp_path):
     html = render(verdict2.amber(tmp_path / "r", features=40, slices=20))
-    assert html.count('class="spark"') == 40
+    assert html.count('class="spark"') == 40 + 2  # the features, and the rows by hour of the judged days
     assert len(html.encode()) < MAX_BYTES
     Page(html)
 
@@ -74,6 +74,34 @@ def test_a_spark_needs_the_same_bins_and_names_what_moved():
     assert sparks.pair_of_histograms("f", None, before) is None
     zero = Histogram(bins=("a", "b<"), shares=(0.0, 0.0))
     assert sparks.pair_of_histograms("f", zero, zero) is not None
+
+
+def test_rows_by_hour_against_the_usual_ones(tmp_path):
+    html = render(verdict2.amber(tmp_path / "r"))
+    text = Page(html).text
+    assert "20 h: 0, usual 320" in text and "the last good window" in text
+    assert "2026-11-15, rows by hour, the most unusual: 20 h: 0, usual 320; " in html
+    days = re.findall(r'<span class="nowrap">(2026-11-\d\d)</span>', html)
+    assert days == ["2026-11-14", "2026-11-15"]  # those that were judged
+    assert "5,008" in text and "5,220" in text and "8.31 %" in text
+
+
+def test_rows_by_day_where_there_are_no_hours(tmp_path):
+    made = verdict2.verdict()
+    made["data"]["volume"] |= {"hours": {}, "usual_hours": {}}
+    html = render(run_folders.green(tmp_path / "r", verdict=made))
+    assert "The table has no hours" in html and html.count('<span class="nowrap">2026-11-') == 8
+    made["data"]["volume"] = {}
+    assert "This run did not count rows by day." in text_of(run_folders.green(tmp_path / "s", verdict=made))
+
+
+def test_an_hour_bar_is_as_high_as_its_rows():
+    day = volume.day_volumes(volume.Volume(**verdict2.volume()))[-1]
+    after, before = re.findall(r' d="([^"]*)"', str(sparks.rows_by_hour(day, top=640)))
+    heights = [[-float(one) for one in re.findall(r"v(-[\d.]+)h", path)] for path in (after, before)]
+    assert len(heights[0]) == len(heights[1]) == 24
+    assert heights[0][20] == 0 and heights[1][20] == pytest.approx(42 * 320 / 640)
+    assert sparks.rows_by_hour(day, top=0) is None
 
 
 def test_index_of_all_runs(tmp_path):

@@ -66,6 +66,20 @@ def drift(feature: str, value: float = 0.05, bins: int = 12) -> dict[str, Any]:
     return made | histograms
 
 
+def volume(missing: tuple[str, str] | None = ("2026-11-15", "20")) -> dict[str, Any]:
+    """Eight days of rows by hour, the last two of them judged; of `missing` (day, hour) none came."""
+    shape = {f"{hour:02}": 120 + 10 * hour - (60 if hour < 7 else 0) for hour in range(24)}
+    days = [f"2026-11-{day:02d}" for day in range(8, 16)]
+    hours = {day: {h: rows + 3 * (int(h) % 4) for h, rows in shape.items()} for day in days}
+    if missing:
+        hours[missing[0]].pop(missing[1])
+    facts = {
+        day: {"split": "eval" if day == days[-1] else "train", "rows": sum(hours[day].values()), "click_rate": 0.0831}
+        for day in days
+    }
+    return {"days": facts, "hours": hours, "usual_hours": {day: shape for day in days[-2:]}}
+
+
 def verdict(features: int = 8, slices: int = 4, **changes: Any) -> dict[str, Any]:
     names = ["price", *(f"feature_{rank:02}" for rank in range(features - 1))]
     model_finding = {"severity": "amber", "kind": "auc", "slice": {}, "value": 0.7346, "cause": "trend", "rank": 1}
@@ -104,7 +118,7 @@ def verdict(features: int = 8, slices: int = 4, **changes: Any) -> dict[str, Any
         "baseline": {"run_id": "2026-11-08-00c0ffee", "date": "2026-11-08", "model_version": 1762657380},
         "findings": found,
         "drift": [drift(name, 0.3 if rank == 0 else 0.12 if rank == 1 else 0.02) for rank, name in enumerate(names)],
-        "volume": {},
+        "volume": volume(),
     }
     trend = {
         "metric": "auc",
