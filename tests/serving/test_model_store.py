@@ -340,4 +340,7 @@ def test_the_store_does_not_depend_on_where_the_model_came_from(store, source):
 def test_labels_file_is_versioned(store, source):
     version = store.publish(source, RECORD, "a")
     document = json.loads((store.folder / "labels.json").read_text())
-    assert document == {"version": 1, "labels": {"stable": version}}
+    assert document["version"] == 1 and document["labels"] == {"stable": version}
+    (store.folder / "labels.json").write_text(json.dumps(document | {"version": 2}))
+    with pytest.raises(InfrastructureError, match=r"labels.json: `version` must be 1; received 2"):
+        store.labels()
