@@ -1,0 +1,14 @@
+"""A/B tests between the versions that serve: who sees what, the log of it, and what the clicks say.
+
+    assignment.py   user id -> bucket 0..9999 -> variant; the same in SQL
+    exposure.py     the exposure log: schema, readers, rows that are left out
+    users.py        impressions and clicks per user and day: what all statistics work on
+    ratio.py        CTR with users as the unit: delta method, lift by Fieller, CUPED, bootstrap
+    sequential.py   intervals and p-values that stay valid under daily peeking
+    srm.py          sample-ratio mismatch
+    guardrails.py   errors, latency, calibration and the CTR interval of each variant
+    power.py        sample size and smallest detectable lift
+    analysis.py     the whole report as one JSON document
+
+Needs numpy, scipy, pandas and pyarrow; imports no TensorFlow.
+"""
