@@ -29,8 +29,3 @@ PARTITION_COLUMNS: dict[str, str] = {"dt": "string", "hour": "string"}
 def columns_of(hours: bool) -> dict[str, str]:
     """The columns of the files: `hour` is one of them where it is no partition."""
     return COLUMNS if hours else {**COLUMNS, "hour": "string"}
-
-
-def partition_columns_of(hours: bool) -> dict[str, str]:
-    """The partition columns, in path order."""
-    return PARTITION_COLUMNS if hours else {"dt": PARTITION_COLUMNS["dt"]}

@@ -15,10 +15,9 @@ from components.hive_example_gen.warehouse import storage
 from pipeline import config as config_module
 from pipeline.config import LoadedConfig, PipelineConfig
 from pipeline.runs import RunFolder
-from serving.model_store import ModelStore
+from serving.model_store import STABLE, ModelStore
 
 _CODE = Path(__file__).parents[1]
-STABLE = "stable"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +104,7 @@ def plan(loaded: LoadedConfig, date: datetime.date) -> dict[str, Any]:
         "incomplete": loaded.config.window.incomplete,
         "sizes": [judgement.document() for judgement in made.window.sizes],
         "notes": list(made.window.notes),
-        "not_ready": _why_not_ready(made.window),
+        "not_ready": why_not_ready(made.window),
         "bytes_to_convert": to_convert,
         "fingerprint": made.window.fingerprint,
         "nothing_to_do": made.finished is not None,
@@ -135,7 +134,7 @@ def render(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _why_not_ready(planned: window.WindowPlan) -> str | None:
+def why_not_ready(planned: window.WindowPlan) -> str | None:
     """What would stop a run of this window with exit code 3, or None."""
     try:
         planned.check()

@@ -20,7 +20,6 @@ KeyKind = Literal["integer", "text", "boolean", "date", "timestamp"]
 FIRST_SEED = 42
 SECOND_SEED = 0x9E3779B97F4A7C15
 """Of the second half of `hashes_128`."""
-MAX_UINT64 = 0xFFFFFFFFFFFFFFFF
 
 _P1, _P2, _P3, _P4, _P5 = (
     np.uint64(prime)

@@ -11,7 +11,6 @@ Format = Literal["text", "sequence_file", "rcfile", "parquet", "orc", "avro"]
 Serde = Literal["lazy_simple", "open_csv", "json", "regex", "lazy_binary", "columnar", "lazy_binary_columnar"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
-ROW_SERDES = ("lazy_simple", "open_csv", "json", "regex", "lazy_binary")
 COLUMN_SERDES = ("columnar", "lazy_binary_columnar")
 
 DEFAULT_SERDES: dict[str, Serde] = {

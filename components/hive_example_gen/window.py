@@ -87,24 +87,6 @@ class WindowPlan:
         return tuple(partition for partitions in self.splits.values() for partition in partitions)
 
     @property
-    def num_files(self) -> int:
-        return sum(len(partition.files) for partition in self.partitions)
-
-    @property
-    def num_bytes(self) -> int:
-        return sum(partition.num_bytes for partition in self.partitions)
-
-    @property
-    def num_cached(self) -> int:
-        return sum(partition.cached for partition in self.partitions)
-
-    @property
-    def num_rows(self) -> int | None:
-        """Rows of the whole window, None while a partition is not converted."""
-        rows = [partition.num_rows for partition in self.partitions]
-        return None if None in rows else sum(row for row in rows if row is not None)
-
-    @property
     def small(self) -> tuple[SizeJudgement, ...]:
         of_join = self.join.sizes if self.join else ()
         return tuple(judgement for judgement in (*self.sizes, *of_join) if judgement.is_small)

@@ -60,7 +60,7 @@ def test_a_complete_window_is_not_waited_for(tmp_path):
     wait = Wait(tmp_path)
     wait.load(15)
     plan, lateness = wait.go()
-    assert plan.window.num_files == 3
+    assert len(plan.window.partitions) == 3
     assert (lateness, wait.said, wait.looks, wait.clock) == (None, [], 1, 0)
 
 

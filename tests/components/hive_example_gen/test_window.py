@@ -67,7 +67,7 @@ def test_a_complete_window(tmp_path):
         "validation": ["dt=2026-11-14"],
         "eval": ["dt=2026-11-15"],
     }
-    assert (plan.num_files, plan.num_bytes, plan.num_rows, plan.num_cached) == (4, 8, None, 0)
+    assert [(len(p.files), p.num_bytes, p.num_rows, p.cached) for p in plan.partitions] == [(1, 2, None, False)] * 4
     assert plan.splits["eval"][0].date == DATE
 
 
