@@ -109,12 +109,14 @@ class ModelStore:
         record: Mapping[str, Any],
         source_fingerprint: str,
         extra_files: Mapping[str, bytes] | None = None,
+        check: Callable[[Mapping[str, int]], None] = lambda labels: None,
     ) -> int:
         """Copies a SavedModel in as a new version and returns its number, at least the time in seconds since 1970.
 
         The same `source_fingerprint` again gives the version that it has: a publisher that was killed may simply run
         again. The first version ever becomes `stable`. Of two publishers at once the second waits. `extra_files`
-        (content by relative path, e.g. warm-up requests) are part of the version from its first moment.
+        (content by relative path, e.g. warm-up requests) are part of the version from its first moment. `check` is called
+        with the labels under the lock before a new version is written; what it raises leaves the store as it was.
         """
         saved_model = Path(saved_model)
         if not (saved_model / "saved_model.pb").is_file():
@@ -122,6 +124,7 @@ class ModelStore:
         with self._locked():
             version = self._version_with(source_fingerprint)
             if version is None:
+                check(read_state(self.folder).labels)
                 version = self._add_version(saved_model, record, source_fingerprint, extra_files or {})
             self._tell_of_versions()
             state = read_state(self.folder)
