@@ -11,6 +11,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from common.files import write_json_atomically
 from pipeline import lineage, runs
+from pipeline.mlmd import metadata_of
 from pipeline.runs import RunFolder
 
 _TENSORBOARD_FILES = ("events.out.tfevents.*", "projector_config.pbtxt", "projector/*.tsv")
@@ -40,7 +41,7 @@ def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
 def _outputs(ir: pipeline_pb2.Pipeline) -> dict[tuple[str, str], mlmd.Artifact]:
     """The output artifacts of this pipeline run by (node id, output key), of finished nodes only."""
     found: dict[tuple[str, str], mlmd.Artifact] = {}
-    with lineage.metadata_of(ir) as handle:
+    with metadata_of(ir) as handle:
         for node_id, executions in lineage.executions_by_node(ir, handle.store):
             ids = [execution.id for execution in executions]
             for event in handle.store.get_events_by_execution_ids(ids) if ids else ():

@@ -32,6 +32,9 @@ from components.trainer.sampled import NegativeSample
 from pipeline import config_checks, config_mistakes, config_yaml
 from pipeline.alerts.options import AlertOptions
 from pipeline.config_yaml import Mistake, Tree, dotted
+from pipeline.kubeflow.options import KubeflowOptions
+from pipeline.metadata_options import MetadataOptions
+from pipeline.schedules.options import ScheduleOptions
 
 ENVIRONMENT_PREFIX = "HIVEMILL__"
 DEFAULT_FILE = "hivemill.yaml"
@@ -47,8 +50,23 @@ _RELATIVE_PATHS = (
     ("data_verdict", "serving_log", "table"),
     ("data_verdict", "serving_log", "ddl"),
     ("data_verdict", "serving_statistics"),
+    ("metadata", "tls_ca_file"),
 )
-_SECTIONS_THAT_MAY_BE_EMPTY = ("window", "data_verdict", "model", "training", "gates", "store", "runner", "alerts")
+_SECTIONS_THAT_MAY_BE_EMPTY = (
+    "window",
+    "data_verdict",
+    "model",
+    "training",
+    "gates",
+    "store",
+    "runner",
+    "metadata",
+    "kubeflow",
+    "alerts",
+    "schedule",
+)
+
+_CHANGES_NO_MODEL = {"root", "runner", "metadata", "kubeflow", "alerts"}
 
 
 class LabelOptions(Options):
@@ -94,7 +112,12 @@ class PipelineConfig(Options):
     gates: GateOptions = Field(GateOptions(), description="What a model must reach to be pushed.")
     store: StoreOptions = Field(StoreOptions(), description="Where pushed models go.")
     runner: RunnerOptions = Field(RunnerOptions(), description="What runs the nodes.")
+    metadata: MetadataOptions = Field(
+        MetadataOptions(), description="Where ML Metadata keeps what ran and what came of it."
+    )
+    kubeflow: KubeflowOptions = Field(KubeflowOptions(), description="What the containers of Kubeflow Pipelines get.")
     alerts: AlertOptions = Field(AlertOptions(), description="Who is told of verdicts.")
+    schedule: ScheduleOptions = Field(ScheduleOptions(), description="When `hivemill schedule` has runs started.")
 
     def root_path(self) -> Path:
         return Path(self.root)
@@ -135,7 +158,7 @@ class PipelineConfig(Options):
 
         The DDL and the curated schema count by content. Raises ConfigError where one of them cannot be read.
         """
-        document = self.model_dump(mode="json", exclude={"root", "runner", "alerts", "features"})
+        document = self.model_dump(mode="json", exclude=_CHANGES_NO_MODEL | {"features"})
         for key in ("table", "server", "hive"):
             del document["source"][key]
         del document["store"]["path"]
@@ -195,19 +218,25 @@ class LoadedConfig:
         return self.tree.place_of(key) or self.path.name
 
 
-def load(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> LoadedConfig:
+def load(
+    path: Path,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] = os.environ,
+    text: str | None = None,
+) -> LoadedConfig:
     """Reads and checks the config.
 
     Args:
         path: the YAML file.
         overrides: `a.b=value` each, the value in YAML.
         environment: variables named HIVEMILL__A__B override the key a.b.
+        text: its content, where the file is not there: what a container was given. Paths are relative to `path`.
 
     Raises:
         ConfigError: with one line per mistake.
     """
     path = Path(path)
-    tree = config_yaml.parse(_read(path), str(path))
+    tree = config_yaml.parse(_read(path) if text is None else text, str(path))
     _stop_on(tree.mistakes, path)
     _override(tree, overrides, environment)
     _stop_on(tree.mistakes, path)

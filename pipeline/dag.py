@@ -10,7 +10,6 @@ import common.runtime
 
 common.runtime.prepare_tensorflow()
 
-import ml_metadata.proto.metadata_store_pb2 as mlmd  # noqa: E402
 from tfx.components.example_validator.component import ExampleValidator  # noqa: E402
 from tfx.components.schema_gen.component import SchemaGen  # noqa: E402
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen  # noqa: E402
@@ -18,7 +17,7 @@ from tfx.components.statistics_gen.component import StatisticsGen  # noqa: E402
 from tfx.components.trainer.component import Trainer  # noqa: E402
 from tfx.components.transform.component import Transform  # noqa: E402
 from tfx.dsl.components.base import base_node  # noqa: E402
-from tfx.orchestration import metadata, pipeline  # noqa: E402
+from tfx.orchestration import pipeline  # noqa: E402
 from tfx.proto import trainer_pb2, transform_pb2  # noqa: E402
 
 from common.files import code_fingerprint  # noqa: E402
@@ -30,6 +29,7 @@ from components.hive_example_gen.sampling import SAMPLED_SPLITS  # noqa: E402
 from components.pusher.component import StorePusher  # noqa: E402
 from pipeline.baseline import DataBaseline  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
+from pipeline.mlmd import connection_config  # noqa: E402
 
 _CODE = Path(__file__).parents[1]
 _BEAM_IN_THIS_PROCESS = (
@@ -157,7 +157,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
             pusher,
         ],
         enable_cache=config.runner.cache,
-        metadata_connection_config=_metadata_connection(places.metadata),
+        metadata_connection_config=connection_config(config.metadata, places.metadata),
         beam_pipeline_args=list(config.runner.beam_args or _BEAM_IN_THIS_PROCESS),
     )
 
@@ -188,8 +188,3 @@ def _schema_node(config: PipelineConfig, statistics_gen: StatisticsGen) -> base_
 def _code_of(component: str) -> str:
     """TFX's cache sees a dotted `run_fn` as a name only; the hash of its code makes a changed code a changed node."""
     return code_fingerprint(_CODE / "components" / component, _CODE / "components" / "features.py")
-
-
-def _metadata_connection(path: Path) -> mlmd.ConnectionConfig:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return metadata.sqlite_metadata_connection_config(str(path))

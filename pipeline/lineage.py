@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.orchestration import metadata
-from tfx.orchestration.local import runner_utils
 from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.mlmd import metadata_of
 
 LINEAGE_JSON = "lineage.json"
 _DONE = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
@@ -31,12 +31,6 @@ def of_run(ir: pipeline_pb2.Pipeline) -> dict[str, Any]:
             for execution in executions
         ]
     return {"version": 1, "nodes": nodes}
-
-
-def metadata_of(ir: pipeline_pb2.Pipeline) -> metadata.Metadata:
-    """A context manager with the metadata store that the pipeline is run with."""
-    config = runner_utils.extract_local_deployment_config(ir).metadata_connection_config
-    return metadata.Metadata(getattr(config, config.WhichOneof("connection_config")))
 
 
 def executions_by_node(ir: pipeline_pb2.Pipeline, store: Any) -> Iterator[tuple[str, list[mlmd.Execution]]]:

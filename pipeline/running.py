@@ -9,16 +9,16 @@ import platform
 import shutil
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import common.runtime
-from common.errors import BaselineMovedError, HivemillError, InfrastructureError
-from common.files import write_json_atomically, write_text_atomically
-from components.hive_example_gen import quarantine
-from pipeline import baseline, planning, runs, surfaces, verdict, waiting
-from pipeline.alerts.delivery import Alerts, OverrunWatch, Reports
+from common.errors import BaselineMovedError, InfrastructureError
+from common.files import write_text_atomically
+from pipeline import baseline, planning, runs, steps, surfaces, waiting
+from pipeline.alerts.delivery import Alerts, OverrunWatch
+from pipeline.concluding import Conclusion, error_card, gather
 from pipeline.config import LoadedConfig
 from pipeline.console import Console, library_noise_to
 from pipeline.lock import LockOptions, run_lock
@@ -44,13 +44,35 @@ def run(
     A run that was killed goes on: finished nodes are taken from the cache, training from its checkpoint.
     Raises what goes wrong before the first node (ConfigError, DataNotReadyError, LockHeldError, InfrastructureError).
     """
-    console = console or Console()
+    console, name = console or Console(), runner or loaded.config.runner.name
+    return _under_lock(loaded, date, name, force, console, lock_options or LockOptions(), None, _Run.go)
+
+
+def begin(loaded: LoadedConfig, date: datetime.date, job: str, force: bool, console: Console) -> dict[str, Any]:
+    """Begins a run whose nodes are launched one by one, by processes of their own (pipeline.steps); returns its record.
+
+    `job` names who launches them: until that job ends the run, no other run begins. Like `run` in all else.
+    """
+    return _under_lock(loaded, date, "steps", force, console, LockOptions(), job, lambda one: one.begin(job))
+
+
+def _under_lock(
+    loaded: LoadedConfig,
+    date: datetime.date,
+    runner: str,
+    force: bool,
+    console: Console,
+    lock_options: LockOptions,
+    job: str | None,
+    action: Callable[[_Run], dict[str, Any]],
+) -> dict[str, Any]:
     with stopped_by_sigterm() as stop, surfaces.failures_told(loaded.config, date, console.line):
         plan, lateness = waiting.plan_when_ready(
             lambda: planning.make_plan(loaded, date), loaded.config.window, console.line
         )
         root = loaded.config.root_path()
-        with run_lock(root, plan.run_id, lock_options or LockOptions(), console.line, stop.now) as left:
+        with run_lock(root, plan.run_id, lock_options, console.line, stop.now) as left:
+            runs.check_no_other_job(root, job)
             plan = planning.make_plan(loaded, date)  # what was true before the lock may not be true under it
             if plan.finished and not force:
                 console.line(f"Nothing to do: run {plan.run_id} of the same inputs is finished. --force runs it again.")
@@ -58,8 +80,7 @@ def run(
             plan.window.check()
             _check_disk(root)
             lateness = lateness or waiting.left_out(plan)
-            name = runner or loaded.config.runner.name
-            return _Run(loaded, plan, lateness, name, force, console, stop, left).go()
+            return action(_Run(loaded, plan, lateness, runner, force, console, stop, left))
 
 
 class _Run:
@@ -97,7 +118,35 @@ class _Run:
         )
 
     def go(self) -> dict[str, Any]:
+        """Runs all nodes in this process."""
         started = time.monotonic()
+        self._prepare()
+        alerts = Alerts(self._loaded.config.alerts, self._root)
+        minutes = self._loaded.config.alerts.max_run_minutes
+        with OverrunWatch(alerts, minutes, self._run_id, self._record["date"]) as watch:
+            error, node_ids = self._launch_until_judged()
+        conclusion = Conclusion(self._folder, self._record, alerts, self._console.line)
+        conclusion.conclude(self._collected, error, node_ids, watch.reports)
+        conclusion.tell(time.monotonic() - started, [one.partition for one in self._plan.window.small])
+        return self._record
+
+    def begin(self, job: str) -> dict[str, Any]:
+        """Leaves the compiled pipeline in the run's folder; other processes launch its nodes."""
+        self._record["job"] = job
+        self._prepare()
+        with library_noise_to(self._folder.file(runs.LOG_TXT)) as real_error:
+            self._console.rebind(real_error)
+            try:
+                steps.write_pipeline(self.compiled(), self._folder)
+            except BaseException as error:
+                self._stopped(error)  # a run that nobody launches must not stand as running
+                raise
+            finally:
+                self._console.rebind(None)
+        return self._record
+
+    def _prepare(self) -> None:
+        """What is in the run's folder before its first node."""
         self._folder.clear_nodes()
         self._folder.write(self._record)
         self._stop.last_words = self._stopped
@@ -107,24 +156,6 @@ class _Run:
         self._console.line(f"Run {self._run_id}" + (f", attempt {attempt}: goes on" if attempt > 1 else ""))
         if self._plan.window.incomplete:
             self._console.line(f"INCOMPLETE WINDOW: the run goes on without {self._plan.window.incomplete_words}")
-        self._alerts = Alerts(self._loaded.config.alerts, self._root)
-        minutes = self._loaded.config.alerts.max_run_minutes
-        with OverrunWatch(self._alerts, minutes, self._run_id, self._record["date"]) as watch:
-            error, node_ids = self._launch_until_judged()
-        self._finish(error, node_ids, watch.reports)
-        for line in self._left_out(runs.read_json(self._folder.file(runs.MANIFEST_JSON)) or {}):
-            self._console.line(line)
-        self._console.line(self._summary(time.monotonic() - started))
-        return self._record
-
-    def _left_out(self, manifest: dict[str, Any]) -> Iterator[str]:
-        """What was left out only when the rows were read; the rest stands before the first node."""
-        planned = {judgement.partition for judgement in self._plan.window.small}
-        small = {one["partition"]: one["words"] for one in manifest.get("small", ())}
-        yield from (f"LEFT OUT: {words}" for name, words in small.items() if name not in planned)
-        rows = quarantine.summary(manifest)
-        if rows:
-            yield rows
 
     def _keep_truth(self) -> None:
         """A generated log knows the best reachable metrics; the table may be generated anew before the page is read."""
@@ -147,11 +178,11 @@ class _Run:
             error, node_ids = self._launch()
         return error, node_ids
 
-    def _stopped(self, error: InfrastructureError) -> None:
+    def _stopped(self, error: BaseException) -> None:
         """The process ends at once: what stands in the record must not be `running`."""
         if self._record["state"] == "running":
-            card = _card(error, self._folder)
-            self._record.update(state="failed", finished_utc=runs.utc_now(), exit_code=error.exit_code, error=card)
+            card = error_card(error, self._folder)
+            self._record.update(state="failed", finished_utc=runs.utc_now(), exit_code=card["exit_code"], error=card)
             self._folder.write(self._record)
 
     def _launch(self) -> tuple[BaseException | None, list[str]]:
@@ -161,7 +192,7 @@ class _Run:
         with library_noise_to(self._folder.file(runs.LOG_TXT)) as real_error:
             self._console.rebind(real_error)
             try:
-                ir = self._compiled()
+                ir = self.compiled()
                 node_ids.extend(node.pipeline_node.node_info.id for node in ir.nodes)
                 self._runner_object().run(ir, self._folder)
                 self._collect(ir)
@@ -173,7 +204,8 @@ class _Run:
             finally:
                 self._console.rebind(None)
 
-    def _compiled(self) -> Any:
+    def compiled(self) -> Any:
+        """TFX's pipeline_pb2.Pipeline of this attempt: all that a node needs."""
         self._console.line("Loading TensorFlow and TFX …")
         with common.runtime.quick_imports():
             from tfx.dsl.compiler import compiler, constants
@@ -205,18 +237,7 @@ class _Run:
         return LocalRunner(self._console.node_starts, self._console.node_ended)
 
     def _collect(self, ir: Any) -> None:
-        """Copies what the page and the verdict need from the artifacts into the run's folder."""
-        from pipeline import collect
-
-        self._collected = collect.collect(ir, self._folder)
-        self._complete_manifest()
-
-    def _complete_manifest(self) -> None:
-        """The run's copy says how its window came to be; the artifact must be the same for every run of the inputs."""
-        path = self._folder.file(runs.MANIFEST_JSON)
-        manifest = runs.read_json(path)
-        if manifest is not None:
-            write_json_atomically(path, {**manifest, "lateness": self._record["lateness"]})
+        self._collected = gather(ir, self._folder, self._record)
 
     def _collect_quietly(self, ir: Any) -> None:
         """After a failure: whatever earlier nodes left is worth showing; a second error must not hide the first."""
@@ -225,33 +246,6 @@ class _Run:
                 self._collect(ir)
         except Exception:
             traceback.print_exc()
-
-    def _finish(self, error: BaseException | None, node_ids: list[str], alerted: Reports) -> None:
-        nodes = [self._folder.node(node_id) or _skipped(node_id) for node_id in node_ids]
-        card = next((node["error"] for node in nodes if node.get("error")), None) or _card(error, self._folder)
-        earlier = verdict.earlier_verdicts(self._root, self._plan.date, self._run_id)
-        made = verdict.assemble(self._record, self._collected, card, earlier)
-        write_json_atomically(self._folder.file(runs.VERDICT_JSON), made)
-        self._record.update(
-            state="succeeded" if made["exit_code"] == 0 else "failed",
-            finished_utc=runs.utc_now(),
-            exit_code=made["exit_code"],
-            error=card or verdict.refusal_card(made),
-            nodes=nodes,
-            model_version=(made["model"] or {}).get("version"),
-        )
-        self._folder.write(self._record)
-        surfaces.show(self._folder, self._root, self._console.line)
-        self._record["alerts"] = alerted + surfaces.tell(self._alerts, made, self._folder, self._console.line)
-        self._folder.write(self._record)
-
-    def _summary(self, seconds: float) -> str:
-        record = self._record
-        page = self._folder.file(runs.REPORT_HTML)
-        if record["exit_code"] == 0:
-            return f"Done in {seconds:.0f} s: version {record['model_version']} is in the store.\nReport: {page}"
-        log = self._folder.file(runs.LOG_TXT)
-        return f"Failed after {seconds:.0f} s (exit code {record['exit_code']}).\nReport: {page}\nLog: {log}"
 
 
 def _library_versions() -> dict[str, str]:
@@ -277,19 +271,3 @@ def _check_disk(root: Path) -> None:
             f"only {free / 2**20:.0f} MiB are free below root {root}, a run needs {_LOW_DISK_BYTES // 2**20} MiB",
             hint="Free some space, or set `root` to another disk.",
         )
-
-
-def _skipped(node_id: str) -> dict[str, Any]:
-    return {"node_id": node_id, "state": "skipped", "seconds": 0.0, "rows": None, "peak_memory_bytes": None}
-
-
-def _card(error: BaseException | None, folder: RunFolder) -> dict[str, Any] | None:
-    if error is None:
-        return None
-    if isinstance(error, HivemillError):
-        return {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-    return {
-        "message": f"{type(error).__name__}: {error}",
-        "hint": f"This is a defect of ours; the traceback is in {folder.file(runs.LOG_TXT)}.",
-        "exit_code": 1,
-    }

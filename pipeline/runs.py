@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from common.errors import LockHeldError
 from common.files import write_json_atomically
 from pipeline import lock, verdict_words
 
@@ -119,7 +120,23 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
+def check_no_other_job(root: Path, job: str | None) -> None:
+    """Raises LockHeldError where a run has begun whose nodes another job launches (pipeline.steps), and has not ended.
+
+    Between two of its nodes no process holds the lock, so the run's record does.
+    """
+    for record in list_runs(root):
+        if record["state"] == "running" and record.get("job") not in (None, job):
+            raise LockHeldError(
+                f"run {record['run_id']} below {root} has begun at {record['started_utc']} and not ended: job "
+                f"{record['job']} launches its nodes",
+                hint=f"Wait for that job. If it is gone for good: `hivemill node --end --job {record['job']}`.",
+            )
+
+
 def _with_true_state(record: dict[str, Any], holder: dict[str, Any] | None) -> dict[str, Any]:
+    if record.get("job"):
+        return record  # its nodes are processes of their own, wherever the job starts them
     if record["state"] == "running" and not _is_run_of(record, holder or {}):
         return {**record, "state": "killed"}
     return record

@@ -14,13 +14,13 @@ import common.runtime
 common.runtime.prepare_tensorflow()
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd  # noqa: E402
-from tfx.orchestration import metadata  # noqa: E402
 from tfx.orchestration.local import runner_utils  # noqa: E402
 from tfx.orchestration.portable import launcher  # noqa: E402
 from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
 
 from common import errors  # noqa: E402
 from common.errors import HivemillError, InfrastructureError  # noqa: E402
+from pipeline.mlmd import metadata_of  # noqa: E402
 from pipeline.runners.memory import PeakMemory  # noqa: E402
 from pipeline.runs import NodeRecord, RunFolder  # noqa: E402
 
@@ -75,18 +75,15 @@ _DISK_HINT = "Free some space below `root` (or grant the rights) and run again: 
 def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> tuple[str, int | None]:
     node = next(n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == node_id)
     deployment = runner_utils.extract_local_deployment_config(ir)
-    connection = getattr(
-        deployment.metadata_connection_config, deployment.metadata_connection_config.WhichOneof("connection_config")
-    )
     info = launcher.Launcher(
         pipeline_node=node,
-        mlmd_connection=metadata.Metadata(connection),
+        mlmd_connection=metadata_of(ir),
         pipeline_info=ir.pipeline_info,
         pipeline_runtime_spec=ir.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
     ).launch()
-    with metadata.Metadata(connection) as handle:
+    with metadata_of(ir) as handle:
         return _outcome(handle.store, info.execution_id if info else None, node_id)
 
 

@@ -1,0 +1,194 @@
+"""The way to ML Metadata: which server or file, and patience with a server that goes away.
+
+A compiled pipeline carries the connection without the password, so it can be kept and shown; whoever opens the store
+takes the password from the environment.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import common.runtime
+
+common.runtime.prepare_tensorflow()
+
+from absl import logging  # noqa: E402
+from ml_metadata import MetadataStore, errors  # noqa: E402
+from ml_metadata.proto import metadata_store_pb2 as mlmd  # noqa: E402
+from tfx.orchestration import metadata  # noqa: E402
+from tfx.orchestration.local import runner_utils  # noqa: E402
+from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
+
+from common.errors import InfrastructureError  # noqa: E402
+from pipeline.metadata_options import PASSWORD_VARIABLE, MetadataOptions  # noqa: E402
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
+_RETRIES_OF_A_REFUSED_LOGIN = 3  # of a server that answers; one that has just started may refuse for a moment
+_PROBE_SECONDS = 5.0
+# ML Metadata hands on what the MySQL client and SQLite say, as text only, under several codes.
+_AWAY = (
+    "Lost connection",
+    "gone away",
+    "Can't connect",
+    "Connection was killed",
+    "Server shutdown in progress",
+    "mysql_real_connect failed",
+    "database is locked",
+)
+_HINT = "Finished nodes are in it: once it answers, run again, and the run goes on where it stopped."
+
+
+def connection_config(options: MetadataOptions, sqlite_file: Path) -> mlmd.ConnectionConfig:
+    """What a compiled pipeline carries: all but the password. `sqlite_file` is used by backend sqlite."""
+    config = mlmd.ConnectionConfig()
+    config.retry_options.max_num_retries = options.retries
+    if options.backend == "sqlite":
+        config.sqlite.filename_uri = str(sqlite_file)
+        config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        return config
+    server = config.mysql
+    server.host, server.port, server.database, server.user = options.host, options.port, options.database, options.user
+    server.skip_db_creation = True  # the user has rights on its own database only
+    if options.tls_ca_file:
+        server.ssl_options.ca = options.tls_ca_file
+    return config
+
+
+def metadata_of(ir: pipeline_pb2.Pipeline) -> PatientMetadata:
+    """A context manager with the metadata store that the compiled pipeline is run with."""
+    config = runner_utils.extract_local_deployment_config(ir).metadata_connection_config
+    return PatientMetadata(getattr(config, config.WhichOneof("connection_config")))
+
+
+class PatientMetadata(metadata.Metadata):
+    """TFX's metadata handle. Its store repeats calls while the server is away.
+
+    Every call of ML Metadata is one transaction, so one that fails has changed nothing. Only where the connection
+    breaks between a commit and its answer is a repeated call a second entry; TFX then refuses the node ("no more than
+    one previous execution"), and the next attempt, a pipeline run of its own, takes what is whole from the cache.
+    """
+
+    def __init__(self, config: mlmd.ConnectionConfig):
+        super().__init__(config)
+        self._patient: _PatientStore | None = None
+        self._depth = 0
+
+    def __enter__(self) -> PatientMetadata:
+        if self._patient is None:
+            self._patient = _PatientStore(self._connection_config)
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._patient = None
+
+    @property
+    def store(self) -> Any:
+        if self._patient is None:
+            raise RuntimeError("the metadata store is used outside of its `with`")
+        return self._patient
+
+
+class _PatientStore:
+    """A MetadataStore whose methods are repeated with growing pauses while the server is away."""
+
+    def __init__(self, config: mlmd.ConnectionConfig):
+        self._config = config
+        self._retries = config.retry_options.max_num_retries or 1
+        self._store: MetadataStore | None = None
+        self._refused = 0
+        self._patiently(lambda store: None)
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._store, name)
+        if not callable(attribute):
+            return attribute
+
+        @functools.wraps(attribute)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._patiently(lambda store: getattr(store, name)(*args, **kwargs))
+
+        return call
+
+    def _patiently(self, call: Callable[[MetadataStore], Any]) -> Any:
+        for pause in (*_pauses(self._retries), None):
+            try:
+                if self._store is None:
+                    self._store = _opened(self._config)
+                return call(self._store)
+            except (errors.StatusError, RuntimeError) as error:
+                if not _is_away(error):
+                    raise _translated(error) from error
+                self._store = None
+                self._wait_or_give_up(pause, error)
+        raise AssertionError("the last pause gives up")
+
+    def _wait_or_give_up(self, pause: float | None, error: Exception) -> None:
+        what, is_reachable = _diagnosis(self._config)
+        reason = f": {error}" if "errno: , error: " not in str(error) else ""
+        tried = self._retries
+        if is_reachable and "mysql_real_connect failed" in str(error):
+            self._refused += 1
+            if self._refused >= _RETRIES_OF_A_REFUSED_LOGIN:
+                pause, tried = None, self._refused
+        if pause is None:
+            raise InfrastructureError(f"{what}{reason} (tried {tried + 1} times)", hint=_HINT) from error
+        logging.warning("%s%s; tried again in %s s", what, reason, pause)
+        time.sleep(pause)
+
+
+def _pauses(retries: int) -> Iterator[float]:
+    pause = _FIRST_PAUSE_SECONDS
+    for _ in range(retries):
+        yield pause
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _opened(config: mlmd.ConnectionConfig) -> MetadataStore:
+    complete = mlmd.ConnectionConfig()
+    complete.CopyFrom(config)
+    if config.HasField("mysql"):
+        complete.mysql.password = os.environ.get(PASSWORD_VARIABLE, "")
+    else:
+        Path(config.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
+    return MetadataStore(complete)
+
+
+def _translated(error: Exception) -> Exception:
+    """A server that answers but cannot do it (disk full, read-only, no rights) is no defect of ours."""
+    if isinstance(error, errors.InternalError) and "mysql_query failed" in str(error):
+        return InfrastructureError(f"the metadata server cannot carry out a query: {error}", hint=_HINT)
+    return error
+
+
+def _is_away(error: Exception) -> bool:
+    return any(words in str(error) for words in _AWAY)
+
+
+def _diagnosis(config: mlmd.ConnectionConfig) -> tuple[str, bool]:
+    """What is wrong, and whether the server answers. ML Metadata's client gives no reason, so the port is tried."""
+    if not config.HasField("mysql"):
+        return f"the metadata file {config.sqlite.filename_uri} is in use", True
+    server = config.mysql
+    place = f"the metadata server {server.host}:{server.port}"
+    try:
+        with socket.create_connection((server.host, server.port), timeout=_PROBE_SECONDS) as probe:
+            probe.settimeout(_PROBE_SECONDS)
+            if not probe.recv(1):
+                return f"{place} closes connections at once", False
+    except OSError as error:
+        return f"{place} does not answer ({error.strerror or error})", False
+    known = "is set" if os.environ.get(PASSWORD_VARIABLE) else "is not set"
+    return (
+        f"{place} answers, but refuses user {server.user!r} for database {server.database!r}: wrong user, password "
+        f"({PASSWORD_VARIABLE} {known}), rights, or a login other than mysql_native_password",
+        True,
+    )

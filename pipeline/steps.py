@@ -1,0 +1,219 @@
+"""A run as separate processes: `begin`, one process for each node, `end`. What the containers of an orchestrator run.
+
+`begin` plans, checks and compiles; the compiled pipeline in the run's folder is all that a node needs. `end` makes the
+verdict, the page and the alerts of whatever the nodes left. A job (the orchestrator's name of the whole) keeps them
+together: `<root>/jobs/<job>.json` says what came of its `begin`. Imports no TensorFlow until a node is launched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from common.errors import (
+    ConfigError,
+    DataNotReadyError,
+    DataVerdictError,
+    HivemillError,
+    InfrastructureError,
+    ModelNotBlessedError,
+)
+from common.files import write_json_atomically, write_text_atomically
+from pipeline import runs, surfaces
+from pipeline.alerts.delivery import Alerts
+from pipeline.concluding import Conclusion, gather
+from pipeline.config import LoadedConfig
+from pipeline.config_mistakes import did_you_mean
+from pipeline.console import Console, library_noise_to
+from pipeline.lock import LockOptions, run_lock
+from pipeline.runs import NodeRecord, RunFolder
+from pipeline.stopping import stopped_by_sigterm
+
+PIPELINE_JSON = "pipeline.json"
+_HINT_PIPELINE = "Give the file that `hivemill node --begin` wrote."
+JOB_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+# What a second try cannot change, by exit code. An orchestrator retries whatever fails.
+_FINAL = {kind.exit_code: kind for kind in (ConfigError, DataNotReadyError, DataVerdictError, ModelNotBlessedError)}
+
+
+def begin(loaded: LoadedConfig, date: datetime.date, job: str, force: bool, console: Console) -> dict[str, Any]:
+    """Begins the run of `date` for `job`; returns its record with `pipeline`, the path for `launch`.
+
+    A job that has begun goes on with its run (an orchestrator may start this process twice). Raises like running.run.
+    """
+    from pipeline import running
+
+    root = loaded.config.root_path()
+    file = _job_file(root, job)
+    begun = _begun_by(root, job)
+    if begun is not None and begun.file(PIPELINE_JSON).exists():
+        console.line(f"Job {job} goes on with run {begun.run_id}.")
+        return {**(begun.read() or {}), "pipeline": str(begun.file(PIPELINE_JSON))}
+    try:
+        record = running.begin(loaded, date, job, force, console)
+    except HivemillError as error:
+        card = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        with contextlib.suppress(OSError):
+            write_json_atomically(file, {"run_id": None, "error": card})
+        raise
+    write_json_atomically(file, {"run_id": record["run_id"], "error": None})
+    return {**record, "pipeline": str(RunFolder(root, record["run_id"]).file(PIPELINE_JSON))}
+
+
+def launch(pipeline: Path, node_id: str, console: Console) -> NodeRecord | None:
+    """Launches one node of the compiled pipeline in the file `pipeline`; None where its run is finished already.
+
+    What cannot change with a second try (a red verdict, refused data) is told again without one.
+    Raises the node's error; ConfigError for a file or node that is not there.
+    """
+    folder, record = _run_of(pipeline)
+    if record["state"] == "succeeded":
+        console.line(f"Nothing to do: run {folder.run_id} of the same inputs is finished.")
+        return None
+    if record["state"] != "running":
+        hint = "Begin it again (`hivemill node --begin`): it goes on where it stopped."
+        raise InfrastructureError(f"run {folder.run_id} has ended with exit code {record['exit_code']}", hint=hint)
+    _raise_what_is_final(folder.node(node_id))
+    root = folder.path.parents[1]
+    with (
+        stopped_by_sigterm() as stop,
+        run_lock(root, folder.run_id, LockOptions(), console.line, stop.now),
+        library_noise_to(folder.file(runs.LOG_TXT)) as real_error,
+    ):
+        console.rebind(real_error)
+        try:
+            return _launched(read_pipeline(pipeline), node_id, folder, console)
+        finally:
+            console.rebind(None)
+
+
+def end(loaded: LoadedConfig, job: str, console: Console) -> dict[str, Any]:
+    """Ends the run that `job` has begun: verdict, page, alerts. Returns {run_id, exit_code, …}; again, the same.
+
+    Where no run was begun it tells why, and sends the alert that `begin` could not send itself.
+    """
+    root = loaded.config.root_path()
+    known = runs.read_json(_job_file(root, job))
+    folder = _begun_by(root, job)
+    if folder is None:
+        return _never_begun(loaded, job, console) if known is None else _known(root, known)
+    record = folder.read() or {}
+    with stopped_by_sigterm() as stop, run_lock(root, folder.run_id, LockOptions(), console.line, stop.now):
+        return _concluded(loaded, folder, record, console)
+
+
+def write_pipeline(ir: Any, folder: RunFolder) -> None:
+    """Keeps the compiled pipeline (pipeline_pb2.Pipeline) as JSON. It holds no secret."""
+    from google.protobuf import json_format
+
+    write_text_atomically(folder.file(PIPELINE_JSON), json_format.MessageToJson(ir) + "\n")
+
+
+def read_pipeline(path: Path) -> Any:
+    """The compiled pipeline at `path`. Raises ConfigError where it is none."""
+    import common.runtime
+
+    with common.runtime.quick_imports():
+        common.runtime.prepare_tensorflow()
+        from google.protobuf import json_format
+        from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2  # noqa: F401 (messages inside of Any)
+
+        import pipeline.runners.node  # noqa: F401 (the rest of them)
+    try:
+        return json_format.Parse(path.read_text(encoding="utf-8"), pipeline_pb2.Pipeline())
+    except (OSError, UnicodeDecodeError, json_format.ParseError) as error:
+        raise ConfigError(f"{path} holds no compiled pipeline: {error}", hint=_HINT_PIPELINE) from error
+
+
+def _launched(ir: Any, node_id: str, folder: RunFolder, console: Console) -> NodeRecord:
+    from pipeline.runners.node import launch_node
+
+    known = [node.pipeline_node.node_info.id for node in ir.nodes]
+    if node_id not in known:
+        raise ConfigError(f"the pipeline has no node {node_id!r}; {did_you_mean(node_id, known)}")
+    console.node_starts(node_id)
+    record = launch_node(ir, node_id, folder)
+    console.node_ended(record)
+    return record
+
+
+def _concluded(loaded: LoadedConfig, folder: RunFolder, record: dict[str, Any], console: Console) -> dict[str, Any]:
+    started = datetime.datetime.fromisoformat(record["started_utc"]).timestamp()
+    conclusion = Conclusion(folder, record, Alerts(loaded.config.alerts, folder.path.parents[1]), console.line)
+    collected: dict[str, Any] = {}
+    node_ids: list[str] = []
+    error: BaseException | None = None
+    with library_noise_to(folder.file(runs.LOG_TXT)) as real_error:
+        console.rebind(real_error)
+        try:
+            ir = read_pipeline(folder.file(PIPELINE_JSON))
+            node_ids = [node.pipeline_node.node_info.id for node in ir.nodes]
+            error = _unfinished(folder, node_ids)
+            collected = gather(ir, folder, record)
+        except HivemillError as caught:
+            error = error or caught
+        finally:
+            console.rebind(None)
+    conclusion.conclude(collected, error, node_ids)
+    conclusion.tell(time.time() - started)
+    return record
+
+
+def _unfinished(folder: RunFolder, node_ids: list[str]) -> InfrastructureError | None:
+    """Set where a node left no word: its process was killed, or never started."""
+    for node_id in node_ids:
+        card = folder.node(node_id)
+        if card is None:
+            hint = "See the orchestrator's own account of it. Begin again: finished nodes are reused."
+            return InfrastructureError(f"node {node_id} has not ended: it was killed, or never started", hint=hint)
+        if card["error"]:
+            return None
+    return None
+
+
+def _never_begun(loaded: LoadedConfig, job: str, console: Console) -> dict[str, Any]:
+    date = datetime.datetime.now(datetime.timezone.utc).date()
+    error = InfrastructureError(f"job {job} has begun no run", hint="See the orchestrator's account of its first step.")
+    with contextlib.suppress(InfrastructureError), surfaces.failures_told(loaded.config, date, console.line):
+        raise error
+    card = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    return {"run_id": None, "exit_code": error.exit_code, "error": card}
+
+
+def _run_of(pipeline: Path) -> tuple[RunFolder, dict[str, Any]]:
+    folder = RunFolder(pipeline.absolute().parents[2], pipeline.absolute().parent.name)
+    record = folder.read()
+    if record is None:
+        raise ConfigError(f"there is no run beside {pipeline}", hint=_HINT_PIPELINE)
+    return folder, record
+
+
+def _begun_by(root: Path, job: str) -> RunFolder | None:
+    """The folder of the run that a job has begun and not ended."""
+    for record in runs.list_runs(root):
+        if record.get("job") == job and record["state"] == "running":
+            return RunFolder(root, record["run_id"])
+    return None
+
+
+def _known(root: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """What came of a job whose run has ended, or was never begun."""
+    if known["error"] is not None:
+        return {"run_id": None, "exit_code": known["error"]["exit_code"], "error": known["error"]}
+    return RunFolder(root, known["run_id"]).read() or {}
+
+
+def _raise_what_is_final(card: dict[str, Any] | None) -> None:
+    error = (card or {}).get("error")
+    if error and error["exit_code"] in _FINAL:
+        raise _FINAL[error["exit_code"]](error["message"], hint=error["hint"], details=error.get("details"))
+
+
+def _job_file(root: Path, job: str) -> Path:
+    if not JOB_PATTERN.fullmatch(job):
+        raise ConfigError(f"--job must be letters, digits, `_`, `.` and `-`, at most 128; received {job!r}")
+    return root / "jobs" / f"{job}.json"
