@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from common.texts import shortened
+
 Path = tuple["str | int", ...]
 
 _NULL = re.compile(r"(?:null|Null|NULL|~|)")
@@ -75,8 +77,7 @@ def dotted(path: Path) -> str:
 
 def shown(value: Any) -> str:
     """A value as it is quoted in a message: JSON, cut to a readable length."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+    return shortened(json.dumps(value, ensure_ascii=False, default=str), _SHOWN_CHARACTERS)
 
 
 def parse(text: str, name: str) -> Tree:

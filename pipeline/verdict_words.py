@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from common.texts import shortened
+
 WORDS = {"green": "Green", "amber": "Amber", "red": "Red"}
 SYMBOLS = {"green": "✓", "amber": "!", "red": "✕"}
 TITLES = {
@@ -56,7 +58,7 @@ def summary_of(verdict: Mapping[str, Any]) -> Summary:
         title=title_of(verdict["colour"], verdict["exit_code"], (verdict.get("model") or {}).get("version")),
         reason=verdict["reason"],
         cause=verdict.get("cause"),
-        findings=tuple((one["severity"], shortened(one["message"])) for one in all_findings(verdict)),
+        findings=tuple((one["severity"], shortened(one["message"], _MAX_MESSAGE)) for one in all_findings(verdict)),
     )
 
 
@@ -90,10 +92,6 @@ def whole_eval(verdict: Mapping[str, Any]) -> dict[str, Any] | None:
     """The entry of `slices` for the whole eval split."""
     slices = (verdict.get("model") or {}).get("slices", ())
     return next((one for one in slices if not one["slice"]), None)
-
-
-def shortened(text: str, limit: int = _MAX_MESSAGE) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _metrics_table(verdict: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import write_text_atomically
+from common.texts import shortened
 from pipeline import verdict_words
 from pipeline.report import metrics, numbers, outcome, run_times, trend_chart
 from pipeline.report.documents import read_run_folder
@@ -63,7 +64,7 @@ def _row(folder: Path, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
         "word": headline.word,
         "symbol": headline.symbol,
         "title": headline.title,
-        "reason": numbers.shortened(headline.reason, 300),
+        "reason": shortened(headline.reason, 300),
         "version": outcome.pushed_version(read),
         "auc": numbers.decimal(whole["metrics"].get("auc")),
         "calibration": numbers.decimal(whole["metrics"].get("calibration"), 3),

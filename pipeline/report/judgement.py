@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.texts import shortened
 from pipeline.report import metrics, numbers, slices
 from pipeline.report.documents import Drift, Finding, Interval, LineageArtifact, RunFolder
 
@@ -95,7 +96,7 @@ def _finding_row(about: str, one: Finding) -> FindingRow:
     largest = max((max(each.before, each.after) for each in known), default=0) or 1
     arithmetic = tuple(
         (
-            numbers.shortened(each.bin, 40),
+            shortened(each.bin, 40),
             numbers.percent(each.before, 1),
             numbers.percent(each.after, 1),
             each.before / largest,
@@ -105,9 +106,7 @@ def _finding_row(about: str, one: Finding) -> FindingRow:
     )
     cause = (one.cause or "").replace("_", " ")
     words = CAUSE_WORDS.get(one.cause or "", cause)
-    return FindingRow(
-        one.severity, numbers.shortened(subject, 80), where, numbers.shortened(one.message, 600), words, arithmetic
-    )
+    return FindingRow(one.severity, shortened(subject, 80), where, shortened(one.message, 600), words, arithmetic)
 
 
 def change_of(seen: Interval | None, digits: int) -> tuple[str, str]:
@@ -176,7 +175,7 @@ def importance_rows(folder: RunFolder) -> list[ImportanceRow]:
     largest = max((one.logloss_rise for one in columns), default=0) or 1
     return [
         ImportanceRow(
-            label=numbers.shortened(" + ".join(one.columns), 80),
+            label=shortened(" + ".join(one.columns), 80),
             rise=numbers.signed(one.logloss_rise, 5),
             between=f"{numbers.signed(one.lower, 5)} to {numbers.signed(one.upper, 5)}",
             auc_drop=numbers.signed(-one.auc_drop, 4) if one.auc_drop is not None else numbers.MISSING,

@@ -59,8 +59,3 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters, so that one long value cannot blow up the page."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline.report import numbers
+from common.texts import shortened
 from pipeline.report.documents import NodeRun, Run
 
 
@@ -29,7 +29,7 @@ def start_words(run: Run | None) -> str:
     try:
         return f"from {_time(run.started_utc):%Y-%m-%d %H:%M} UTC"
     except (ValueError, TypeError):
-        return numbers.shortened(run.started_utc, 40)
+        return shortened(run.started_utc, 40)
 
 
 def run_seconds(run: Run | None) -> float | None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common.texts import shortened
+from components.evaluator.entries import slice_key
 from pipeline.report import metrics, numbers
 from pipeline.report.documents import BoundResult, ModelSection, SliceMetrics
 
@@ -36,17 +38,13 @@ def slice_rows(model: ModelSection | None) -> list[SliceRow]:
         return []
     by_slice: dict[tuple, list[BoundResult]] = {}
     for bound in model.bounds:
-        by_slice.setdefault(_slice_key(bound.slice), []).append(bound)
-    known = {_slice_key(one.slice): one for one in model.slices}
+        by_slice.setdefault(slice_key(bound.slice), []).append(bound)
+    known = {slice_key(one.slice): one for one in model.slices}
     for key, bounds in by_slice.items():
         known.setdefault(key, SliceMetrics(slice=bounds[0].slice))
     known.pop((), None)
     order = sorted(known.items(), key=lambda item: _slice_rank(item[1], by_slice.get(item[0], ())))
     return [_slice_row(one, by_slice.get(key, ())) for key, one in order]
-
-
-def _slice_key(values: dict[str, Any]) -> tuple:
-    return tuple(sorted((name, str(value)) for name, value in values.items()))
 
 
 def _slice_rank(one: SliceMetrics, bounds: Sequence[BoundResult]) -> tuple:
@@ -72,7 +70,7 @@ def _slice_row(one: SliceMetrics, bounds: Sequence[BoundResult]) -> SliceRow:
 def slice_label(values: dict[str, Any]) -> str:
     """`device = ios, hour = 7`; values are quoted by nothing, the page escapes and isolates them."""
     text = ", ".join(f"{name} = {'(empty)' if value == '' else value}" for name, value in values.items())
-    return numbers.shortened(text, 120) or "all"
+    return shortened(text, 120) or "all"
 
 
 def calibration_by_slice(model: ModelSection | None) -> list[tuple[str, list[str]]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from common.texts import shortened
 from pipeline.report import charts, numbers
 from pipeline.report.documents import Histogram
 from pipeline.report.volume import DayVolume
@@ -49,6 +50,6 @@ def _bar(x: float, width: float, height: float) -> str:
 def _words(bins: list[tuple[str, float, float]]) -> str:
     moved = sorted(bins, key=lambda one: -abs(one[2] - one[1]))[:3]
     return "; ".join(
-        f"{numbers.shortened(name, 30)} {numbers.percent(old, 1)} before, {numbers.percent(new, 1)} now"
+        f"{shortened(name, 30)} {numbers.percent(old, 1)} before, {numbers.percent(new, 1)} now"
         for name, old, new in moved
     )

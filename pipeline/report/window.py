@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report import numbers
+from common.texts import shortened
 from pipeline.report.documents import Partition, RunFolder
 
 MAX_DAYS, MAX_NAMED = 400, 50
@@ -107,7 +107,7 @@ def partition_name(entry: Any) -> str:
     """Missing and late entries are names, small ones documents that hold it with their arithmetic."""
     if isinstance(entry, dict):
         entry = entry.get("words") or entry.get("partition") or entry.get("path") or entry
-    return numbers.shortened(str(entry), 200)
+    return shortened(str(entry), 200)
 
 
 def _day_of(partition: str, known: dict[str, str]) -> str | None:

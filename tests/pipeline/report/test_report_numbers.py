@@ -40,8 +40,3 @@ def test_numbers_have_units_separators_and_signs(function, value, text):
 )
 def test_what_is_not_known_is_a_dash(function, value):
     assert function(value) == numbers.MISSING
-
-
-def test_long_texts_are_cut_with_a_sign_of_it():
-    assert numbers.shortened("abcdef", 4) == "abc…"
-    assert numbers.shortened("abcd", 4) == "abcd"
