@@ -1,0 +1,93 @@
+"""What README and docs/ tell a reader to type or to open is there: commands, make targets, YAML, links."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import cli, config
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+MINIMAL = {
+    "name": "shop",
+    "source": {"table": "log"},
+    "label": {"column": "click"},
+    "features": {"city": {"type": "categorical"}},
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    found = FENCED.findall(page.read_text(encoding="utf-8"))
+    return [
+        "\n".join(line.removeprefix(indent) for line in text.splitlines())
+        for indent, kind, text in found
+        if kind == language
+    ]
+
+
+def params(found: list[tuple[Path, str]]) -> list:
+    return [pytest.param(text, id=f"{page.name}: {text.strip().splitlines()[0][:50]}") for page, text in found]
+
+
+def every(pattern: str) -> list[tuple[Path, str]]:
+    return [(page, text) for page in PAGES for text in re.findall(pattern, page.read_text(encoding="utf-8"))]
+
+
+def typed_commands() -> list[tuple[Path, str]]:
+    """Lines of code blocks that call hivemill, without what comes before and after the call."""
+    lines = [(page, line) for page in PAGES for block in blocks(page, "") for line in block.splitlines()]
+    found = ((page, re.match(r"(?:.*&& )?(?:\S*/)?hivemill( [^#]*)", line)) for page, line in lines)
+    return [(page, match[1]) for page, match in found if match]
+
+
+@pytest.mark.parametrize("command", params(typed_commands()))
+def test_commands_in_code_blocks_parse(command):
+    assert callable(cli._parse(shlex.split(command)).verb_function)
+
+
+def verb_names() -> set[str]:
+    return set(cli.parser()._subparsers._group_actions[0].choices)
+
+
+@pytest.mark.parametrize("command", params(every(r"`hivemill ([a-z][^`]*)`")))
+def test_verbs_in_running_text_exist(command):
+    assert command.split()[0] in verb_names()
+
+
+@pytest.mark.parametrize("target", params(every(r"(?:`|^)make ([a-z-]+)")))
+def test_make_targets_exist(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", params(every(r"make bench NAME=([a-z_]+)")))
+def test_benchmarks_exist(name):
+    assert (ROOT / "benchmarks" / f"{name}.py").is_file()
+
+
+def test_benchmarks_are_listed_in_the_contract():
+    listed = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").partition("\nNames: ")[2].partition("\n\n")[0]
+    there = {file.stem for file in (ROOT / "benchmarks").glob("[a-z]*.py")}
+    assert set(re.findall(r"`([a-z_]+)`", listed)) == there
+
+
+@pytest.mark.parametrize("text", params([(page, text) for page in PAGES for text in blocks(page, "yaml")]))
+def test_yaml_is_part_of_a_config(text, tmp_path):
+    document = dict(MINIMAL)
+    for section, values in yaml.safe_load(text).items():
+        replaces = section == "features" or {"table", "query"} & set(values)
+        document[section] = values if replaces else {**document.get(section, {}), **values}
+    path = tmp_path / "hivemill.yaml"
+    path.write_text(yaml.safe_dump(document))
+    config.load(path, [], {})
+
+
+def test_links_lead_somewhere():
+    links = [(page, link) for page, link in every(r"\]\(([^)#\s]+)[^)]*\)") if "://" not in link]
+    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+    assert len(links) > 10
