@@ -32,6 +32,7 @@ from components.trainer.sampled import NegativeSample
 from pipeline import config_checks, config_mistakes, config_yaml
 from pipeline.alerts.options import AlertOptions
 from pipeline.config_yaml import Mistake, Tree, dotted
+from serving.experiment.options import ExperimentOptions
 from pipeline.kubeflow.options import KubeflowOptions
 from pipeline.metadata_options import MetadataOptions
 from pipeline.schedules.options import ScheduleOptions
@@ -63,10 +64,11 @@ _SECTIONS_THAT_MAY_BE_EMPTY = (
     "metadata",
     "kubeflow",
     "alerts",
+    "experiment",
     "schedule",
 )
 
-_CHANGES_NO_MODEL = {"root", "runner", "metadata", "kubeflow", "alerts"}
+_CHANGES_NO_MODEL = {"root", "runner", "metadata", "kubeflow", "alerts", "experiment", "schedule"}
 
 
 class LabelOptions(Options):
@@ -117,6 +119,9 @@ class PipelineConfig(Options):
     )
     kubeflow: KubeflowOptions = Field(KubeflowOptions(), description="What the containers of Kubeflow Pipelines get.")
     alerts: AlertOptions = Field(AlertOptions(), description="Who is told of verdicts.")
+    experiment: ExperimentOptions = Field(
+        ExperimentOptions(), description="The A/B test between the versions that serve."
+    )
     schedule: ScheduleOptions = Field(ScheduleOptions(), description="When `hivemill schedule` has runs started.")
 
     def root_path(self) -> Path:

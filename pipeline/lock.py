@@ -124,7 +124,7 @@ def _acquired(path: Path, options: LockOptions, say: Say = lambda line: None) ->
         if time.monotonic() >= deadline:
             raise _held(path, _card_at(path))
         if not is_told:
-            say(f"Waiting at most {options.wait_seconds / 60:g} min for the lock of {_words(_card_at(path))}")
+            say(f"Waiting at most {options.wait_seconds / 60:g} min for the lock of {words(_card_at(path))}")
             is_told = True
         time.sleep(_POLL_SECONDS)
     with file:
@@ -150,16 +150,16 @@ def _taken_over(path: Path, options: LockOptions, say: Say) -> dict[str, Any] | 
     if not card:
         return None
     if card.get("host") == socket.gethostname():
-        say(f"Takes over the lock of {_words(card)}: that process is dead.")
+        say(f"Takes over the lock of {words(card)}: that process is dead.")
         return card
-    say(f"The lock is of {_words(card)}; watching it for {options.lease_seconds:.0f} s.")
+    say(f"The lock is of {words(card)}; watching it for {options.lease_seconds:.0f} s.")
     deadline = time.monotonic() + options.lease_seconds
     while time.monotonic() < deadline:
         time.sleep(min(1.0, options.lease_seconds / 20))
         now = _card_at(path)
         if now != card:
             raise _held(path, now or card)
-    say(f"Takes over the lock of {_words(card)}: no heartbeat for {options.lease_seconds:.0f} s.")
+    say(f"Takes over the lock of {words(card)}: no heartbeat for {options.lease_seconds:.0f} s.")
     return card
 
 
@@ -226,13 +226,14 @@ def _is_of(card: dict[str, Any], mine: dict[str, Any]) -> bool:
 
 def _held(path: Path, card: dict[str, Any]) -> LockHeldError:
     return LockHeldError(
-        f"another run holds {path}: {_words(card)}",
+        f"another run holds {path}: {words(card)}",
         hint="Wait for it (`hivemill status`, `--lock-wait MINUTES`) or stop that process; a killed one holds no lock. "
         "`hivemill unlock` removes the lock of a dead host.",
     )
 
 
-def _words(card: dict[str, Any]) -> str:
+def words(card: dict[str, Any]) -> str:
+    """Whose card it is: run, process, host and time."""
     return (
         f"{card.get('run_id', 'unknown run')}, process {card.get('pid', '?')} on {card.get('host', '?')}, "
         f"since {card.get('since_utc', '?')}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.verbs.output import Output, add_verb, count, run_date
+from pipeline.verbs.output import DATE_HELP, Output, add_verb, count, say
 
 FORMATS = ("text", "parquet", "orc")
 DATA_SETS = ("movielens", "criteo", "open-bandit")
@@ -33,7 +33,7 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     verb.add_argument("--campaign", metavar="NAME", help="open-bandit: the campaign (default: men)")
     summary = "show the rows of a window that could not be read: file, row, column and why"
     verb = add_verb(actions, "quarantine", quarantine, summary, "hivemill data quarantine --date 2026-11-15", common)
-    verb.add_argument("--date", required=True, metavar="D", help="run date, like 2026-11-15, or `yesterday` (UTC)")
+    verb.add_argument("--date", required=True, metavar="D", help=DATE_HELP)
     verb.add_argument(
         "--limit", type=count, default=20, metavar="N", help="the first N of each partition (default: 20)"
     )
@@ -90,9 +90,10 @@ def import_data_set(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def quarantine(arguments: argparse.Namespace, output: Output) -> int:
-    from pipeline import config, quarantined
+    from pipeline import config, dates, quarantined
 
-    document = quarantined.find(config.load(arguments.config, arguments.set), run_date(arguments.date), arguments.limit)
+    loaded = config.load(arguments.config, arguments.set)
+    document = quarantined.find(loaded, dates.resolve(arguments.date, loaded, say), arguments.limit)
     output.show(document, quarantined.render(document))
     return 0
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from common.errors import ConfigError
-
+DATE_HELP = "run date, like 2026-11-15, or `yesterday`, or `last-complete`: the newest day whose window is ready"
 VerbFunction = Callable[[argparse.Namespace, "Output"], int]
 
 
@@ -29,6 +27,11 @@ class Output:
         print(f"error: {message}", file=sys.stderr)
         if hint:
             print(f"  {hint}", file=sys.stderr)
+
+
+def say(line: str) -> None:
+    """A line for people, beside the result."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def as_json(document: Any) -> str:
@@ -59,22 +62,22 @@ def add_verb(
     return verb
 
 
-def run_date(text: str) -> datetime.date:
-    """`2026-11-15`, or `yesterday` (UTC). Raises ConfigError."""
-    if text == "yesterday":
-        return datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=1)
-    try:
-        return datetime.datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError:
-        hint = "Write a day that exists, like 2026-11-15, or `yesterday` (UTC)."
-        raise ConfigError(f"--date must be YYYY-MM-DD; received {text!r}", hint=hint) from None
-
-
 def count(text: str) -> int:
     """Of an option that takes a number of things."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number, at least 1; received {text!r}")
     return int(text)
+
+
+def minutes(text: str) -> float:
+    """Of an option that takes a time; fractions and 0 too."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of minutes, at least 0; received {text!r}")
+    return value
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError, DataNotReadyError
-from pipeline.verbs.output import Output, add_verb, count, run_date, table
+from pipeline.verbs.output import DATE_HELP, Output, add_verb, count, minutes, say, table
 
 _MAX_FINDINGS = 10
 
@@ -28,6 +28,9 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     _add_date(verb)
     verb.add_argument("--runner", choices=("local", "beam"), help="instead of runner.name of the config")
     verb.add_argument("--force", action="store_true", help="run all nodes again, though the inputs are the same")
+    verb.add_argument(
+        "--lock-wait", type=minutes, default=0.0, metavar="MINUTES", help="for another run to end (default: 0)"
+    )
     verb = add_verb(verbs, "runs", runs, "list the runs with their verdicts", "hivemill runs --limit 10", common)
     verb.add_argument("--limit", type=count, metavar="N", help="the last N only")
     add_verb(verbs, "status", status, "show what runs now and who holds the lock", "hivemill status --json", common)
@@ -44,20 +47,21 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
 
 
 def plan(arguments: argparse.Namespace, output: Output) -> int:
-    from pipeline import config, planning
+    from pipeline import config, dates, planning
 
-    date = run_date(arguments.date)
-    document = planning.plan(config.load(arguments.config, arguments.set), date)
+    loaded = config.load(arguments.config, arguments.set)
+    document = planning.plan(loaded, dates.resolve(arguments.date, loaded, say))
     output.show(document, "" if output.json else planning.render(document))
     return 0 if document["not_ready"] is None else DataNotReadyError.exit_code
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
-    from pipeline import config, running
+    from pipeline import config, dates, lock, running
 
-    date = run_date(arguments.date)
     loaded = config.load(arguments.config, arguments.set)
-    record = running.run(loaded, date, arguments.runner, arguments.force)
+    date = dates.resolve(arguments.date, loaded, say)
+    patience = lock.LockOptions(wait_seconds=60 * arguments.lock_wait)
+    record = running.run(loaded, date, arguments.runner, arguments.force, lock_options=patience)
     if output.json:
         output.show(record, "")
     if record["exit_code"] and record["error"]:
@@ -113,7 +117,7 @@ def report(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _add_date(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--date", required=True, metavar="D", help="run date, like 2026-11-15, or `yesterday` (UTC)")
+    verb.add_argument("--date", required=True, metavar="D", help=DATE_HELP)
 
 
 def _root(arguments: argparse.Namespace) -> Path:
@@ -145,7 +149,9 @@ def _status_text(document: dict[str, Any], root: Path) -> str:
     if holder:
         process = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
         since = holder.get("since_utc", "an unknown time")
-        lines = [f"Run {holder.get('run_id', '?')} holds the lock: {process}, since {since}."]
+        age = f" ({_age(holder['age_seconds'])})" if holder.get("age_seconds") is not None else ""
+        lines = [f"Run {holder.get('run_id', '?')} holds the lock: {process}, since {since}{age}."]
+    lines += _stale_lines(document["stale_lock"])
     if last:
         outcome = f"version {last['model_version']}" if last["model_version"] else f"exit code {last['exit_code']}"
         lines.append(f"Last finished: {last['run_id']}, {last['state']} ({outcome}), {last['finished_utc']}.")
@@ -153,6 +159,20 @@ def _status_text(document: dict[str, Any], root: Path) -> str:
     failed = [one for one in (last or {}).get("alerts", ()) if one["state"] == "failed"]
     lines += [f"Alert not delivered to {one['channel']}: {one['error']}." for one in failed]
     return "\n".join(lines)
+
+
+def _stale_lines(card: dict[str, Any] | None) -> list[str]:
+    if card is None:
+        return []
+    from pipeline.lock import words
+
+    return [f"A dead owner left its lock: {words(card)}. The next run takes it over."]
+
+
+def _age(seconds: int) -> str:
+    """`45 s`, `12 min`, `3 h 5 min`."""
+    hours, rest = divmod(seconds // 60, 60)
+    return f"{seconds} s" if seconds < 120 else (f"{hours} h {rest} min" if hours else f"{rest} min")
 
 
 def _verdict_lines(summary: dict[str, Any] | None) -> list[str]:

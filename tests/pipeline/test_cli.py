@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import DataNotReadyError, LockHeldError
-from pipeline import cli, runs
+from pipeline import cli, dates, runs
 from pipeline.runs import RunFolder
-from pipeline.verbs import output
 from serving.model_store import ModelStore
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +40,7 @@ def started(project) -> dict:
 
 
 def runs_date():
-    return output.run_date("2026-11-15")
+    return dates.day("2026-11-15")
 
 
 def run_json(capsys, *argv: str) -> tuple[int, dict]:
@@ -102,11 +101,6 @@ def test_usage_errors(project, capsys, argv, words):
     code, document = run_json(capsys, *argv)
     assert code == document["error"]["exit_code"] == 2
     assert words in document["error"]["message"]
-
-
-def test_dates():
-    assert output.run_date("2026-11-15").isoformat() == "2026-11-15"
-    assert (output.run_date("yesterday") - output.run_date("2026-01-01")).days > 0
 
 
 @pytest.mark.parametrize(
@@ -197,7 +191,10 @@ def test_config_error_as_json(project, capsys):
 
 def test_runs_and_status_before_the_first_run(project, capsys):
     assert run_json(capsys, "runs") == (0, [])
-    assert run_json(capsys, "status") == (0, {"lock": None, "running": [], "last_finished": None, "verdict": None})
+    assert run_json(capsys, "status") == (
+        0,
+        {"lock": None, "running": [], "last_finished": None, "verdict": None, "stale_lock": None},
+    )
     assert cli.main(["runs"]) == 0
     assert capsys.readouterr().out == f"No runs below {project / 'hivemill'} yet.\n"
 
@@ -243,7 +240,7 @@ def test_run_ends_with_the_exit_code_of_the_record(project, started, capsys, mon
 
     calls = []
     record = {**started, "error": {"message": "model not blessed: auc", "hint": "See the report.", "exit_code": 5}}
-    monkeypatch.setattr(running, "run", lambda *arguments: calls.append(arguments) or record)
+    monkeypatch.setattr(running, "run", lambda *arguments, **_: calls.append(arguments) or record)
     assert cli.main(["run", "--date", "2026-11-15", "--runner", "beam", "--force", "--json"]) == 5
     said = capsys.readouterr()
     assert json.loads(said.out) == record

@@ -10,8 +10,7 @@ from shop import hivemill
 
 from components.hive_example_gen.convert import convert_partition
 from pipeline import config as config_module
-from pipeline import planning
-from pipeline.verbs.output import run_date
+from pipeline import dates, planning
 
 CONFIG = """
 name: shop
@@ -37,7 +36,7 @@ def config(tmp_path):
 
 def _convert(config, days=2):
     loaded = config_module.load(config)
-    for partition in planning.make_plan(loaded, run_date(DATE)).window.partitions[:days]:
+    for partition in planning.make_plan(loaded, dates.day(DATE)).window.partitions[:days]:
         source = loaded.config.source
         convert_partition(partition, source.place, source.bad_rows, str(loaded.config.places().partitions))
 

@@ -1,0 +1,68 @@
+"""The run date of a command: a day, or a word that means one at the time of the start.
+
+A run for D reads days up to and including D. A start at a moment T belongs to the interval that ends with the last day
+that is over at T in `schedule.timezone`, as a scheduler's data interval does: on Monday 06:00 that is Sunday.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+
+from common.errors import ConfigError, DataNotReadyError
+from pipeline import planning
+from pipeline.config import LoadedConfig
+from pipeline.schedules import cron
+
+YESTERDAY, LAST_COMPLETE = "yesterday", "last-complete"
+Say = Callable[[str], None]
+
+
+def resolve(text: str, loaded: LoadedConfig, say: Say, now: datetime.datetime | None = None) -> datetime.date:
+    """The day that `text` means: `2026-11-15`, `yesterday` or `last-complete`.
+
+    `yesterday` looks at the calendar only. `last-complete` is the newest day up to yesterday whose window is ready.
+
+    Raises:
+        ConfigError: for any other text. DataNotReadyError: where no day is ready within schedule.max_days_back.
+    """
+    if text not in (YESTERDAY, LAST_COMPLETE):
+        return day(text)
+    yesterday = last_day_over(loaded.config.schedule.timezone, now)
+    if text == YESTERDAY:
+        return yesterday
+    return _last_complete(loaded, yesterday, say)
+
+
+def day(text: str) -> datetime.date:
+    """Raises ConfigError for what is no day of the calendar."""
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        hint = f"Write a day that exists, like 2026-11-15, `{YESTERDAY}` or `{LAST_COMPLETE}` (docs/schedules.md)."
+        raise ConfigError(f"--date must be YYYY-MM-DD; received {text!r}", hint=hint) from None
+
+
+def last_day_over(timezone: str, now: datetime.datetime | None = None) -> datetime.date:
+    """The day before today in `timezone`."""
+    now = now or datetime.datetime.now(datetime.timezone.utc)
+    return now.astimezone(cron.zone(timezone)).date() - datetime.timedelta(days=1)
+
+
+def _last_complete(loaded: LoadedConfig, yesterday: datetime.date, say: Say) -> datetime.date:
+    first_reason: DataNotReadyError | None = None
+    days = loaded.config.schedule.max_days_back
+    for back in range(days):
+        candidate = yesterday - datetime.timedelta(days=back)
+        try:
+            planning.make_plan(loaded, candidate).window.check()
+        except DataNotReadyError as error:
+            first_reason = first_reason or error
+            continue
+        if back:
+            say(f"{yesterday} is not complete ({first_reason.message.splitlines()[0]}); the last that is: {candidate}")
+        return candidate
+    raise DataNotReadyError(
+        f"none of the {days} days up to {yesterday} is complete; {yesterday}: {first_reason.message}",
+        hint="`hivemill plan --date D` shows what a day lacks; schedule.max_days_back says how far to look.",
+    )
