@@ -3,9 +3,10 @@
     make bench NAME=verdict_faults ARGS="--weeks 30 --markdown docs/verdict_faults.md"
 
 A small log is generated: clean weeks first, each judged against the week before it as a weekly run does, then one week
-per fault. Everything that the node computes is computed (statistics, schema, anomalies, profile, checks), on arrays in
-memory; nothing is trained. Model-side faults are the Evaluator's matter and not in here. There is no peer: TFX's
-ExampleValidator, which only knows the schema, is shown beside it.
+per fault. Everything that DataVerdict computes is computed (statistics, schema, anomalies, profile, checks), on arrays
+in memory. Each week also trains a small model (benchmarks/_model_faults.py), which the Evaluator's node judges against
+that of the week before; in the week of the faults broken ones are judged too. There is no peer: TFX's ExampleValidator,
+which only knows the schema, is shown beside it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from tensorflow_data_validation.statistics import stats_impl
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from benchmarks._harness import print_result, print_table
+from benchmarks._model_faults import MODEL_FAULTS, ModelFault, WeekOfExamples, model_verdict
 from components.data_verdict.checks import Evidence, run_checks
 from components.data_verdict.findings import Finding
 from components.data_verdict.options import DataVerdictOptions
@@ -46,6 +48,7 @@ from components.data_verdict.roles import ColumnRoles
 from components.data_verdict.section import data_section
 from components.hive_example_gen.flatten import flatten
 from data.click_log import click_log_options, generate
+from pipeline import verdict, verdict_words
 from pipeline.baseline import add_to_history
 
 FIRST_DATE = datetime.date(2026, 3, 2)
@@ -191,33 +194,63 @@ def main() -> None:
     _print(clean, fault_rows, seconds, arguments)
 
 
+@dataclasses.dataclass
+class _Past:
+    """What a week inherits from the good ones before it; every week that is not red is pushed."""
+
+    baseline: Baseline | None = None
+    history: dict[str, Any] = dataclasses.field(default_factory=lambda: {"drift": {}, "unseen": {}, "rows": {}})
+    stable: Path | None = None
+    verdicts: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
 def _run(weeks: Weeks, num_weeks: int, faults_after: int) -> tuple[list[list[str]], list[list[str]], list[float]]:
     clean, fault_rows, seconds = [], [], []
-    baseline, history = None, {"drift": {}, "unseen": {}, "rows": {}}
+    past = _Past()
     for week in range(num_weeks + 1):
         end = FIRST_DATE + datetime.timedelta(days=TRAIN_DAYS + 7 * week)
         days = [end - datetime.timedelta(days=back) for back in range(TRAIN_DAYS, -1, -1)]
         if week == faults_after:
-            fault_rows = [_fault_row(weeks, days, number, fault, baseline) for number, fault in enumerate(FAULTS)]
-        evidence, findings, spent = judged(weeks.clean(days), baseline)
+            fault_rows = [_fault_row(weeks, days, number, fault, past.baseline) for number, fault in enumerate(FAULTS)]
+        evidence, findings, spent = judged(weeks.clean(days), past.baseline)
         section = data_section(findings, evidence)
-        nearest = sorted(evidence.drift.values(), key=lambda row: -row.comparison.value / row.bounds.amber)[:3]
-        shown = [f"{row.column} {row.comparison.value:.4f} of {row.bounds.amber:.4f}" for row in nearest]
-        print("    nearest:", ", ".join(shown), flush=True)
+        examples = WeekOfExamples(weeks.clean(days), weeks.folder / f"examples-{end}")
+        model = examples.model()
+        if week == faults_after:
+            fault_rows += [_model_fault_row(examples, model, fault, section, past) for fault in MODEL_FAULTS]
+        saved = model.save(weeks.folder / f"model-{end}")
+        made = _verdict(str(end), section, model_verdict(examples, saved, past.stable, saved), past)
+        _say_clean(made, evidence)
         if week:  # the first has no last good window
-            clean.append([str(end), section["colour"], _shown(findings[0]) if findings else ""])
-        print(
-            "clean",
-            end,
-            section["colour"],
-            *(f"\n    {one.severity} {one.cause}: {one.message}" for one in findings),
-            flush=True,
-        )
+            found = verdict_words.all_findings(made)
+            clean.append([str(end), made["colour"], _shown(found[0]["message"]) if found else ""])
         seconds.append(spent)
-        add_to_history(history, section)
-        baseline = _baseline(evidence.profile, str(end), history)
+        if made["colour"] != "red":
+            add_to_history(past.history, section)
+            past.baseline, past.stable = _baseline(evidence.profile, str(end), past.history), saved
+            past.verdicts.append(made)
         weeks.forget_before(end)
     return clean, fault_rows, seconds
+
+
+def _verdict(date: str, data: dict[str, Any], model: dict[str, Any], past: _Past) -> dict[str, Any]:
+    """The one document of a run; red data stops it before there is a model."""
+    record = {"run_id": f"{date}-clean", "date": date}
+    if data["colour"] == "red":
+        return verdict.assemble(record, {}, {"message": "data verdict red", "exit_code": 4, "details": data})
+    return verdict.assemble(record, {"data": data, "model": model, "model_version": 1}, None, past.verdicts)
+
+
+def _say_clean(made: dict[str, Any], evidence: Evidence) -> None:
+    nearest = sorted(evidence.drift.values(), key=lambda row: -row.comparison.value / row.bounds.amber)[:3]
+    shown = [f"{row.column} {row.comparison.value:.4f} of {row.bounds.amber:.4f}" for row in nearest]
+    whole = (verdict_words.whole_eval(made) or {"metrics": {}})["metrics"]
+    model = ", ".join(
+        f"{name} {whole[name]:.4f}" for name in ("auc", "normalized_entropy", "calibration") if name in whole
+    )
+    found = [f"\n    {one['severity']} {one['cause']}: {one['message']}" for one in verdict_words.all_findings(made)]
+    print("    nearest:", ", ".join(shown), "| model:", model)
+    print("clean", made["date"], made["colour"], *found, flush=True)
 
 
 def _baseline(profile: Profile, date: str, history: dict[str, Any]) -> Baseline:
@@ -240,11 +273,30 @@ def _fault_row(weeks: Weeks, days: list[datetime.date], number: int, fault: Faul
     right = "yes" if first and first.cause in fault.causes else "no"
     validator = sum(len(one.anomaly_info) for one in evidence.anomalies.values())
     print(fault.name, colour, *(f"\n    {one.severity} {one.cause}: {one.message}" for one in findings), flush=True)
-    return [fault.name, colour, first.cause if first else "none", right, _shown(first) if first else "", str(validator)]
+    shown = _shown(first.message) if first else ""
+    return [fault.name, colour, first.cause if first else "none", right, shown, str(validator)]
 
 
-def _shown(finding: Finding) -> str:
-    return finding.message.replace("|", "/")
+def _model_fault_row(
+    examples: WeekOfExamples, model: Any, fault: ModelFault, data: dict[str, Any], past: _Past
+) -> list[str]:
+    broken = model.save(examples.folder / f"fault-{MODEL_FAULTS.index(fault)}", fault.breaking)
+    made = _verdict(examples.folder.name, data, model_verdict(examples, broken, past.stable, broken), past)
+    found = verdict_words.all_findings(made)
+    print(fault.name, made["colour"], *(f"\n    {one['severity']} {one['cause']}: {one['message']}" for one in found))
+    right = "yes" if made["cause"] in fault.causes else "no"
+    return [
+        fault.name,
+        made["colour"],
+        made["cause"] or "none",
+        right,
+        _shown(found[0]["message"]) if found else "",
+        "",
+    ]
+
+
+def _shown(message: str) -> str:
+    return message.replace("|", "/")
 
 
 def _print(
