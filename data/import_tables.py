@@ -21,6 +21,7 @@ from data.hive_table import arrow_schema
 from data.writers import DATA_FILE, SUCCESS_FILE, FileFormat, open_writer
 
 CHUNK_ROWS = 100_000
+_UNPACK_AGAIN = "The files are read as their publisher gives them: unpack them again."
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,15 @@ def joined(table: pa.Table, other: pa.Table, key: str, path: Path, other_path: P
     keys = other.column(key).combine_chunks()
     if len(pc.unique(keys)) < len(keys):
         double = pc.filter(pc.value_counts(keys).field(0), pc.greater(pc.value_counts(keys).field(1), 1))[0]
-        raise ConfigError(f"{other_path}: {key} {double.as_py()!r} is there twice; one line each is expected")
+        raise ConfigError(
+            f"{other_path}: {key} {double.as_py()!r} is there twice; one line each is expected", hint=_UNPACK_AGAIN
+        )
     places = pc.index_in(table.column(key), keys)
     if places.null_count:
         row = pc.index(places.is_null(), True).as_py()
-        raise ConfigError(f"{path}: {key} {table.column(key)[row].as_py()!r} is not in {other_path}")
+        raise ConfigError(
+            f"{path}: {key} {table.column(key)[row].as_py()!r} is not in {other_path}", hint=_UNPACK_AGAIN
+        )
     for name in other.column_names:
         if name != key:
             table = table.append_column(name, other.column(name).combine_chunks().take(places))

@@ -30,7 +30,10 @@ def example_features(source: SourceOptions, plan: WindowPlan) -> dict[str, Featu
     newest_first = list(reversed(plan.partitions))
     if not newest_first:
         if spec.schema is None:
-            raise DataNotReadyError(f"no partition of the window for {plan.date} is there, so its columns are unknown")
+            raise DataNotReadyError(
+                f"no partition of the window for {plan.date} is there, so its columns are unknown",
+                hint="Load a day of it, or choose another date; source.ddl or source.columns say the columns without.",
+            )
         return all_kinds(spec.schema, spec) | _joined_label(plan)
     if newest_first[0].query is not None and spec.schema is not None:
         return all_kinds(spec.schema, spec) | _joined_label(plan)

@@ -53,7 +53,10 @@ def read_ddl(path: str | Path) -> TableDefinition:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"source.ddl: cannot read {path}: {error}") from error
+        raise ConfigError(
+            f"source.ddl: cannot read {path}: {error}",
+            hint="It must be a UTF-8 file with the output of SHOW CREATE TABLE.",
+        ) from error
     return parse_ddl(text, str(path))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from common.texts import shortened
 from components.hive_example_gen.flatten import FeatureKind
 
 _LEAK_BINS = 100
@@ -80,8 +81,7 @@ def _facts(name: str, lists: pa.Array, kind: FeatureKind) -> ColumnFacts:
 
 
 def _shown(value: object) -> str:
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return text if len(text) <= 30 else text[:27] + "..."
+    return shortened(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value), 30)
 
 
 def auc_alone(lists: pa.ChunkedArray, clicks: np.ndarray) -> float | None:

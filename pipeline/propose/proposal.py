@@ -15,6 +15,7 @@ from pipeline.propose.columns import ColumnFacts, auc_alone
 
 LABEL_NAMES = ("click", "clicked", "is_click", "is_clicked", "clk", "label", "is_conversion", "converted", "target")
 USER_NAMES = ("user_id", "userid", "uid", "user", "member_id", "customer_id", "visitor_id", "account_id", "device_id")
+_NO_IDS = ("bid", "paid", "valid", "grid")  # end in "id" and are none
 _FEW, _MANY = 50, 100_000
 _LEAK_AUC = 0.98
 _WIDE = 100  # a number whose highest value is so many times its median is seen by its logarithm
@@ -89,7 +90,8 @@ def _label(facts: Mapping[str, ColumnFacts], given: str | None) -> str:
         if not _is_label(facts[given]):
             fact = facts[given]
             raise ConfigError(
-                f"--label {given} must hold 0 and 1; the sample has {fact.distinct} values, {fact.low} to {fact.high}",
+                f"--label {given} must hold 0 and 1; the sample has {fact.distinct} values, "
+                f"{_number(fact.low)} to {_number(fact.high)}",
                 hint="Derive a column of 0 and 1 in the table, or join the clicks (label.join).",
             )
         return given
@@ -153,7 +155,8 @@ def _values(fact: ColumnFacts, facts: Mapping[str, ColumnFacts], schema: pa.Sche
 
 def _is_id(fact: ColumnFacts) -> bool:
     name = fact.name.lower()
-    return name.endswith(("_id", "id", "_code", "_key", "_no")) or name in ("item", "sku", "zip")
+    is_id = name.endswith(("id", "_code", "_key", "_no")) or name in ("item", "sku", "zip")
+    return is_id and not name.endswith(_NO_IDS)
 
 
 def _categorical(fact: ColumnFacts) -> dict[str, Any]:
@@ -185,7 +188,8 @@ def _numeric(fact: ColumnFacts) -> dict[str, Any]:
 def _remark(fact: ColumnFacts) -> str:
     parts = [f"{fact.distinct:,} values"]
     if fact.is_number and fact.low is not None:
-        parts.append(f"{fact.low:g} to {fact.high:g}, median {fact.median:g}")
+        low, median, high = (_number(value) for value in (fact.low, fact.median, fact.high))
+        parts.append(f"{low} to {high}, median {median}")
     elif fact.example:
         parts.append(f"e.g. {fact.example!r}")
     if fact.kind.multivalent:
@@ -193,6 +197,13 @@ def _remark(fact: ColumnFacts) -> str:
     if fact.missing:
         parts.append(f"{fact.missing:.1%} missing")
     return ", ".join(parts).replace("\n", " ")
+
+
+def _number(value: float | None) -> str:
+    """Ids in full: 7401360 is not 7.40136e+06."""
+    if value is None:
+        return "none"
+    return f"{value:.15g}" if 1e6 <= abs(value) < 1e15 else f"{value:g}"
 
 
 def window_of(days: tuple[datetime.date, ...]) -> dict[str, int]:

@@ -94,6 +94,19 @@ def test_what_is_left_out_says_why(tmp_path, table, capsys):
     assert "# dwell: {type: numeric, transform: quantile_buckets, buckets: 20}  # tells the click almost alone" in text
 
 
+def test_ids_are_known_by_name_and_written_in_full(tmp_path, capsys):
+    random = np.random.default_rng(7)
+    numbers = pa.array(random.integers(7_000_000, 8_000_000, 300).tolist() + [7_999_999] * 300)
+    partition = tmp_path / "log" / "dt=2026-11-15"
+    partition.mkdir(parents=True)
+    rows = {"adid": numbers, "max_bid": numbers, "click": pa.array([0, 1] * 300)}
+    pa.parquet.write_table(pa.table(rows), partition / "000000_0")
+    features = run_json(capsys, "init", tmp_path / "a", "--table", tmp_path / "log")[1]["features"]
+    assert (features["adid"]["type"], features["max_bid"]["type"]) == ("categorical", "numeric")
+    text = (tmp_path / "a" / "hivemill.yaml").read_text(encoding="utf-8")
+    assert " to 7999999, median 79" in text and "e+06" not in text
+
+
 def test_another_label_is_named(tmp_path, table, capsys):
     assert cli.main(["init", str(tmp_path / "a"), "--table", str(table), "--label", "price"]) == 2
     assert "--label price must hold 0 and 1" in capsys.readouterr().err

@@ -76,7 +76,10 @@ def _nested_type(column: ResultColumn, declared: str | None, product: str) -> st
             hint=f"Declare it, e.g. source.columns: {{{column.name}: array<string>}}.",
         )
     if not declared.lower().lstrip().startswith(column.type.lower()):
-        raise ConfigError(f"source.columns.{column.name} is {declared}, but the query gives {column.type}")
+        raise ConfigError(
+            f"source.columns.{column.name} is {declared}, but the query gives {column.type}",
+            hint="Declare it as the query gives it, or CAST it in source.query.",
+        )
     return declared
 
 

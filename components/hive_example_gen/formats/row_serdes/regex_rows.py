@@ -25,7 +25,10 @@ class RegexRows(SplitRows):
         super().__init__(file, spec, bad)
         regex = spec.serde_properties.get(REGEX)
         if regex is None:
-            raise ConfigError(f"source.serde is regex, and there is no property {REGEX}")
+            raise ConfigError(
+                f"source.serde is regex, and there is no property {REGEX}",
+                hint=f"Give the table's as source.serde_properties: {{{REGEX}: '...'}}.",
+            )
         ignore_case = spec.serde_properties.get(CASE_INSENSITIVE, "").lower() == "true"
         self.pattern = python_pattern(regex, ignore_case=ignore_case)
         if self.pattern.groups != len(self.columns):
