@@ -32,10 +32,10 @@ from components.trainer.sampled import NegativeSample
 from pipeline import config_checks, config_mistakes, config_yaml
 from pipeline.alerts.options import AlertOptions
 from pipeline.config_yaml import Mistake, Tree, dotted
-from serving.experiment.options import ExperimentOptions
 from pipeline.kubeflow.options import KubeflowOptions
 from pipeline.metadata_options import MetadataOptions
 from pipeline.schedules.options import ScheduleOptions
+from serving.experiment.options import ExperimentOptions
 
 ENVIRONMENT_PREFIX = "HIVEMILL__"
 DEFAULT_FILE = "hivemill.yaml"

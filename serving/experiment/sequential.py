@@ -58,7 +58,7 @@ def looks(cells: Cells, *, alpha: float = 0.05, lift_of_interest: float = 0.05) 
         if not _counts(comparison):
             made.append(Look(date, comparison, smallest, None, None, False))
             continue
-        scale = mixture_scale(lift_of_interest, _pooled_ctr(comparison), alpha)
+        scale = comparison_scale(comparison, lift_of_interest, alpha)
         smallest = min(smallest, p_value(comparison.difference, comparison.standard_error, scale))
         reach = multiplier(comparison.standard_error, scale, alpha)
         interval, lift_interval = comparison.interval(reach), comparison.lift_interval(reach)
@@ -89,6 +89,13 @@ def mixture_scale(lift_of_interest: float, ctr: float, alpha: float = 0.05, powe
     return lift_of_interest * ctr / (reach + stats.norm.ppf(power)) / math.sqrt(r)
 
 
+def comparison_scale(comparison: Comparison, lift_of_interest: float, alpha: float = 0.05) -> float:
+    """`mixture_scale` at the CTR of both variants together."""
+    parts = (comparison.control, comparison.treatment)
+    ctr = sum(one.clicks for one in parts) / sum(one.impressions for one in parts)
+    return mixture_scale(lift_of_interest, ctr, alpha)
+
+
 def first_crossing(made: Sequence[Look], alpha: float = 0.05) -> Look | None:
     """The first look at which the difference was significant."""
     return next((look for look in made if look.counts and look.p_value <= alpha), None)
@@ -105,8 +112,3 @@ def _counts(comparison: Comparison) -> bool:
         one.users >= MIN_USERS and one.clicks >= MIN_CLICKS for one in (comparison.control, comparison.treatment)
     )
     return enough and comparison.standard_error > 0
-
-
-def _pooled_ctr(comparison: Comparison) -> float:
-    parts = (comparison.control, comparison.treatment)
-    return sum(one.clicks for one in parts) / sum(one.impressions for one in parts)
