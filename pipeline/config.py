@@ -50,6 +50,7 @@ _RELATIVE_PATHS = (
     ("data_verdict", "schema_path"),
     ("data_verdict", "serving_log", "table"),
     ("data_verdict", "serving_log", "ddl"),
+    ("data_verdict", "serving_log", "hive", "ca_file"),
     ("data_verdict", "serving_statistics"),
     ("metadata", "tls_ca_file"),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from common.errors import ConfigError, DataNotReadyError
+from common.errors import ConfigError
 from components.data_verdict import sampling
 from components.data_verdict.options import DataVerdictOptions
 from components.data_verdict.profile import Column, Distribution, Profile, buckets_of
@@ -40,11 +40,6 @@ def _profile_of_log(
 ) -> Profile:
     """Converts the newest days as training data is converted, into the same cache, and samples them."""
     partitions = plan_of_serving(source, options, date, partitions_path).splits["eval"]
-    if not partitions:
-        raise DataNotReadyError(
-            f"data_verdict.serving_log: {source.place} has no partition of the {options.serving_days} days to {date}",
-            hint="Load them, raise data_verdict.serving_days, or remove data_verdict.serving_log.",
-        )
     records = [convert.convert_partition(one, source.place, source.bad_rows, partitions_path) for one in partitions]
     folders = [str(cache.entry_path(partitions_path, one.fingerprint)) for one in partitions]
     own_roles = roles.model_copy(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from common.errors import DataNotReadyError
 from components.data_verdict.profile import Column, Distribution, Profile
 from components.data_verdict.reference import read_baseline
 from pipeline import config as config_module
@@ -202,3 +203,10 @@ def test_fingerprint_covers_the_profile_and_what_serving_saw(tmp_path):
     more_serving = written(load(tmp_path, **serving_log(tmp_path, [1.0, 2.0])))[0]
     assert alone.path == with_serving.path == more_serving.path
     assert len({alone.fingerprint, with_serving.fingerprint, more_serving.fingerprint}) == 3
+
+
+def test_a_serving_log_without_its_days_stops_the_run_before_its_first_node(tmp_path):
+    config = load(tmp_path, **serving_log(tmp_path, [1.0]))
+    (tmp_path / "served" / f"dt={DATE}").rename(tmp_path / "served" / "dt=2026-01-01")
+    with pytest.raises(DataNotReadyError, match=r"data_verdict\.serving_log: .* no partition of the 1 days to 2026-11"):
+        written(config)

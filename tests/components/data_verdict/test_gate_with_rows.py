@@ -158,6 +158,16 @@ def test_a_clean_week_is_green_against_the_last_one(gate, baseline):
     assert {row["threshold_source"] for row in made["drift"]} <= {"default", "learnt"}
 
 
+def test_rows_by_hour_stand_beside_the_usual_ones_of_like_days(gate, baseline):
+    volume = section(gate(window(END), baseline))["volume"]
+    assert sorted(volume["usual_hours"]) == section(gate(window(END), baseline))["judged_days"]
+    workdays = [day for day in window(GOOD_END) if datetime.date.fromisoformat(day).weekday() < 5]
+    noon = [int((window(GOOD_END)[day]["hour"] == 12).sum()) for day in workdays]
+    monday = next(day for day in volume["usual_hours"] if datetime.date.fromisoformat(day).weekday() == 0)
+    assert volume["usual_hours"][monday]["12"] == round(float(np.median(noon)))
+    assert volume["hours"][monday]["12"] == int((window(END)[monday]["hour"] == 12).sum())
+
+
 def test_a_broken_week_stops_the_run_and_the_error_carries_the_section(gate, baseline):
     days = window(END)
     days[END.isoformat()]["amount"] = days[END.isoformat()]["amount"] * 100
