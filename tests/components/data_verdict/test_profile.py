@@ -41,14 +41,17 @@ def test_psi_l_infinity_and_cramer_by_hand():
     assert effect == pytest.approx(math.sqrt(200 / 15 / 200))
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([300, 3_000, 30_000]), st.integers(2, 60))
-def test_two_samples_of_one_distribution_are_no_drift(seed, rows, bins):
-    random = np.random.default_rng(seed)
-    shares = random.dirichlet(np.ones(bins))
-    value, is_real = distances.corrected_jensen_shannon(
-        random.multinomial(rows * 8, shares).astype(float), random.multinomial(rows, shares).astype(float)
-    )
-    assert value < 0.03 * bins * 8 / rows or not is_real
+@pytest.mark.parametrize("rows", [300, 3_000, 30_000])
+@pytest.mark.parametrize("bins", [2, 10, 60])
+def test_two_samples_of_one_distribution_are_hardly_ever_drift(rows, bins):
+    random = np.random.default_rng(rows + bins)
+    judged = []
+    for _ in range(500):
+        shares = random.dirichlet(np.ones(bins))
+        before, after = (random.multinomial(size, shares).astype(float) for size in (rows * 8, rows))
+        judged.append(distances.corrected_jensen_shannon(before, after))
+    assert np.mean([is_real for _, is_real in judged]) <= 0.02  # with two bins chi-square's tail is the longest
+    assert max(value for value, _ in judged) < 10 / rows
 
 
 @given(st.floats(-1e30, 1e30).filter(lambda value: value == 0 or abs(value) > 1e-12))
