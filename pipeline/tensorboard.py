@@ -5,14 +5,15 @@
                                        that TensorBoard lays them over the value
     <root>/tensorboard/runs/<run id>   a link to the run's own tensorboard/ folder: curves and card
 
-Written with TensorBoard's own record format, without TensorFlow. The trend is made anew from the verdicts each time, so
-it cannot disagree with them. Steps are the run dates as numbers (20261115), wall times their midnights (UTC): the
+Written with TensorBoard's own record format, without TensorFlow. The trend is made from all verdicts each time, so it
+cannot disagree with them. Steps are the run dates as numbers (20261115), wall times their midnights (UTC): the
 horizontal axis WALL has the true distances. The same verdicts give the same bytes.
 """
 
 from __future__ import annotations
 
 import datetime
+import io
 import os
 import shutil
 import uuid
@@ -50,10 +51,12 @@ def write_trend(root: Path) -> Path:
         for line, scalars in scalars_of(made).items():
             lines.setdefault(line, []).append(_scalar_event(made["date"], scalars))
         lines.setdefault("value", []).append(_card_event(made))
-    temporary = folder / f".{TREND_FOLDER}.{uuid.uuid4().hex}"
+    trend = folder / TREND_FOLDER
+    trend.mkdir(parents=True, exist_ok=True)
     for line, events in lines.items():
-        _write_events(temporary / line, events)
-    _replace(temporary, folder / TREND_FOLDER)
+        _write_events(trend / line, events)
+    for gone in {path.name for path in trend.iterdir()} - set(lines):
+        shutil.rmtree(trend / gone)
     _link_runs(root, folder / LINKS_FOLDER)
     return folder
 
@@ -127,22 +130,28 @@ def _write_events(folder: Path, events: Sequence[Any]) -> None:
     from tensorboard.compat.proto import event_pb2
     from tensorboard.summary.writer.record_writer import RecordWriter
 
+    content = io.BytesIO()
+    writer = RecordWriter(content)
+    first = event_pb2.Event(wall_time=events[0].wall_time, file_version="brain.Event:2")
+    for event in (first, *events):
+        writer.write(event.SerializeToString())
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{uuid.uuid4().hex}.tmp"
-    with open(temporary, "wb") as file:
-        writer = RecordWriter(file)
-        first = event_pb2.Event(wall_time=events[0].wall_time, file_version="brain.Event:2")
-        for event in (first, *events):
-            writer.write(event.SerializeToString())
-    os.replace(temporary, folder / _EVENTS_NAME)
+    _bring_up_to_date(folder / _EVENTS_NAME, content.getvalue())
 
 
-def _replace(temporary: Path, place: Path) -> None:
-    """TensorBoard may be reading: a file of its own name each, so it sees the old one or the new one."""
-    shutil.rmtree(place, ignore_errors=True)
-    if temporary.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(temporary, place)
+def _bring_up_to_date(path: Path, content: bytes) -> None:
+    """A file that only lacks its end is lengthened: a TensorBoard that is open reads on where it was.
+
+    Any other is replaced. An open TensorBoard goes on with the old one and shows the new one after a restart.
+    """
+    there = path.read_bytes() if path.is_file() else None
+    if there is not None and content.startswith(there):
+        with open(path, "ab") as file:
+            file.write(content[len(there) :])
+        return
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
 
 
 def _link_runs(root: Path, links: Path) -> None:

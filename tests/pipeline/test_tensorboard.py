@@ -77,6 +77,37 @@ def test_a_run_that_is_gone_is_gone_from_the_trend(root, tmp_path):
     assert len(list((copy / "tensorboard" / "runs").iterdir())) == 11
 
 
+def multiplexer(folder: Path):
+    """What the TensorBoard server reads with."""
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+    made = EventMultiplexer().AddRunsFromDirectory(str(folder))
+    made.Reload()
+    return made
+
+
+def steps(read, run: str = "trend/value", tag: str = "metrics/auc") -> list[int]:
+    return [event.step for event in read.Tensors(run, tag)]
+
+
+@pytest.mark.parametrize("torn_bytes", [0, 7], ids=["whole", "torn by a kill"])
+def test_an_open_tensorboard_sees_the_next_run(root, tmp_path, torn_bytes):
+    copy, later = tmp_path / "root", tmp_path / "later"
+    shutil.copytree(root, copy, symlinks=True)
+    shutil.rmtree(copy / "tensorboard")
+    newest = sorted((copy / "runs").iterdir())[-1]
+    shutil.move(newest, later)
+    tensorboard.write_trend(copy)
+    events = next((copy / "tensorboard" / "trend" / "value").iterdir())
+    events.write_bytes(events.read_bytes()[: -torn_bytes or None])
+    read = multiplexer(copy / "tensorboard")
+    assert steps(read)[-1] < 20261122
+    shutil.move(later, newest)
+    tensorboard.write_trend(copy)
+    read.Reload()
+    assert steps(read) == steps(multiplexer(copy / "tensorboard")) and steps(read)[-1] == 20261122
+
+
 def test_no_runs_and_runs_without_a_verdict(tmp_path):
     tensorboard.write_trend(tmp_path)
     (tmp_path / "runs" / "a").mkdir(parents=True)
