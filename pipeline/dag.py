@@ -44,7 +44,10 @@ _BEAM_IN_THIS_PROCESS = (
 
 @dataclasses.dataclass(frozen=True)
 class RunInputs:
-    """What tells one run from another of the same config. `baseline_*` is the store's `stable` version, if any."""
+    """What tells one run from another of the same config. `baseline_*` is the store's `stable` version, if any.
+
+    `root_identity` is part of the pipeline's name where several roots may share a metadata server.
+    """
 
     date: datetime.date
     run_id: str
@@ -52,6 +55,7 @@ class RunInputs:
     baseline_path: str | None
     baseline_version: int | None
     data_baseline: DataBaseline = dataclasses.field(default_factory=DataBaseline)
+    root_identity: str | None = None
 
 
 def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipeline:
@@ -143,7 +147,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
     ).with_id("Pusher")
 
     return pipeline.Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=config.name if inputs.root_identity is None else f"{config.name}-{inputs.root_identity}",
         pipeline_root=str(places.artifacts),
         components=[
             example_gen,

@@ -22,6 +22,7 @@ from pipeline.concluding import Conclusion, error_card, gather
 from pipeline.config import LoadedConfig
 from pipeline.console import Console, library_noise_to
 from pipeline.lock import LockOptions, run_lock
+from pipeline.root_identity import identity
 from pipeline.runs import RunFolder
 from pipeline.stopping import Stop, stopped_by_sigterm
 from pipeline.waiting import Lateness
@@ -217,8 +218,9 @@ class _Run:
         if self._force:
             config = config.model_copy(update={"runner": config.runner.model_copy(update={"cache": False})})
         data_baseline = baseline.write_baseline(config, self._folder, self._plan.date)
+        own = identity(self._root) if config.metadata.backend == "mysql" else None
         inputs = dag.RunInputs(
-            self._plan.date, self._run_id, self._plan.window.fingerprint, *self._baseline, data_baseline
+            self._plan.date, self._run_id, self._plan.window.fingerprint, *self._baseline, data_baseline, own
         )
         ir = compiler.Compiler().compile(dag.create_pipeline(config, inputs))
         runtime_parameter_utils.substitute_runtime_parameter(
