@@ -3,7 +3,9 @@
 Two engines: atheris (coverage guided, libFuzzer; `pip install atheris`) and hypothesis (changed and random bytes). An
 input must end in rows, bad rows, DataNotReadyError or ConfigError. Anything else is a finding, and so are more than
 TIMEOUT_S seconds for one input and more memory than MEMORY_BYTES above the start for inputs of at most MAX_BYTES.
-The first byte of an input chooses the table (SerDe, types) that it is read as. Prints the counts.
+The first byte of an input chooses the table (SerDe, types) that it is read as, and whether the bytes behind it are a
+file or only its rows, around which a sound file is put (packed): damage of a file hides what lies behind it.
+Prints the counts.
 """
 
 from __future__ import annotations
@@ -12,8 +14,11 @@ import argparse
 import collections
 import contextlib
 import datetime
+import functools
 import io
+import math
 import mmap
+import os
 import resource
 import signal
 import subprocess
@@ -32,6 +37,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/components/hive_example_gen")]
 TIMEOUT_S = 5
 MAX_BYTES = 4096
 MEMORY_BYTES = 512 << 20
+ROUND_INPUTS = 50_000
 OUTCOMES = ("rows", "bad rows", "refused", "empty")
 READERS = ("text", "sequence_file", "rcfile", "avro")
 
@@ -125,11 +131,13 @@ def target_of(reader: str) -> Callable[[bytes], str]:
     specs, read = specs_of(reader), MODULES[reader].read_batches
 
     def target(data: bytes) -> str:
-        spec = specs[data[0] % len(specs)] if data else specs[0]
+        kind, choice = divmod(data[0] if data else 0, _CHOICES)
+        spec = specs[choice % len(specs)]
+        content = _PACKED[reader](data[1:], kind - 1) if kind and reader in _PACKED else data[1:]
         bad = BadRows()
         rows = 0
         try:
-            for batch in read(MemoryFile("memory", "fuzzed", data[1:]), spec, bad):
+            for batch in read(MemoryFile("memory", "fuzzed", content), spec, bad):
                 batch.validate()
                 rows += batch.num_rows
         except (DataNotReadyError, ConfigError):
@@ -140,10 +148,12 @@ def target_of(reader: str) -> Callable[[bytes], str]:
 
 
 def seeds_of(reader: str) -> Iterator[bytes]:
-    """Small whole files, each behind the byte that chooses its table."""
+    """Small whole files, and rows of each way to pack them, behind the byte that chooses."""
     for choice, spec in enumerate(specs_of(reader)):
         for body in _avro_bodies() if reader == "avro" else _BODIES[reader](spec):
             yield bytes([choice]) + body
+        for kind in range(_WAYS_TO_PACK if reader in _PACKED else 0):
+            yield bytes([(kind + 1) * _CHOICES + choice]) + _ROWS_TO_PACK[reader](spec)
 
 
 def _text_bodies(spec: TableSpec) -> Iterator[bytes]:
@@ -156,45 +166,91 @@ def _text_bodies(spec: TableSpec) -> Iterator[bytes]:
         yield from (b'"a","b\\"c",\n', b"a b c\nx\n")
 
 
+def _row(spec: TableSpec) -> bytes:
+    if spec.serde != "lazy_binary":
+        return b"\x01".join(TEXTS[name] for name in spec.columns)
+    return writers.lazy_row([parse_type(text) for text in spec.columns.values()], [ROW[name] for name in spec.columns])
+
+
+def _cells(spec: TableSpec) -> list[bytes]:
+    if spec.serde == "columnar":
+        return [TEXTS[name] for name in spec.columns]
+    return [writers.lazy_value(parse_type(text), ROW[name], prefix=False) for name, text in spec.columns.items()]
+
+
 def _sequence_bodies(spec: TableSpec) -> Iterator[bytes]:
-    if spec.serde == "lazy_binary":
-        value = writers.lazy_row(
-            [parse_type(text) for text in spec.columns.values()], [ROW[name] for name in spec.columns]
-        )
-    else:
-        value = b"\x01".join(TEXTS[name] for name in spec.columns)
+    value = _row(spec)
     for mode in ("plain", "record", "block"):
         yield writers.sequence_file([value] * 3, mode=mode)
     yield writers.sequence_file([value] * 2, value_class=writers.BYTES, version=5)
 
 
 def _rcfile_bodies(spec: TableSpec) -> Iterator[bytes]:
-    if spec.serde == "columnar":
-        cells = [TEXTS[name] for name in spec.columns]
-    else:
-        cells = [writers.lazy_value(parse_type(text), ROW[name], prefix=False) for name, text in spec.columns.items()]
-    for options in ({}, {"version": 0}, {"codec": "DefaultCodec"}):
-        yield writers.rcfile([[cell] * 5 for cell in cells], **options)
+    for options in _RCFILES:
+        yield writers.rcfile([[cell] * 5 for cell in _cells(spec)], **options)
 
 
-_BODIES = {"text": _text_bodies, "sequence_file": _sequence_bodies, "rcfile": _rcfile_bodies}
+def _packed_sequence_file(data: bytes, kind: int) -> bytes:
+    return writers.sequence_file(data.split(_BETWEEN_ROWS), mode=("plain", "record", "block")[kind])
+
+
+def _packed_rcfile(data: bytes, kind: int) -> bytes:
+    columns = [column.split(_BETWEEN_ROWS) for column in data.split(_BETWEEN_COLUMNS)]
+    rows = max(map(len, columns))
+    return writers.rcfile([[*column, *[b""] * (rows - len(column))] for column in columns], **_RCFILES[kind])
+
+
+def _packed_avro(data: bytes, kind: int) -> bytes:
+    """One block; its first byte says how many rows it announces."""
+    head = _avro_file(_AVRO_COLUMNS[kind], "null", 0)
+    block = data[1:]
+    return head + _zigzag(data[0] % 8 if data else 0) + _zigzag(len(block)) + block + head[-16:]
+
+
+def _zigzag(number: int) -> bytes:
+    number, packed = number << 1, bytearray()
+    while number >= 0x80:
+        packed.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*packed, number])
 
 
 def _avro_bodies() -> Iterator[bytes]:
+    yield from (_avro_file(names, codec, 3) for codec in ("null", "deflate") for names in _AVRO_COLUMNS)
+
+
+@functools.cache
+def _avro_file(names: tuple[str, ...], codec: str, rows: int) -> bytes:
     import fastavro
 
-    fields = [("i", "int"), ("s", ["null", "string"]), ("l", {"type": "array", "items": ["null", "long"]}),
-              ("m", {"type": "map", "values": "double"}), ("d", {"type": "int", "logicalType": "date"}),
-              ("n", {"type": "bytes", "logicalType": "decimal", "precision": 8, "scale": 2}),
-              ("e", {"type": "enum", "name": "E", "symbols": ["A", "B"]})]  # fmt: skip
-    schema = {"type": "record", "name": "r", "fields": [{"name": name, "type": kind} for name, kind in fields]}
-    row = {"i": 1, "s": "ab", "l": [1, None], "m": {"k": 0.5}, "d": 5, "n": b"\x01\x02", "e": "A"}
-    for codec in ("null", "deflate"):
-        for names in (("i",), ("i", "s", "l"), tuple(row)):
-            part = {**schema, "fields": [field for field in schema["fields"] if field["name"] in names]}
-            out = io.BytesIO()
-            fastavro.writer(out, part, [{name: row[name] for name in names}] * 3, codec=codec)
-            yield out.getvalue()
+    fields = [{"name": name, "type": _AVRO_FIELDS[name]} for name in names]
+    out = io.BytesIO()
+    row = {name: _AVRO_ROW[name] for name in names}
+    fastavro.writer(out, {"type": "record", "name": "r", "fields": fields}, [row] * rows, codec=codec)
+    return out.getvalue()
+
+
+_CHOICES, _WAYS_TO_PACK = 64, 3
+_BETWEEN_COLUMNS, _BETWEEN_ROWS = b"\xfd", b"\xfe"
+_RCFILES = ({}, {"version": 0}, {"codec": "DefaultCodec"})
+_AVRO_FIELDS = {
+    "i": "int",
+    "s": ["null", "string"],
+    "l": {"type": "array", "items": ["null", "long"]},
+    "m": {"type": "map", "values": "double"},
+    "d": {"type": "int", "logicalType": "date"},
+    "n": {"type": "bytes", "logicalType": "decimal", "precision": 8, "scale": 2},
+    "e": {"type": "enum", "name": "E", "symbols": ["A", "B"]},
+}
+_AVRO_ROW = {"i": 1, "s": "ab", "l": [1, None], "m": {"k": 0.5}, "d": 5, "n": b"\x01\x02", "e": "A"}
+_AVRO_COLUMNS = (("i",), ("i", "s", "l"), tuple(_AVRO_ROW))
+_BODIES = {"text": _text_bodies, "sequence_file": _sequence_bodies, "rcfile": _rcfile_bodies}
+_PACKED = {"sequence_file": _packed_sequence_file, "rcfile": _packed_rcfile, "avro": _packed_avro}
+_ROWS_TO_PACK: dict[str, Callable[[TableSpec], bytes]] = {
+    "sequence_file": lambda spec: _BETWEEN_ROWS.join([_row(spec)] * 3),
+    "rcfile": lambda spec: _BETWEEN_COLUMNS.join(_BETWEEN_ROWS.join([cell] * 3) for cell in _cells(spec)),
+    "avro": lambda spec: b"\x02" + b"\x02\x02\x04ab\x01\x02\x02\x02\x00" * 2,
+}
 
 
 def limited_memory() -> None:
@@ -220,21 +276,33 @@ def child(reader: str, counters_path: str, arguments: list[str]) -> None:
 
 
 def run_atheris(reader: str, seconds: float, runs: int, findings: Path) -> tuple[collections.Counter, bool]:
+    """In rounds that share their corpus: libFuzzer itself takes a kilobyte more with every input."""
+    ends = time.monotonic() + seconds
+    total, fine = collections.Counter(), True
     with tempfile.TemporaryDirectory() as folder:
-        corpus = Path(folder) / "corpus"
-        corpus.mkdir()
+        (Path(folder) / "corpus").mkdir()
         for index, seed in enumerate(seeds_of(reader)):
-            (corpus / f"seed{index}").write_bytes(seed)
-        counters = Path(folder) / "counters"
-        counters.write_bytes(bytes(8 * len(OUTCOMES)))
-        limits = [f"-max_total_time={int(seconds)}"] if seconds else [f"-atheris_runs={runs}"]
-        command = [sys.executable, __file__, "--child", reader, str(counters), *limits, f"-timeout={TIMEOUT_S}",
-                   f"-max_len={MAX_BYTES}", f"-artifact_prefix={findings}/{reader}-", "-rss_limit_mb=0",
-                   "-print_final_stats=1", str(corpus)]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        counts = memoryview(counters.read_bytes()).cast("Q").tolist()
+            (Path(folder) / "corpus" / f"seed{index}").write_bytes(seed)
+        while fine and (time.monotonic() < ends if seconds else total.total() < runs):
+            inputs = ROUND_INPUTS if seconds else min(ROUND_INPUTS, runs - total.total())
+            limits = [f"-max_total_time={math.ceil(ends - time.monotonic())}"] if seconds else []
+            counts, fine = _atheris_round(reader, Path(folder), [f"-atheris_runs={inputs}", *limits], findings)
+            total += counts
+    return total, fine
+
+
+def _atheris_round(reader: str, folder: Path, limits: list[str], findings: Path) -> tuple[collections.Counter, bool]:
+    counters = folder / "counters"
+    counters.write_bytes(bytes(8 * len(OUTCOMES)))
+    command = [sys.executable, __file__, "--child", reader, str(counters), *limits, f"-timeout={TIMEOUT_S}",
+               f"-max_len={MAX_BYTES}", f"-artifact_prefix={findings}/{reader}-", "-rss_limit_mb=0",
+               "-print_final_stats=1", str(folder / "corpus")]  # fmt: skip
+    # Without arenas of its own for each thread of Arrow's: address space is what is limited.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     if done.returncode:
         print(done.stdout[-3000:], done.stderr[-6000:], sep="\n")
+    counts = memoryview(counters.read_bytes()).cast("Q").tolist()
     return collections.Counter(dict(zip(OUTCOMES, counts, strict=True))), not done.returncode
 
 

@@ -22,10 +22,11 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from common.errors import ConfigError, DataNotReadyError
+from components.hive_example_gen.formats.lazy_primitives import DAY_SECONDS
 from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.formats.time_zones import is_zone, wall_clock
 
 PROLEPTIC_KEY = "writer.date.proleptic"
 ZONE_KEY = "writer.time.zone"
@@ -61,7 +62,7 @@ class Writer:
         if text is not None and text.lower() not in ("true", "false"):
             raise ConfigError(f"source.serde_properties.{PROLEPTIC_KEY} must be true or false, found {text!r}")
         zone = properties.get(ZONE_KEY)
-        if zone is not None and not _is_zone(zone):
+        if zone is not None and not is_zone(zone):
             raise ConfigError(
                 f"source.serde_properties.{ZONE_KEY}: no time zone is called {zone!r}",
                 hint="Names are those of the IANA database, such as Europe/Berlin.",
@@ -157,23 +158,16 @@ class Writer:
 
 
 def in_zone(array: pa.Array, zone: str) -> pa.Array:
-    """Instants (timestamps of UTC without a zone) as the wall clock of `zone`. Raises pa.ArrowInvalid: no such zone."""
-    aware = pc.assume_timezone(array, "UTC").cast(pa.timestamp(array.type.unit, zone))
-    return pc.local_timestamp(aware)
+    """Instants (timestamps of UTC without a zone) as the wall clock of `zone`."""
+    second = _DAY_TICKS[array.type.unit] // DAY_SECONDS
+    seconds, rest = np.divmod(np.asarray(array.cast(pa.int64()).fill_null(0)), second)
+    return _with_values(array, wall_clock(seconds, zone) * second + rest, pa.int64())
 
 
 def holds_time(data_type: pa.DataType) -> bool:
     if pa.types.is_nested(data_type):
         return any(holds_time(data_type.field(index).type) for index in range(data_type.num_fields))
     return pa.types.is_date32(data_type) or pa.types.is_timestamp(data_type)
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        in_zone(pa.array([0], pa.timestamp("us")), name)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 def _with_values(array: pa.Array, values: np.ndarray, storage: pa.DataType) -> pa.Array:

@@ -3,8 +3,10 @@
 pyarrow reads timestamps as 64 bits of nanoseconds, which end in the years 1677 and 2262, and what lies beyond wraps
 around. Where the file's statistics do not rule that out, the file is read a second time with timestamps called bigint
 (orc_tail.py), which gives their seconds: with them the wrapped nanoseconds are exact again (orc_timestamps.py).
-Timestamps are wall clocks of the writer's time zone, which each stripe names and pyarrow takes into account. Old days
-are those of the footer's calendar; a footer that names none is Java's hybrid calendar (ORC before 1.6).
+Timestamps are wall clocks of the writer's time zone, which each stripe names; pyarrow takes it into account, but not as
+Java does before 1970. Where it is not UTC and the statistics do not rule such timestamps out, seconds are read too.
+Files of Hive before 1.1 name no zone: `writer.time.zone` in source.serde_properties does, else it is UTC.
+Old days are those of the footer's calendar; a footer that names none is Java's hybrid calendar (ORC before 1.6).
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from components.hive_example_gen.formats.calendars import Writer, holds_time
 from components.hive_example_gen.formats.columnar import bounded, conformed, target_schema
 from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.formats.orc_tail import OrcTail
-from components.hive_example_gen.formats.orc_timestamps import SecondsFile, exact, holds_timestamp, in_micros
+from components.hive_example_gen.formats.orc_timestamps import Clock, SecondsFile, exact, holds_timestamp, in_micros
+from components.hive_example_gen.formats.time_zones import is_zone
 from components.hive_example_gen.formats.vints import Damaged
 from components.hive_example_gen.table_spec import TableSpec
 from components.hive_example_gen.warehouse import storage
 
 _ACID_COLUMNS = {"operation", "originalTransaction", "bucket", "rowId", "currentTransaction", "row"}
+_LIKE_UTC = frozenset({"UTC", "GMT", "Etc/UTC"})
 
 
 def read_schema(file: DataFile, spec: TableSpec) -> pa.Schema:
@@ -39,16 +43,19 @@ def read_schema(file: DataFile, spec: TableSpec) -> pa.Schema:
 def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.RecordBatch]:
     """The rows of `file`; memory: one stripe (64 MiB by default). Raises DataNotReadyError, ConfigError."""
     with translated(file, "ORC"):
-        tail = _tail(file)
+        tail, zones = _tail(file)
         opened = _opened(file)
         own = in_micros(opened.schema)
         target, present = target_schema(own, spec, file)
         names = list(present.values())
-        seconds = _seconds(file, tail, [name for name in names if holds_timestamp(own.field(name).type)])
+        times = [name for name in names if holds_timestamp(own.field(name).type)]
+        clocks = [_clock(zone, tail, spec, file) for zone in zones] if times else []
+        seconds = _opened_for_seconds(file, tail) if times and _needs_seconds(tail, clocks) else None
         row = 0
         for index in range(opened.nstripes):
             read = opened.read_stripe(index, columns=names or own.names[:1])  # without any, pyarrow gives no rows
-            stripe = _exact_stripe(read, index, seconds, file)
+            plain = None if seconds is None else seconds.read_stripe(index, columns=times)
+            stripe = _exact_stripe(read, plain, clocks[index] if clocks else Clock(), file)
             stripe = _stripped(_dated(stripe, Writer(proleptic=tail.is_proleptic), file), tail.char_columns)
             yield from bounded(conformed(stripe, target, present, file, row), spec)
             row += stripe.num_rows
@@ -64,38 +71,55 @@ def _opened(file: DataFile) -> pyarrow.orc.ORCFile:
     return opened
 
 
-def _tail(file: DataFile) -> OrcTail:
+def _tail(file: DataFile) -> tuple[OrcTail, list[str | None]]:
+    """The tail and, where wall clocks are among the columns, the time zone of each stripe."""
     with file.open() as opened:
         try:
-            return OrcTail.read(opened)
+            tail = OrcTail.read(opened)
+            return tail, tail.zones(opened) if tail.has_wall_clocks else []
         except Damaged as error:
             raise OSError(str(error)) from error
 
 
-_Seconds = tuple[pyarrow.orc.ORCFile, list[str]]
+def _clock(zone: str | None, tail: OrcTail, spec: TableSpec, file: DataFile) -> Clock:
+    if zone is None:
+        return Clock(Writer.declared(spec.serde_properties).zone or "UTC", is_known=False)
+    if zone in _LIKE_UTC or tail.is_of_cpp:
+        return Clock()
+    if not is_zone(zone):
+        raise DataNotReadyError(
+            f"{file.name}: its timestamps are those of the time zone {zone!r}, which this machine does not know",
+            hint="Install the system's time zones (tzdata), or write the file again in UTC.",
+        )
+    return Clock(zone)
 
 
-def _seconds(file: DataFile, tail: OrcTail, names: list[str]) -> _Seconds | None:
-    """The file whose timestamps are seconds, and the columns to be read from it; None where that is not needed."""
+def _needs_seconds(tail: OrcTail, clocks: list[Clock]) -> bool:
+    if tail.may_leave_nanoseconds or any(not clock.is_known for clock in clocks):
+        return True
+    return tail.may_precede_epoch and any(clock.zone is not None for clock in clocks)
+
+
+def _opened_for_seconds(file: DataFile, tail: OrcTail) -> pyarrow.orc.ORCFile:
+    """The file with seconds instead of timestamps."""
     try:
-        if not names or not tail.may_leave_nanoseconds:
-            return None
         patched: Any = SecondsFile(file.open(), tail.content_end, tail.with_seconds())
     except Damaged as error:
         raise OSError(str(error)) from error
-    return pyarrow.orc.ORCFile(patched), names
+    return pyarrow.orc.ORCFile(patched)
 
 
-def _exact_stripe(stripe: pa.RecordBatch, index: int, seconds: _Seconds | None, file: DataFile) -> pa.RecordBatch:
-    plain = None if seconds is None else seconds[0].read_stripe(index, columns=seconds[1])
+def _exact_stripe(
+    stripe: pa.RecordBatch, seconds: pa.RecordBatch | None, clock: Clock, file: DataFile
+) -> pa.RecordBatch:
     columns = []
     for field, column in zip(stripe.schema, stripe.columns, strict=True):
         if holds_timestamp(field.type):
             kind = in_micros(pa.schema([field])).field(0).type
-            if plain is None:
+            if seconds is None:
                 column = column.cast(kind, safe=False)
             else:
-                column = exact(column, plain.column(field.name), kind, file)
+                column = exact(column, seconds.column(field.name), kind, clock, file)
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=in_micros(stripe.schema))
 

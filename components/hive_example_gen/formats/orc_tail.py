@@ -1,4 +1,4 @@
-"""The tail of an ORC file, as far as pyarrow does not give it: statistics of timestamps, the writer's calendar.
+"""The tail of an ORC file, as far as pyarrow does not give it: statistics of timestamps, calendar, time zones.
 
 It can also be written again with timestamps called bigint: then pyarrow reads their seconds, which do not overflow.
 Source: ORC specification v1, "File Tail" (orc_proto.proto).
@@ -19,15 +19,20 @@ from components.hive_example_gen.formats.compression import lz4_size
 from components.hive_example_gen.formats.vints import Damaged
 
 _FOOTER_LENGTH, _COMPRESSION, _BLOCK_SIZE, _METADATA_LENGTH = 1, 2, 3, 5  # PostScript
-_TYPES, _STATISTICS, _WRITER, _CALENDAR = 4, 7, 9, 11  # Footer
+_STRIPES, _TYPES, _STATISTICS, _WRITER, _CALENDAR = 3, 4, 7, 9, 11  # Footer
+_OFFSET, _INDEX_LENGTH, _DATA_LENGTH, _STRIPE_FOOTER_LENGTH = 1, 2, 3, 4  # StripeInformation
+_STRIPE_ZONE = 3  # StripeFooter
 _KIND, _SUBTYPES, _FIELD_NAMES = 1, 2, 3  # Type
 _COUNT, _TIMESTAMP_STATISTICS = 1, 9  # ColumnStatistics
+_LIMITS = ((1, 3), (2, 4))  # TimestampStatistics: least and most, each on the writer's clock and in UTC
 _LONG, _TIMESTAMP, _CHAR, _INSTANT = 4, 9, 17, 18  # Type.Kind
 _NONE, _ZLIB, _SNAPPY, _LZO, _LZ4, _ZSTD = range(6)
-_JAVA, _HYBRID, _PROLEPTIC = 0, 1, 2
+_JAVA, _CPP = 0, 1  # Footer.writer
+_HYBRID, _PROLEPTIC = 1, 2  # CalendarKind
 # Milliseconds that fit in 64 bits of nanoseconds, less two days for time zones.
 _SAFE_MILLIS = (1 << 63) // 1_000_000 - 2 * 86_400_000
 _MAX_TAIL_BYTES = 256 << 20
+_EPOCH_MILLIS = 2 * 86_400_000
 
 
 @dataclass(frozen=True)
@@ -51,24 +56,56 @@ class OrcTail:
         script = wire.parsed(postscript)
         footer_length = wire.number(script, _FOOTER_LENGTH)
         stored = _slice(opened, script_start - footer_length, footer_length)
-        footer = _unpacked(stored, wire.number(script, _COMPRESSION), wire.number(script, _BLOCK_SIZE, 1 << 18))
-        return cls(script_start - footer_length, footer, postscript)
+        return cls(script_start - footer_length, _unpacked_by(script, stored), postscript)
+
+    def zones(self, opened: BinaryIO) -> list[str | None]:
+        """The writer's time zone by stripe; Hive before 1.1 names none. Raises Damaged, OSError, zlib.error."""
+        script = wire.parsed(self.postscript)
+        zones = []
+        for part in wire.parts(wire.parsed(self.footer), _STRIPES):
+            stripe = wire.parsed(part)
+            start = sum(wire.number(stripe, field) for field in (_OFFSET, _INDEX_LENGTH, _DATA_LENGTH))
+            stored = _slice(opened, start, wire.number(stripe, _STRIPE_FOOTER_LENGTH))
+            names = wire.parts(wire.parsed(_unpacked_by(script, stored)), _STRIPE_ZONE)
+            zones.append(names[-1].decode("utf-8", "replace") if names else None)
+        return zones
 
     @property
     def is_proleptic(self) -> bool:
         """Whether old days are proleptic Gregorian; a footer without calendar is one of Java's hybrid years."""
-        message = wire.parsed(self.footer)
-        calendar = wire.number(message, _CALENDAR)
-        return calendar == _PROLEPTIC or (calendar != _HYBRID and wire.number(message, _WRITER, _JAVA) != _JAVA)
+        calendar = wire.number(wire.parsed(self.footer), _CALENDAR)
+        return calendar == _PROLEPTIC or (calendar != _HYBRID and self._writer != _JAVA)
+
+    @property
+    def is_of_cpp(self) -> bool:
+        """Whether ORC's C++ library wrote it, pyarrow for one: what it reads of that is what was written."""
+        return self._writer == _CPP
+
+    @property
+    def _writer(self) -> int:
+        return wire.number(wire.parsed(self.footer), _WRITER, _JAVA)
 
     @property
     def may_leave_nanoseconds(self) -> bool:
-        """Whether a timestamp may lie outside 1677 to 2262, by the statistics of the file; True where they are none."""
+        """Whether a timestamp may lie outside 1677 to 2262, by the file's statistics; True where there are none."""
+        return any(_may_reach(part, _SAFE_MILLIS + 1, -_SAFE_MILLIS - 1) for part in self._times(_TIMESTAMP, _INSTANT))
+
+    @property
+    def may_precede_epoch(self) -> bool:
+        """Whether a timestamp may lie before 1970-01-03, which is after the epoch in every time zone; as above."""
+        return any(_may_reach(part, None, _EPOCH_MILLIS) for part in self._times(_TIMESTAMP))
+
+    @property
+    def has_wall_clocks(self) -> bool:
+        return bool(self._times(_TIMESTAMP))
+
+    def _times(self, *wanted: int) -> list[wire.Message]:
+        """The statistics of the columns of these kinds, nested ones too; {} where there are none."""
         message = wire.parsed(self.footer)
         kinds = [wire.number(wire.parsed(part), _KIND) for part in wire.parts(message, _TYPES)]
-        statistics = wire.parts(message, _STATISTICS)
-        times = [index for index, kind in enumerate(kinds) if kind in (_TIMESTAMP, _INSTANT)]
-        return any(index >= len(statistics) or _may_leave(wire.parsed(statistics[index])) for index in times)
+        statistics = [wire.parsed(part) for part in wire.parts(message, _STATISTICS)]
+        statistics += [{}] * (len(kinds) - len(statistics))
+        return [statistics[index] for index, kind in enumerate(kinds) if kind in wanted]
 
     @property
     def char_columns(self) -> frozenset[str]:
@@ -125,13 +162,21 @@ def _slice(opened: BinaryIO, start: int, length: int) -> bytes:
     return data
 
 
-def _may_leave(statistics: wire.Message) -> bool:
+def _may_reach(statistics: wire.Message, high: int | None, low: int) -> bool:
+    """Whether a timestamp may be at or above `high` or at or below `low`, in milliseconds since 1970."""
+    if not wire.number(statistics, _COUNT, 1):
+        return False
     if _TIMESTAMP_STATISTICS not in statistics:
-        return wire.number(statistics, _COUNT, 1) > 0
+        return True
     limits = wire.parsed(wire.parts(statistics, _TIMESTAMP_STATISTICS)[-1])
-    known = [wire.zigzag(wire.number(limits, field)) for field in (1, 2, 3, 4) if field in limits]
-    has_both = (1 in limits and 2 in limits) or (3 in limits and 4 in limits)
-    return not has_both or any(abs(millis) > _SAFE_MILLIS for millis in known)
+    least, most = ([wire.zigzag(wire.number(limits, field)) for field in pair if field in limits] for pair in _LIMITS)
+    if not least or (high is not None and not most):
+        return True
+    return min(least) <= low or (high is not None and max(most) >= high)
+
+
+def _unpacked_by(script: wire.Message, stored: bytes) -> bytes:
+    return _unpacked(stored, wire.number(script, _COMPRESSION), wire.number(script, _BLOCK_SIZE, 1 << 18))
 
 
 def _unpacked(stored: bytes, compression: int, block_size: int) -> bytes:

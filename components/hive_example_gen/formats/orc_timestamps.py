@@ -1,13 +1,22 @@
-"""ORC timestamps beyond 64 bits of nanoseconds, from the wrapped nanoseconds and the seconds.
+"""ORC timestamps as Java reads them, where pyarrow (ORC's C++ library) does not: from its nanoseconds and the seconds.
 
-Seconds lie in the file as they are, counted from 2015-01-01 in the writer's time zone. They say, up to that zone, how
-often 2^64 nanoseconds (584 years) are missing from what pyarrow gives.
+Seconds lie in the file as they are, counted from 2015-01-01 in the writer's time zone, truncated towards 1970 where
+there is a fraction of at least a millisecond.
+- They say, up to that zone, how often 2^64 nanoseconds (584 years) are missing from what pyarrow gives.
+- C++ undoes the truncation on the wall clock instead of in UTC: a fraction between the two epochs is one second off,
+  and one in the last second before a clock change an hour. It also takes another offset than Java for days before about
+  1914. So all that lies before 1970 is counted again, by Java's rules.
+The last second before 1970 in UTC and the first one after it lie in the file as the same numbers (ORC-763): as Java
+does, the later one is read.
+
+Source: TimestampTreeWriter and TreeReaderFactory.TimestampTreeReader of orc-core 2.1, ColumnReader.cc of ORC C++ 2.0.
 """
 
 from __future__ import annotations
 
 import io
 import os
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -16,10 +25,14 @@ import pyarrow as pa
 from common.errors import DataNotReadyError
 from components.hive_example_gen.formats.lazy_primitives import DAY_SECONDS, FIRST_DAY, LAST_DAY
 from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.formats.time_zones import java_wall_clock
 
 _ORC_EPOCH = 1_420_070_400
 _WRAP_MICROS, _WRAP_NANOS = divmod(1 << 64, 1000)
+_SECOND_NANOS = 1_000_000_000
 _ZONE_DAYS = 2
+_TRUNCATED_NANOS = 999_999
+"""Java truncates seconds only where milliseconds are left: getTime() of an instant with less has been rounded down."""
 
 
 class SecondsFile(io.RawIOBase):
@@ -85,31 +98,45 @@ def _type_in_micros(kind: pa.DataType) -> pa.DataType:
     return pa.list_(_type_in_micros(kind.value_type))
 
 
-def exact(wrapped: pa.Array, seconds: pa.Array, kind: pa.DataType, file: DataFile) -> pa.Array:
+@dataclass(frozen=True)
+class Clock:
+    """What the seconds of a stripe mean.
+
+    Attributes:
+        zone: the writer's time zone; None where what pyarrow gives is right.
+        is_known: whether the stripe names it; pyarrow takes the zone of this machine where it does not.
+    """
+
+    zone: str | None = None
+    is_known: bool = True
+
+
+def exact(wrapped: pa.Array, seconds: pa.Array, kind: pa.DataType, clock: Clock, file: DataFile) -> pa.Array:
     """`wrapped` as `kind` (microseconds); both arrays have the same values except for timestamps.
 
     Raises DataNotReadyError for a timestamp outside the years 1 to 9999.
     """
     types = pa.types
     if types.is_timestamp(kind):
-        return _exact(wrapped, seconds, kind, file)
+        return _exact(wrapped, seconds, kind, clock, file)
     if not holds_timestamp(kind):
         return wrapped
     if types.is_struct(kind):
         children = [
-            exact(wrapped.field(index), seconds.field(index), field.type, file) for index, field in enumerate(kind)
+            exact(wrapped.field(index), seconds.field(index), field.type, clock, file)
+            for index, field in enumerate(kind)
         ]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=wrapped.is_null())
     if types.is_map(kind):
-        keys = exact(wrapped.keys, seconds.keys, kind.key_type, file)
-        items = exact(wrapped.items, seconds.items, kind.item_type, file)
+        keys = exact(wrapped.keys, seconds.keys, kind.key_type, clock, file)
+        items = exact(wrapped.items, seconds.items, kind.item_type, clock, file)
         inner = pa.StructArray.from_arrays([keys, items], fields=[kind.key_field, kind.item_field])
     else:
-        inner = exact(wrapped.values, seconds.values, kind.value_type, file)
+        inner = exact(wrapped.values, seconds.values, kind.value_type, clock, file)
     return pa.Array.from_buffers(kind, len(wrapped), wrapped.buffers()[:2], offset=wrapped.offset, children=[inner])
 
 
-def _exact(wrapped: pa.Array, seconds: pa.Array, kind: pa.DataType, file: DataFile) -> pa.Array:
+def _exact(wrapped: pa.Array, seconds: pa.Array, kind: pa.DataType, clock: Clock, file: DataFile) -> pa.Array:
     nanos = np.asarray(wrapped.cast(pa.int64()).fill_null(0))
     whole = np.asarray(seconds.fill_null(-_ORC_EPOCH)) + _ORC_EPOCH
     days = whole // DAY_SECONDS
@@ -120,5 +147,17 @@ def _exact(wrapped: pa.Array, seconds: pa.Array, kind: pa.DataType, file: DataFi
         )
     wraps = np.rint((whole.astype(float) * 1e9 - nanos.astype(float)) / 2.0**64).astype(np.int64)
     micros = nanos // 1000 + wraps * _WRAP_MICROS + (nanos % 1000 + wraps * _WRAP_NANOS) // 1000
+    if clock.zone is not None and kind.tz is None:
+        again = days < _ZONE_DAYS if clock.is_known else np.ones(len(days), bool)
+        fraction = (nanos[again] % _SECOND_NANOS + wraps[again] * ((1 << 64) % _SECOND_NANOS)) % _SECOND_NANOS
+        micros[again] = _as_java(whole[again], fraction, clock.zone)
     mask = np.asarray(wrapped.is_null()) if wrapped.null_count else None
     return pa.array(micros, pa.int64(), mask=mask).cast(kind)
+
+
+def _as_java(whole: np.ndarray, fraction: np.ndarray, zone: str) -> np.ndarray:
+    """Microseconds on the writer's clock, of seconds counted as if it were one of UTC and nanoseconds."""
+    epoch = np.array([_ORC_EPOCH])
+    instants = whole - (java_wall_clock(epoch, zone) - epoch)
+    instants -= (instants < 0) & (fraction > _TRUNCATED_NANOS)
+    return java_wall_clock(instants, zone) * 1_000_000 + fraction // 1000

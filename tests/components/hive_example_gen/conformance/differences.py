@@ -71,16 +71,6 @@ _NO_VALUE = (
     "(and Spark through Hive's SerDes) shows the folder's name for string columns"
 )
 _ENCODING = "Bytes that are not UTF-8: Hive shows replacement characters; Hivemill sets the row aside"
-_EPOCH = (
-    "A defect of ORC's C++ library, one second too early: timestamps with a fraction of a second that are before 1970 "
-    "on the writer's clock and after it in UTC, or the other way round"
-)
-
-
-def _before_the_epoch() -> list[Difference]:
-    early = "1969-12-31 23:59:58.5"
-    return [cells(_EPOCH, "at", {5: early}), cells(_EPOCH, "seen", {5: [early, None]})]
-
 
 DIFFERENCES: dict[str, list[Difference]] = {
     "odd_numbers": [
@@ -103,8 +93,6 @@ DIFFERENCES: dict[str, list[Difference]] = {
     ],
     "not_utf8": [without(_ENCODING, 1, 2)],
     "headers": [without(_HEADERS, 0, 1, 4, 5, 6, 8)],
-    "zone_orc": _before_the_epoch(),
-    "zone_orc_hive": _before_the_epoch(),
     "csv": [without(_QUOTE, 11)],
     "csv_sequence": [without(_QUOTE, 3)],
     "csv_written": [without(_QUOTE, 3, 4, 5)],
