@@ -14,6 +14,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import Any
 
+from common.files import fingerprint
 from pipeline.alerts import messages
 from pipeline.alerts.messages import Alert
 from pipeline.alerts.options import CommandChannel, EmailChannel, WebhookChannel
@@ -39,6 +40,11 @@ def name_of(channel: WebhookChannel | EmailChannel | CommandChannel) -> str:
     if isinstance(channel, EmailChannel):
         return f"email ({channel.host})"
     return f"command ({channel.command[0]})"
+
+
+def key_of(channel: WebhookChannel | EmailChannel | CommandChannel) -> str:
+    """What alerts.json calls the channel: two mails by one server have one name, but not one key."""
+    return f"{name_of(channel)} {fingerprint(channel.model_dump(mode='json', exclude={'events'}))[:8]}"
 
 
 def send(

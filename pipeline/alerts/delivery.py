@@ -17,7 +17,7 @@ from typing import Any
 from common.files import write_json_atomically
 from pipeline import runs
 from pipeline.alerts import messages
-from pipeline.alerts.channels import DeliveryError, name_of, send
+from pipeline.alerts.channels import DeliveryError, key_of, name_of, send
 from pipeline.alerts.messages import Alert
 from pipeline.alerts.options import AlertOptions
 
@@ -78,7 +78,8 @@ class Alerts:
         had = state.get("sent", {}).get(alert.key, {})
         with concurrent.futures.ThreadPoolExecutor(len(wanted)) as pool:  # a slow one does not hold up the others
             reports = list(pool.map(lambda one: self._to_channel(one, alert, had), wanted))
-        now_had = had | {one["channel"]: runs.utc_now() for one in reports if one["state"] == "sent"}
+        told = [key_of(one) for one, report in zip(wanted, reports, strict=True) if report["state"] == "sent"]
+        now_had = had | dict.fromkeys(told, runs.utc_now())
         if alert.event != "test" and now_had != had:
             sent = {**state.get("sent", {}), alert.key: now_had}
             self._save({**state, "sent": dict(list(sent.items())[-_REMEMBERED:])})
@@ -86,7 +87,7 @@ class Alerts:
 
     def _to_channel(self, channel: Any, alert: Alert, had: Mapping[str, str]) -> dict[str, Any]:
         name = name_of(channel)
-        if name in had:
+        if key_of(channel) in had:
             return _report(alert.event, name, "duplicate", 0)
         problem = ""
         for attempt in range(1, self._options.attempts + 1):

@@ -205,6 +205,19 @@ def test_an_alert_is_sent_once_and_a_failed_channel_gets_it_later(hook, tmp_path
     assert (len(good.requests), len(weak.requests)) == (2, 3)
 
 
+def test_channels_that_are_called_the_same_are_two(tmp_path):
+    """One mail server for two teams, one program with two targets: what one had, the other may lack."""
+    works, fails = (
+        {"type": "command", "command": [sys.executable, "-c", code]} for code in ("", "raise SystemExit(1)")
+    )
+
+    def again() -> list[tuple]:
+        return states(alerts_to(tmp_path, works, fails, attempts=1).verdict(verdict()))
+
+    assert again() == [("red", "sent", 1), ("red", "failed", 1)]
+    assert again() == [("red", "duplicate", 0), ("red", "failed", 1)]
+
+
 def test_events_from_red_to_recovery(hook, tmp_path):
     server = hook()
     alerts = alerts_to(tmp_path, webhook(), environment={URL_ENV: server.url})
