@@ -81,7 +81,7 @@ def test_version(capsys):
     ("argv", "words"),
     [
         ([], "the following arguments are required: VERB"),
-        (["serve"], "argument VERB: invalid choice: 'serve'"),
+        (["publish"], "argument VERB: invalid choice: 'publish'"),
         (["plan"], "the following arguments are required: --date"),
         (["plan", "--dat", "2026-11-15"], "required: --date"),
         (["plan", "--date", "15.11.2026"], "--date must be YYYY-MM-DD; received '15.11.2026'"),

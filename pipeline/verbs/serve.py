@@ -1,0 +1,69 @@
+"""The verb `serve`: the dev server on the model store."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipeline.verbs.output import Output, add_verb, count
+
+_LOCAL = "127.0.0.1"
+
+
+def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    summary = "run the dev server on the model store: TensorFlow Serving's gRPC and REST APIs, until Ctrl-C"
+    verb = add_verb(verbs, "serve", serve, summary, "hivemill serve --port 8500 --rest-port 8501", common)
+    verb.add_argument("--port", type=_port, default=8500, metavar="N", help="of gRPC (default: 8500; 0: any)")
+    verb.add_argument("--rest-port", type=_port, default=8501, metavar="N", help="of REST and metrics (default: 8501)")
+    verb.add_argument("--host", default=_LOCAL, metavar="H", help="address to listen at (default: 127.0.0.1)")
+    verb.add_argument(
+        "--model-config", type=Path, metavar="FILE", help="a models.config; the store's of the config when left out"
+    )
+    verb.add_argument("--max-batch-rows", type=count, default=256, metavar="N", help="rows that run together at most")
+    verb.add_argument(
+        "--batch-timeout-ms", type=_milliseconds, default=0.0, metavar="MS", help="a request waits so long for others"
+    )
+    verb.add_argument("--max-message-mb", type=count, default=32, metavar="N", help="largest request and answer")
+
+
+def serve(arguments: argparse.Namespace, _: Output) -> int:
+    """Runs in this process, which loads TensorFlow's core only."""
+    import common.runtime
+    from serving.server.options import ServerOptions
+
+    options = ServerOptions(
+        model_config=arguments.model_config or _of_the_store(arguments),
+        host=arguments.host,
+        port=arguments.port,
+        rest_port=arguments.rest_port,
+        max_batch_rows=arguments.max_batch_rows,
+        batch_timeout_seconds=arguments.batch_timeout_ms / 1000,
+        max_message_bytes=arguments.max_message_mb * 2**20,
+    )
+    common.runtime.tensorflow_core_only()
+    with common.runtime.quick_imports():
+        from serving.server import app
+    return app.serve(options)
+
+
+def _of_the_store(arguments: argparse.Namespace) -> Path:
+    from pipeline import config
+    from serving.model_store import SERVING_CONFIG_FILE
+
+    return config.load(arguments.config, arguments.set).config.places().store / SERVING_CONFIG_FILE
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a port, 0 to 65535; received {text!r}")
+    return int(text)
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1000:
+        raise argparse.ArgumentTypeError(f"must be a number of milliseconds, 0 to 1000; received {text!r}")
+    return value

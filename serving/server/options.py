@@ -1,0 +1,40 @@
+"""What `hivemill serve` and `python -m serving.server` can be told."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """Of one server process.
+
+    Attributes:
+        model_config: a tensorflow.serving.ModelServerConfig as text: the store's models.config.
+        host: address to listen at; the loopback unless told, since neither protocol asks who is there.
+        port: of gRPC; 0 for any that is free, None for none.
+        rest_port: of REST and metrics; likewise.
+        socket_path: a Unix socket for gRPC besides or instead of the port.
+        poll_seconds: how often models.config and the versions on the disk are looked at.
+        max_batch_rows: rows of several requests that run together at most; 1 runs every request alone.
+        batch_timeout_seconds: how long the first request of a batch waits for others. With 0 only those run together
+            that came while the run before was under way.
+        max_message_bytes: largest request and response, on both protocols.
+        max_concurrent: requests in progress at most, on each protocol; more are refused (RESOURCE_EXHAUSTED, 503).
+        grace_seconds: how long running requests may take to finish after SIGTERM.
+        threads: that answer gRPC requests at once.
+    """
+
+    model_config: Path
+    host: str = "127.0.0.1"
+    port: int | None = 8500
+    rest_port: int | None = 8501
+    socket_path: str | None = None
+    poll_seconds: float = 1.0
+    max_batch_rows: int = 256
+    batch_timeout_seconds: float = 0.0
+    max_message_bytes: int = 32 * 2**20
+    max_concurrent: int = 512
+    grace_seconds: float = 30.0
+    threads: int = 64
