@@ -59,7 +59,7 @@ def _add_report_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--column", action="append", default=[], metavar="NAME=THEIRS", help="repeatable")
     verb.add_argument("--slice", action="append", default=[], metavar="COLUMN", help="repeatable")
     verb.add_argument("--covariate", action="append", default=[], metavar="COLUMN", help="CUPED; repeatable")
-    verb.add_argument("--lift-of-interest", type=_number, metavar="X", help="found soonest (default: 0.05)")
+    verb.add_argument("--lift-of-interest", type=_number, metavar="X", help="found soonest (default: 0.1)")
     verb.add_argument("--planned-end", metavar="D", help="look once, after this day, instead of every day")
     verb.add_argument("--bootstrap", action="store_true", help="intervals by a bootstrap over users too")
     verb.add_argument("--page", type=Path, metavar="FILE", help="write the report as an HTML page")
@@ -244,7 +244,10 @@ def _size_text(document: dict[str, Any]) -> str:
         for one in document["sizes"]
     ]
     header = ("LIFT", "USERS, DAILY LOOKS", "IMPRESSIONS", "DAYS", "USERS, ONE LOOK", "DAYS")
-    return "\n".join([_traffic_text(document), "", table(header, rows), "", _power_note(document)])
+    lines = [_traffic_text(document), "", table(header, rows), "", _power_note(document)]
+    if len(rows) == 1:
+        lines.append(f"With daily looks, report with --lift-of-interest {abs(document['sizes'][0]['lift']):g}.")
+    return "\n".join(lines)
 
 
 def _lift_text(document: dict[str, Any]) -> str:

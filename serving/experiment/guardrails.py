@@ -68,7 +68,7 @@ def health(
     control: str = STABLE,
     treatment: str = CANARY,
     alpha: float = 0.05,
-    lift_of_interest: float = 0.05,
+    lift_of_interest: float = 0.1,
 ) -> Health:
     """The state of both variants over all rows of the log; `log.between` chooses the time. Users in both are left out
     of the interval, not of the counts. Never raises for too little data: `reason` says what is missing."""

@@ -51,11 +51,11 @@ class ExperimentOptions(Options):
     )
     alpha: Share = Field(0.05, description="Accepted probability of a false alarm, over all looks together.")
     lift_of_interest: float = Field(
-        0.05,
+        0.1,
         gt=0,
         le=1,
         description="Relative lift that the test should find soonest: intervals that are always valid are tightest "
-        "when it is found. Fix it before the test.",
+        "when it is found. Too large costs little, too small much. Fix it before the test.",
     )
     planned_end: datetime.date | None = Field(
         None,

@@ -49,7 +49,7 @@ class Look:
     counts: bool
 
 
-def looks(cells: Cells, *, alpha: float = 0.05, lift_of_interest: float = 0.05) -> list[Look]:
+def looks(cells: Cells, *, alpha: float = 0.05, lift_of_interest: float = 0.1) -> list[Look]:
     """One look for each day with impressions. What a look says depends on nothing that came later."""
     made: list[Look] = []
     smallest = 1.0
