@@ -96,11 +96,13 @@ class ModelStore:
         with _translated(self.path):
             return AuditLog(self.folder / AUDIT_FILE).lines()
 
-    def server_config(self) -> str:
-        """models.config as it should be now, of all models in the store."""
+    def server_config(self, state: StoreState | None = None) -> str:
+        """models.config as it should be now, of all models in the store; as if this model were in `state`, if given."""
         with _translated(self.path):
             models = sorted(entry for entry in self.path.iterdir() if (entry / LABELS_FILE).is_file())
             states = {model: read_state(model) for model in models}
+        if state is not None:
+            states[self.folder] = state
         return server_config.models_config({m: (state.labels, state.also_served) for m, state in states.items()})
 
     def publish(
@@ -115,8 +117,8 @@ class ModelStore:
 
         The same `source_fingerprint` again gives the version that it has: a publisher that was killed may simply run
         again. The first version ever becomes `stable`. Of two publishers at once the second waits. `extra_files`
-        (content by relative path, e.g. warm-up requests) are part of the version from its first moment. `check` is called
-        with the labels under the lock before a new version is written; what it raises leaves the store as it was.
+        (content by relative path, e.g. warm-up requests) are part of the version from its first moment. `check` is
+        called with the labels under the lock before a new version is written; what it raises leaves the store alone.
         """
         saved_model = Path(saved_model)
         if not (saved_model / "saved_model.pb").is_file():
@@ -144,9 +146,9 @@ class ModelStore:
             raise ConfigError(f"label {label!r} must be letters, digits, `.`, `_` and `-`")
 
         def moved(state: StoreState) -> StoreState:
-            if (state.rollout or {}).get("state") == "running":
+            if state.pending or (state.rollout or {}).get("state") == "running":
                 raise InfrastructureError(
-                    f"a rollout of version {state.rollout['canary']} holds the labels of {self.model}",
+                    f"a rollout holds the labels of {self.model}",
                     hint="`hivemill rollout status` shows it; `hivemill rollout abort` ends it.",
                 )
             return dataclasses.replace(state, labels=dict(state.labels) | {label: version})
@@ -184,6 +186,11 @@ class ModelStore:
                 self._finish_removal()
         return doomed
 
+    def complete(self) -> StoreState:
+        """Ends what a killed writer has left half done, as every writer does first; returns the state."""
+        with self._locked():
+            return read_state(self.folder)
+
     def _write(self, state: StoreState, action: str, why: str | None, run_id: str | None = None) -> StoreState:
         """The one durable change; models.config and the audit log follow, here or in the next writer's `_complete`."""
         line = {
@@ -195,6 +202,7 @@ class ModelStore:
             "labels": dict(sorted(state.labels.items())),
             "also_served": list(state.also_served),
             "rollout": _rollout_card(state),
+            "pending": (state.pending or {}).get("phase"),
             **({"removed": list(state.removing)} if state.removing else {}),
         }
         state = dataclasses.replace(state, change=line)
@@ -309,7 +317,7 @@ class ModelStore:
 
 def _rollout_card(state: StoreState) -> dict[str, Any] | None:
     """What a line of the audit log says of the rollout."""
-    keys = ("id", "canary", "stable", "state", "percent", "pending")
+    keys = ("id", "canary", "stable", "state", "percent")
     return {key: state.rollout.get(key) for key in keys} if state.rollout else None
 
 

@@ -1,7 +1,7 @@
 """labels.json: all that can change about a model's versions, in one file, so that one rename changes all of it.
 
     {"version": 1, "labels": {"stable": 1763190000, "canary": 1763190000},
-     "also_served": [], "rollout": null, "rejected": {}, "removing": [], "change": {"id": "…", "action": "…", …}}
+     "also_served": [], "rollout": null, "pending": null, "rejected": {}, "removing": [], "change": {"id": "…", …}}
 
 models.config and the audit log follow from it: whoever takes the store's lock next completes what a killed writer has
 left out. Readers that want only labels read only `labels`; what splits the traffic reads `rollout.percent` beside them.
@@ -28,6 +28,7 @@ class StoreState:
         labels: version by label.
         also_served: versions that the server keeps loaded without a label, while labels move.
         rollout: the last rollout (serving.rollout.state), or None.
+        pending: what the rollout was about to do when labels.json was written (serving.rollout.moves), or None.
         rejected: why a version was taken back, by its number in text.
         removing: versions that retention has given up; their folders go next.
         change: the line of the audit log that tells of this state; None in a file of before the audit log.
@@ -36,6 +37,7 @@ class StoreState:
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     also_served: tuple[int, ...] = ()
     rollout: Mapping[str, Any] | None = None
+    pending: Mapping[str, Any] | None = None
     rejected: Mapping[str, str] = dataclasses.field(default_factory=dict)
     removing: tuple[int, ...] = ()
     change: Mapping[str, Any] | None = None

@@ -1,0 +1,173 @@
+"""Whether canary may take its next step: every guardrail says green, wait or red, in a sentence with its numbers.
+
+Rollouts are looked at often, so a guardrail is red only where chance is no explanation: Wilson's interval of the error
+share and the interval of the clicks (Poisson, on the log scale) are those of 99.9 %, the interval of the CTR is always
+valid by itself. Where the value is beyond its bound but chance could be why, the guardrail waits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from serving.rollout.metrics import Lift, Metrics, VariantMetrics
+from serving.rollout.options import GuardrailOptions, RolloutOptions
+from serving.rollout.state import Rollout
+
+GREEN, WAIT, RED = "green", "wait", "red"
+_CHANCE = 0.001
+_Z = 3.2905  # the normal distribution's, for this chance on both sides together
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One guardrail's word."""
+
+    name: str
+    colour: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """All guardrails' words; `colour` is the worst of them."""
+
+    findings: Sequence[Finding]
+
+    @property
+    def colour(self) -> str:
+        colours = {finding.colour for finding in self.findings}
+        return next((colour for colour in (RED, WAIT) if colour in colours), GREEN)
+
+    def to_document(self) -> dict[str, Any]:
+        return {"colour": self.colour, "findings": [dataclasses.asdict(finding) for finding in self.findings]}
+
+    def messages(self, colour: str) -> list[str]:
+        return [finding.message for finding in self.findings if finding.colour == colour]
+
+
+def judge(rollout: Rollout, metrics: Metrics, options: RolloutOptions, now: datetime.datetime) -> Judgement:
+    """Of a running rollout. `metrics` must be of its versions and its time: `refusal` tells."""
+    stable, canary = metrics.variants.stable, metrics.variants.canary
+    bounds = options.guardrails
+    is_last = next_percent(rollout, options) == 100
+    return Judgement(
+        (
+            _time(rollout, options, now),
+            _sample(rollout, canary, options),
+            _errors(stable, canary, bounds),
+            _latency(stable, canary, bounds, options.min_impressions),
+            _calibration(stable, canary, bounds),
+            _ctr(metrics.lift, bounds, is_last),
+        )
+    )
+
+
+def refusal(rollout: Rollout, metrics: Metrics, options: RolloutOptions, now: datetime.datetime) -> str | None:
+    """Why these metrics say nothing about this rollout; None where they do."""
+    for name, version in (("stable", rollout.stable), ("canary", rollout.canary)):
+        received = getattr(metrics.variants, name).model_version
+        if received != version:
+            return f"metrics must be of the rollout's versions: {name} is {version}; received {received}"
+    if metrics.since_utc < datetime.datetime.fromisoformat(rollout.started_utc):
+        return f"metrics must not begin before the rollout ({rollout.started_utc}); received {metrics.since_utc}"
+    if metrics.age_hours(now) > options.max_metrics_age_hours:
+        return (
+            f"metrics must end less than {options.max_metrics_age_hours:g} hours ago; "
+            f"received {metrics.until_utc} ({metrics.age_hours(now):.1f} hours ago)"
+        )
+    return None
+
+
+def next_percent(rollout: Rollout, options: RolloutOptions) -> int:
+    """The first step of the config above where the rollout stands."""
+    return next((percent for percent in options.percentages if percent > rollout.percent), 100)
+
+
+def _time(rollout: Rollout, options: RolloutOptions, now: datetime.datetime) -> Finding:
+    hours = (now - datetime.datetime.fromisoformat(rollout.step_since_utc)).total_seconds() / 3600
+    message = f"{hours:.1f} of at least {options.min_hours:g} hours at {rollout.percent} %"
+    return Finding("time", GREEN if hours >= options.min_hours else WAIT, message)
+
+
+def _sample(rollout: Rollout, canary: VariantMetrics, options: RolloutOptions) -> Finding:
+    num = new_impressions(rollout, canary)
+    message = f"{num} of at least {options.min_impressions} impressions of canary at {rollout.percent} %"
+    return Finding("sample", GREEN if num >= options.min_impressions else WAIT, message)
+
+
+def new_impressions(rollout: Rollout, canary: VariantMetrics) -> int:
+    """Of this step: counts go on from step to step, and a source that began anew has fewer than were counted."""
+    before = rollout.step_impressions if canary.impressions >= rollout.step_impressions else 0
+    return canary.impressions - before
+
+
+def _errors(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions) -> Finding:
+    if not canary.impressions or not stable.impressions:
+        return Finding("errors", WAIT, "no impressions to count errors in yet")
+    share, reference = canary.errors / canary.impressions, stable.errors / stable.impressions
+    bound = reference + bounds.max_error_increase
+    message = f"errors {share:.3%} of canary, {reference:.3%} of stable; at most {bound:.3%}"
+    if share <= bound:
+        return Finding("errors", GREEN, message)
+    surely = wilson_low(canary.errors, canary.impressions) > bound
+    return Finding("errors", RED if surely else WAIT, message)
+
+
+def _latency(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions, enough: int) -> Finding:
+    if canary.p99_latency_seconds is None:
+        return Finding("latency", WAIT, "canary's p99_latency_seconds is not known")
+    bound = bounds.max_p99_seconds
+    if stable.p99_latency_seconds is not None:
+        bound = min(bound, bounds.max_p99_ratio * stable.p99_latency_seconds)
+    message = f"p99 {canary.p99_latency_seconds * 1e3:.1f} ms of canary; at most {bound * 1e3:.1f} ms"
+    if canary.p99_latency_seconds <= bound:
+        return Finding("latency", GREEN, message)
+    return Finding("latency", RED if canary.impressions >= enough else WAIT, message)
+
+
+def _calibration(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions) -> Finding:
+    if canary.mean_prediction is None:
+        return Finding("calibration", WAIT, "canary's mean_prediction is not known")
+    expected = canary.mean_prediction * canary.num_judged()
+    if not canary.clicks:
+        colour = RED if math.exp(-expected) < _CHANCE else WAIT
+        return Finding("calibration", colour, f"no click of canary yet; {expected:.1f} were predicted")
+    ratio = expected / canary.clicks
+    limit = max(1 + bounds.max_calibration_error, _miscalibration(stable))
+    message = f"mean prediction / click rate {ratio:.3f} of canary; {1 / limit:.3f} to {limit:.3f}"
+    beyond = abs(math.log(ratio)) - math.log(limit) if ratio > 0 else math.inf
+    if beyond <= 0:
+        return Finding("calibration", GREEN, message)
+    return Finding("calibration", RED if beyond > _Z / math.sqrt(canary.clicks) else WAIT, message)
+
+
+def _miscalibration(variant: VariantMetrics) -> float:
+    """As a factor, 1 or more. Where stable is off (clicks that come late), canary may be as far off."""
+    expected = (variant.mean_prediction or 0) * variant.num_judged()
+    if not variant.clicks or not expected:
+        return 1.0
+    return max(expected / variant.clicks, variant.clicks / expected)
+
+
+def _ctr(lift: Lift | None, bounds: GuardrailOptions, is_last: bool) -> Finding:
+    if lift is None:
+        return Finding("ctr", WAIT, "the interval of the lift in CTR is not known (hivemill ab report)")
+    message = f"lift in CTR {lift.low:+.2%} to {lift.high:+.2%}"
+    if lift.high < -bounds.max_ctr_loss:
+        return Finding("ctr", RED, f"{message}; all of it below {-bounds.max_ctr_loss:+.2%}")
+    lowest = -bounds.max_ctr_loss_at_end
+    if is_last and lift.low < lowest:
+        return Finding("ctr", WAIT, f"{message}; canary gets all once it begins above {lowest:+.2%}")
+    return Finding("ctr", GREEN, message)
+
+
+def wilson_low(count: int, total: int) -> float:
+    """Lower end of Wilson's score interval of a share (Wilson 1927), at 99.9 %."""
+    share, z2 = count / total, _Z * _Z
+    middle = share + z2 / (2 * total)
+    half = _Z * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
+    return (middle - half) / (1 + z2 / total)
