@@ -68,7 +68,7 @@ class Assembly:
         count = len(row_problem) if keep is None else int(keep.sum())
         if count:
             batch = pa.RecordBatch.from_struct_array(_struct_of(arrays, names, count))
-            yield from bounded(conformed(batch, target, present, self.file, first_row), self.spec)
+            yield from bounded(conformed(batch, target, present, self.file, first_row, self.bad), self.spec)
 
     def _column(self, name: str, array: pa.Array, problem: np.ndarray, keep: np.ndarray | None) -> pa.Array:
         out_of_range = problem == VALUE

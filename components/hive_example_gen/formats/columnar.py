@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.errors import ConfigError, DataNotReadyError
+from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.evolution import converted, widens
 from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.formats.undecodable import without_undecodable
 from components.hive_example_gen.hive_types import name_of, text_length
 from components.hive_example_gen.table_spec import TableSpec
 
@@ -98,11 +100,18 @@ def _check_widens(found: pa.DataType, declared: pa.DataType, field: pa.Field, ow
         )
 
 
-def conformed(batch: pa.RecordBatch, target: pa.Schema, present: Mapping[str, str], file: DataFile, first_row: int):
+def conformed(
+    batch: pa.RecordBatch,
+    target: pa.Schema,
+    present: Mapping[str, str],
+    file: DataFile,
+    first_row: int,
+    bad: BadRows,
+) -> Iterator[pa.RecordBatch]:
     """Slices of at most BATCH_ROWS rows with the target's columns; a column that the file lacks is NULL.
 
-    Raises DataNotReadyError for text that is not UTF-8, with its row (counted from 1), and for a number that the
-    declared type would cut.
+    Rows with text that is not UTF-8 go to `bad`; `first_row` is the number of the first row, from 0. Raises
+    DataNotReadyError for a number that the declared type would cut.
     """
     for start in range(0, batch.num_rows, BATCH_ROWS):
         part = batch.slice(start, BATCH_ROWS)
@@ -113,8 +122,7 @@ def conformed(batch: pa.RecordBatch, target: pa.Schema, present: Mapping[str, st
             for field in target
         ]
         result = pa.RecordBatch.from_arrays(columns, schema=target)
-        _check_text(result, file, first_row + start)
-        yield result
+        yield without_undecodable(result, file, first_row + start, bad)
 
 
 def _converted(array: pa.Array, field: pa.Field, file: DataFile) -> pa.Array:
@@ -140,31 +148,3 @@ def bounded(batches: Iterator[pa.RecordBatch], spec: TableSpec) -> Iterator[pa.R
                     index, batch.schema.field(index), pc.utf8_rtrim(cut, " ") if kind == "char" else cut
                 )
         yield batch
-
-
-def _check_text(batch: pa.RecordBatch, file: DataFile, first_row: int) -> None:
-    for field, column in zip(batch.schema, batch.columns, strict=True):
-        if _holds_text(field.type):
-            try:
-                column.validate(full=True)
-            except pa.ArrowInvalid as error:
-                row = next(_bad_rows(column, first_row))
-                raise DataNotReadyError(
-                    f"{file.name}: row {row}, column {field.name!r} is not valid UTF-8",
-                    hint="Declare the column as binary, exclude it, or write it again as UTF-8.",
-                ) from error
-
-
-def _holds_text(data_type: pa.DataType) -> bool:
-    if pa.types.is_nested(data_type):
-        return any(_holds_text(data_type.field(index).type) for index in range(data_type.num_fields))
-    return pa.types.is_string(data_type) or pa.types.is_large_string(data_type)
-
-
-def _bad_rows(column: pa.Array, first_row: int) -> Iterator[int]:
-    for index in range(len(column)):
-        try:
-            column.slice(index, 1).to_pylist()
-        except UnicodeDecodeError:
-            yield first_row + index + 1
-    yield first_row + 1

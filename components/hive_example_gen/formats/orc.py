@@ -48,6 +48,7 @@ def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.R
         own = in_micros(opened.schema)
         target, present = target_schema(own, spec, file)
         names = list(present.values())
+        padded = frozenset(name for name, own_name in present.items() if own_name in tail.char_columns)
         times = [name for name in names if holds_timestamp(own.field(name).type)]
         clocks = [_clock(zone, tail, spec, file) for zone in zones] if times else []
         seconds = _opened_for_seconds(file, tail) if times and _needs_seconds(tail, clocks) else None
@@ -56,8 +57,9 @@ def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.R
             read = opened.read_stripe(index, columns=names or own.names[:1])  # without any, pyarrow gives no rows
             plain = None if seconds is None else seconds.read_stripe(index, columns=times)
             stripe = _exact_stripe(read, plain, clocks[index] if clocks else Clock(), file)
-            stripe = _stripped(_dated(stripe, Writer(proleptic=tail.is_proleptic), file), tail.char_columns)
-            yield from bounded(conformed(stripe, target, present, file, row), spec)
+            stripe = _dated(stripe, Writer(proleptic=tail.is_proleptic), file)
+            for batch in bounded(conformed(stripe, target, present, file, row, bad), spec):
+                yield _stripped(batch, padded)
             row += stripe.num_rows
 
 
@@ -131,9 +133,9 @@ def _dated(stripe: pa.RecordBatch, writer: Writer, file: DataFile) -> pa.RecordB
     return stripe
 
 
-def _stripped(stripe: pa.RecordBatch, char_columns: frozenset[str]) -> pa.RecordBatch:
+def _stripped(batch: pa.RecordBatch, char_columns: frozenset[str]) -> pa.RecordBatch:
     """ORC pads the values of char(n); the blanks are no part of them (Hive's HiveChar)."""
-    for index, field in enumerate(stripe.schema):
+    for index, field in enumerate(batch.schema):
         if field.name in char_columns and pa.types.is_string(field.type):
-            stripe = stripe.set_column(index, field, pc.utf8_rtrim(stripe.column(index), " "))
-    return stripe
+            batch = batch.set_column(index, field, pc.utf8_rtrim(batch.column(index), " "))
+    return batch

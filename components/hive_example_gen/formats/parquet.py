@@ -47,7 +47,7 @@ def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.R
         row = 0
         for batch in opened.iter_batches(batch_size=BATCH_ROWS, columns=list(present.values()), use_threads=False):
             dated = _dated(batch, writers, file)
-            yield from bounded(conformed(dated, target, present, file, row), spec)
+            yield from bounded(conformed(dated, target, present, file, row, bad), spec)
             row += batch.num_rows
 
 

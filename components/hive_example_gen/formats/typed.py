@@ -104,7 +104,7 @@ class TypedColumns:
 
     def _conformed(self, batch: pa.RecordBatch, numbers: np.ndarray) -> pa.RecordBatch:
         first = int(numbers[0]) if len(numbers) else 0
-        parts: Iterator[pa.RecordBatch] = conformed(batch, self.spec.schema, self.present, self.file, first)
+        parts: Iterator[pa.RecordBatch] = conformed(batch, self.spec.schema, self.present, self.file, first, self.bad)
         return next(iter(parts), pa.RecordBatch.from_pylist([], schema=self.spec.schema))
 
     def _good_rows(

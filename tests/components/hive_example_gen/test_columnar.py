@@ -343,11 +343,39 @@ def test_several_row_groups_and_stripes(tmp_path, file_format):
     assert pa.Table.from_batches(batches).equals(table)
 
 
-def test_text_that_is_not_utf8(tmp_path, file_format):
-    table = pa.table({"s": pa.array([b"ok"] * 20_000 + [b"bad\xff"], pa.binary())})
-    file = _file(tmp_path, table, file_format)
-    with pytest.raises(DataNotReadyError, match="dt=x/000000_0: row 20001, column 's' is not valid UTF-8"):
-        _rows(file, _spec({"s": "string"}))
+def test_rows_with_text_that_is_not_utf8_are_set_aside(tmp_path, file_format):
+    texts = [f"ok {number}".encode() for number in range(20_000)]
+    for row in (0, 7, 16_383, 16_384, 19_999):
+        texts[row] = b"bad\xff"
+    names = pa.array([[b"a", None], [b"\xe9t\xe9", b"b"], None, []] * 5000, pa.list_(pa.binary()))
+    other = pa.array(range(20_000))
+    file = _file(tmp_path, pa.table({"s": pa.array(texts, pa.binary()), "l": names, "n": other}), file_format)
+    bad = BadRows()
+    spec = _spec({"n": "bigint", "s": "string"})
+    rows = [row for batch in reader.read_batches(file, spec, bad) for row in batch.to_pylist()]
+    assert bad.counts == {"encoding": 5}
+    assert [kept.row for kept in bad.kept] == [1, 8, 16_384, 16_385, 20_000]
+    assert (bad.kept[0].column, bad.kept[0].raw) == ("s", "bad\\xff")
+    assert str(bad.kept[0]) == "dt=x/000000_0: row 1, column 's': not valid UTF-8"
+    left = [number for number in range(20_000) if texts[number] != b"bad\xff"]
+    assert rows == [{"n": number, "s": f"ok {number}"} for number in left]
+    bad = BadRows()
+    batches = list(reader.read_batches(file, _spec({"l": "array<string>", "n": "bigint"}), bad))
+    assert bad.counts == {"encoding": 5_000}
+    assert [kept.row for kept in bad.kept][:2] == [2, 6]
+    assert bad.kept[0].raw == "\\xe9t\\xe9, b"
+    assert pa.Table.from_batches(batches)["n"].to_pylist() == [number for number in range(20_000) if number % 4 != 1]
+
+
+def test_nested_text_that_is_not_utf8(tmp_path, file_format):
+    kind = pa.map_(pa.binary(), pa.struct([("t", pa.binary()), ("i", pa.int64())]))
+    maps = pa.array([[(b"k", {"t": b"v", "i": 1})], [(b"k", {"t": b"\x80", "i": 2})], None, [(b"\xc3", None)]], kind)
+    file = _file(tmp_path, pa.table({"m": maps, "n": [0, 1, 2, 3]}), file_format)
+    bad = BadRows()
+    spec = _spec({"m": "map<string,struct<t:string,i:bigint>>", "n": "bigint"})
+    rows = [row for batch in reader.read_batches(file, spec, bad) for row in batch.to_pylist()]
+    assert [row["n"] for row in rows] == [0, 2]
+    assert [(kept.row, kept.column, kept.raw) for kept in bad.kept] == [(2, "m", "k, \\x80"), (4, "m", "\\xc3")]
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.99, 6])
