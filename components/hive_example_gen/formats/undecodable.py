@@ -28,7 +28,7 @@ def without_undecodable(batch: pa.RecordBatch, file: DataFile, first_row: int, b
     if not blamed:
         return batch
     for row, name in sorted(blamed.items()):
-        found = b", ".join(_texts(batch.column(name).slice(row, 1)))
+        found = _as_bytes(batch.column(name).slice(row, 1))
         bad.add(file.name, first_row + row + 1, "encoding", "not valid UTF-8", found, column=name)
     good = np.ones(batch.num_rows, bool)
     good[list(blamed)] = False
@@ -36,22 +36,26 @@ def without_undecodable(batch: pa.RecordBatch, file: DataFile, first_row: int, b
 
 
 def _holds_text(data_type: pa.DataType) -> bool:
-    if pa.types.is_nested(data_type):
+    types = pa.types
+    if types.is_dictionary(data_type):
+        return _holds_text(data_type.value_type)
+    if types.is_nested(data_type):
         return any(_holds_text(data_type.field(index).type) for index in range(data_type.num_fields))
-    return pa.types.is_string(data_type) or pa.types.is_large_string(data_type)
+    return types.is_string(data_type) or types.is_large_string(data_type)
 
 
 def _is_valid(column: pa.Array) -> bool:
     try:
-        column.validate(full=True)
+        for text in _texts(column):
+            text.validate(full=True)
     except pa.ArrowInvalid:
         return False
     return True
 
 
 def _undecodable_rows(column: pa.Array, start: int, stop: int) -> Iterator[int]:
-    """Of [start, stop). Rows are copied: a slice of a nested column is checked with everything behind it."""
-    if _is_valid(column.take(pa.array(np.arange(start, stop)))):
+    """Of [start, stop)."""
+    if _is_valid(column.slice(start, stop - start)):
         return
     if stop - start == 1:
         yield start
@@ -61,10 +65,14 @@ def _undecodable_rows(column: pa.Array, start: int, stop: int) -> Iterator[int]:
     yield from _undecodable_rows(column, middle, stop)
 
 
-def _texts(column: pa.Array) -> Iterator[bytes]:
-    """All text of a column, as bytes."""
+def _texts(column: pa.Array) -> Iterator[pa.Array]:
+    """The text within a column, without what lies beside it: a slice of a nested array keeps all of its values."""
     types = pa.types
-    if types.is_struct(column.type):
+    if not _holds_text(column.type):
+        return
+    if types.is_dictionary(column.type):
+        yield from _texts(column.dictionary_decode())
+    elif types.is_struct(column.type):
         for child in column.flatten():
             yield from _texts(child)
     elif types.is_map(column.type):
@@ -73,6 +81,11 @@ def _texts(column: pa.Array) -> Iterator[bytes]:
         yield from _texts(column.items[entries])
     elif types.is_nested(column.type):
         yield from _texts(column.flatten())
-    elif _holds_text(column.type):
-        binary = pa.large_binary() if types.is_large_string(column.type) else pa.binary()
-        yield from (text for text in column.cast(binary).to_pylist() if text is not None)
+    else:
+        yield column
+
+
+def _as_bytes(column: pa.Array) -> bytes:
+    """All text of a column."""
+    found = (text.cast(pa.large_binary()).to_pylist() for text in _texts(column))
+    return b", ".join(value for values in found for value in values if value is not None)

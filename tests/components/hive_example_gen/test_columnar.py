@@ -378,6 +378,16 @@ def test_nested_text_that_is_not_utf8(tmp_path, file_format):
     assert [(kept.row, kept.column, kept.raw) for kept in bad.kept] == [(2, "m", "k, \\x80"), (4, "m", "\\xc3")]
 
 
+def test_undecodable_text_behind_a_dictionary(tmp_path):
+    """Of files whose columns nobody declares: Arrow writes its own types into Parquet."""
+    texts = pa.array([b"a", b"\xff"], pa.binary()).cast(pa.string(), safe=False)
+    table = pa.table({"s": pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 0]), texts)})
+    bad = BadRows()
+    batches = list(reader.read_batches(_file(tmp_path, table, "parquet"), _spec(), bad))
+    assert [row["s"] for batch in batches for row in batch.to_pylist()] == ["a", None, "a"]
+    assert [(kept.row, kept.raw) for kept in bad.kept] == [(2, "\\xff")]
+
+
 @pytest.mark.parametrize("keep", [0.5, 0.99, 6])
 def test_a_truncated_file(tmp_path, file_format, keep):
     file = _file(tmp_path, pa.table({"a": range(1000)}), file_format)
