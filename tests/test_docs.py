@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.evaluator.options import GateOptions
 from pipeline import cli, config
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +86,14 @@ def test_yaml_is_part_of_a_config(text, tmp_path):
     path = tmp_path / "hivemill.yaml"
     path.write_text(yaml.safe_dump(document))
     config.load(path, [], {})
+
+
+@pytest.mark.parametrize(("metric", "bound"), GateOptions().metrics.items())
+def test_default_gates_are_those_of_the_page(metric, bound):
+    page = (ROOT / "docs" / "gates.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `gates\.metrics\.{metric}` \| (.*) \|$", page, re.MULTILINE)
+    values = {f"{value:g}" for value in bound.model_dump(exclude_none=True).values()}
+    assert values <= set(re.findall(r"\d+(?:\.\d+)?", row))
 
 
 def test_links_lead_somewhere():
