@@ -117,7 +117,7 @@ def planned(world: World, lift: float, sequential_test: bool, seed: int = 2) -> 
     both = ratio.rate(
         type(control)(*(np.concatenate(pair) for pair in zip(_counts(control), _counts(treatment), strict=True)))
     )
-    traffic = power.Traffic(both.value, both.impressions / both.users, both.design_effect or 1.0)
+    traffic = power.Traffic(both.value, both.impressions / both.users, max(both.design_effect or 1.0, 1.0))
     return power.users_needed(traffic, lift, power.Test(sequential=sequential_test)), traffic
 
 
@@ -153,7 +153,7 @@ def _naive_score(comparison: ratio.Comparison) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tests", type=int, default=2000, help="A/A tests of each kind (default: 2000)")
-    parser.add_argument("--power-tests", type=int, default=500, help="tests with a lift (default: 500)")
+    parser.add_argument("--power-tests", type=int, default=1000, help="tests with a lift (default: 1000)")
     parser.add_argument("--users", type=int, default=4000, help="users of an A/A test (default: 4000)")
     options = parser.parse_args()
     started = time.monotonic()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from common.errors import DataNotReadyError
 
-_HAS_ZONE = r"\d{1,2}:\d{2}.*(Z|[+-]\d{2}:?\d{2})$"
+_HAS_ZONE = r"\d{1,2}:\d{2}.*(?:Z|[+-]\d{2}:?\d{2})$"
 _CLICK_WORDS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "true": 1.0, "false": 0.0}
 
 
@@ -43,15 +43,13 @@ def times(column: pa.ChunkedArray, place: str) -> Times:
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise _wrong_type(place, "request_time", kind, "a timestamp, or text in ISO 8601")
     texts = column.to_pandas()
-    zoned = texts.str.contains(_HAS_ZONE, regex=True, na=False).to_numpy(bool)
-    given = texts.notna().to_numpy()
-    if zoned[given].any() and not zoned[given].all():
-        raise mixed_time_zones(f"{place}: column request_time has times with and without a time zone")
     moments = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
     values = moments.to_numpy().astype("datetime64[us]")
-    return Times(
-        Values(values, np.isnat(values), "must be a time in ISO 8601"), bool(zoned.any()) if given.any() else None
-    )
+    is_bad = np.isnat(values)
+    zoned = texts.str.contains(_HAS_ZONE, regex=True, na=False).to_numpy(bool)[~is_bad]
+    if zoned.any() and not zoned.all():
+        raise mixed_time_zones(f"{place}: column request_time has times with and without a time zone")
+    return Times(Values(values, is_bad, "must be a time in ISO 8601"), bool(zoned.all()) if len(zoned) else None)
 
 
 def mixed_time_zones(message: str) -> DataNotReadyError:

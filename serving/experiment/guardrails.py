@@ -22,7 +22,7 @@ class VariantHealth:
     Attributes:
         impressions: rows.
         impressions_with_click_known: those that CTR is of.
-        clicks, errors: counts.
+        clicks, errors: counts; errors None where the log has no column `error`.
         p99_latency_seconds: 99th percentile over rows.
         mean_prediction: over the rows that CTR is of.
         ctr: clicks / impressions_with_click_known.
@@ -33,8 +33,8 @@ class VariantHealth:
     impressions: int
     impressions_with_click_known: int
     clicks: int
-    errors: int
-    error_share: float
+    errors: int | None
+    error_share: float | None
     p99_latency_seconds: float | None
     mean_prediction: float | None
     ctr: float | None
@@ -94,7 +94,7 @@ def variant_health(rows: pd.DataFrame) -> VariantHealth:
     """Of the rows of one variant, at least one."""
     known = rows["click"].notna().to_numpy()
     clicks = rows["click"].to_numpy()[known]
-    errors = int(rows["error"].sum()) if "error" in rows else 0
+    errors = int(rows["error"].sum()) if "error" in rows else None
     prediction = rows["prediction"].to_numpy() if "prediction" in rows else None
     return VariantHealth(
         users=int(rows["user_id"].nunique()),
@@ -102,7 +102,7 @@ def variant_health(rows: pd.DataFrame) -> VariantHealth:
         impressions_with_click_known=int(known.sum()),
         clicks=int(clicks.sum()),
         errors=errors,
-        error_share=errors / len(rows),
+        error_share=None if errors is None else errors / len(rows),
         p99_latency_seconds=_p99(rows["latency_seconds"].to_numpy()) if "latency_seconds" in rows else None,
         mean_prediction=_mean(prediction[known]) if prediction is not None else None,
         ctr=_mean(clicks),

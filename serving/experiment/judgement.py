@@ -68,10 +68,12 @@ def judge_guardrails(
     limits = options.guardrails
     rows = min(control.impressions, treatment.impressions)
     few = f"needs {MIN_GUARDRAIL_ROWS:,} impressions of each variant" if rows < MIN_GUARDRAIL_ROWS else None
-    increase = treatment.error_share - control.error_share
+    sound, failing = control.error_share, treatment.error_share
+    increase = failing - sound if sound is not None and failing is not None else None
+    absent = few or ("the log has no error column" if increase is None else None)
     made = [
         _guard(
-            "errors", control.error_share, treatment.error_share, increase, increase <= limits.max_error_increase, few
+            "errors", sound, failing, increase, increase is not None and increase <= limits.max_error_increase, absent
         )
         | {"rule": f"failed requests at most {limits.max_error_increase:g} more"}
     ]

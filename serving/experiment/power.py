@@ -40,7 +40,7 @@ class Traffic:
         at_least_one = math.isfinite(self.impressions_per_user) and self.impressions_per_user >= 1
         _require(at_least_one, f"impressions per user must be 1 or more; received {self.impressions_per_user:g}")
         effect = self.design_effect
-        _require(math.isfinite(effect) and effect > 0, f"the design effect must be above 0; received {effect:g}")
+        _require(math.isfinite(effect) and effect >= 1, f"the design effect must be 1 or more; received {effect:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +90,13 @@ def traffic_of(log: ExposureLog) -> tuple[Traffic, float, float]:
     clicks = np.bincount(codes, frame["click"].to_numpy()) if len(codes) else np.zeros(0)
     found = rate(Sample(clicks, impressions))
     effect = found.design_effect
-    if found.users < MIN_LOG_USERS or effect is None or effect <= 0:
+    if found.users < MIN_LOG_USERS or effect is None:
         raise ConfigError(
             f"the log has {found.users:,} users with {found.clicks:,.0f} clicks: too few to plan with",
             hint=f"Give a log of at least {MIN_LOG_USERS} users, with clicks, or --ctr and --design-effect.",
         )
     days = len(np.unique(frame["request_time"].to_numpy().astype("datetime64[D]")))
-    traffic = Traffic(found.value, found.impressions / found.users, effect)
+    traffic = Traffic(found.value, found.impressions / found.users, max(effect, 1.0))
     return traffic, found.impressions / days, found.users / days
 
 
@@ -111,10 +111,13 @@ def _excess(users: float, traffic: Traffic, lift: float, test: Test) -> float:
 
 
 def _standard_error(users: float, traffic: Traffic, lift: float, test: Test) -> float:
-    """Of the difference of the two CTRs."""
-    shares = ((traffic.ctr, 1 - test.share), (traffic.ctr * (1 + lift), test.share))
-    per_impression = sum(ctr * (1 - ctr) / share for ctr, share in shares)
-    return math.sqrt(traffic.design_effect * per_impression / (users * traffic.impressions_per_user))
+    """Of the difference of the two CTRs. What users differ by grows with the lift: a rate of their own, times 1 + lift."""
+    ctr, treated = traffic.ctr, traffic.ctr * (1 + lift)
+    control = ctr * (1 - ctr)
+    between_users = (traffic.design_effect - 1) * control
+    per_impression = (control + between_users) / (1 - test.share)
+    per_impression += (treated * (1 - treated) + between_users * (1 + lift) ** 2) / test.share
+    return math.sqrt(per_impression / (users * traffic.impressions_per_user))
 
 
 def _check_lift(traffic: Traffic, lift: float) -> None:
