@@ -63,8 +63,11 @@ class QuarantineWriter:
 def read(partitions_path: str, fingerprint: str) -> Iterator[BadRow]:
     """The rows kept for a converted partition; those up to the damage of a file that was damaged, none without one."""
     path = cache.entry_path(partitions_path, fingerprint) / FILE_NAME
-    with contextlib.suppress(OSError, EOFError, zlib.error, ValueError, TypeError), gzip.open(path, "rt", "utf-8") as f:
-        for line in f:
+    with (
+        contextlib.suppress(OSError, EOFError, zlib.error, ValueError, TypeError),
+        gzip.open(path, "rt", encoding="utf-8") as file,
+    ):
+        for line in file:
             yield BadRow.from_json(line)
 
 

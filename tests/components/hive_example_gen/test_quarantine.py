@@ -4,6 +4,8 @@ import datetime
 import gzip
 import json
 import os
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -350,3 +352,19 @@ def test_a_parquet_file_that_changes_while_it_is_read(tmp_path, monkeypatch, cha
     with pytest.raises(DataNotReadyError, match=r"dt=2026-11-13/000000_0 changed after the window was planned"):
         case.convert()
     assert os.listdir(case.kept) == []
+
+
+def test_rows_are_read_in_any_locale(tmp_path):
+    """A scheduler often starts processes with LC_ALL=C."""
+    kept, key = str(tmp_path), "ab" * 32
+    folder = cache.entry_path(kept, key)
+    folder.mkdir(parents=True)
+    with QuarantineWriter(folder) as writer:
+        writer.add(BadRow("f", 1, "value", "no number", "stadt", "Köln 京都"))
+    code = (
+        "import sys\nfrom components.hive_example_gen import quarantine\n"
+        "print(ascii([row.raw for row in quarantine.read(*sys.argv[1:])]))"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = subprocess.run([sys.executable, "-c", code, kept, key], env=environment, capture_output=True, text=True)
+    assert said.stdout.strip() == ascii(["Köln 京都"]), said.stderr
