@@ -137,6 +137,9 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         model_verdict=evaluator.outputs["verdict"],
         store_path=str(places.store),
         model_name=config.model_name(),
+        examples=examples,
+        label_column=config.label.column,
+        options=config.store,
         run_id=inputs.run_id,
         run_date=inputs.date,
         lineage={

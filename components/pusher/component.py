@@ -13,6 +13,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.artifacts import ModelVerdict
 from components.pusher import executor
+from components.pusher.options import StoreOptions
 
 
 class StorePusherSpec(ComponentSpec):
@@ -22,11 +23,14 @@ class StorePusherSpec(ComponentSpec):
         "run_id": ExecutionParameter(type=str),
         "run_date": ExecutionParameter(type=str),
         "lineage": ExecutionParameter(type=str, optional=True),
+        "options": ExecutionParameter(type=str, optional=True),
+        "label_column": ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {  # noqa: RUF012
         "model": ChannelParameter(type=standard_artifacts.Model),
         "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
         "model_verdict": ChannelParameter(type=ModelVerdict),
+        "examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
     OUTPUTS = {  # noqa: RUF012
         "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel),
@@ -53,8 +57,15 @@ class StorePusher(base_component.BaseComponent):
         run_id: str,
         run_date: datetime.date | str,
         lineage: Mapping[str, str] | None = None,
+        examples: types.BaseChannel | None = None,
+        label_column: str | None = None,
+        options: StoreOptions | None = None,
     ):
-        """`store_path` is the folder of the store; `lineage` (plan and config fingerprints) goes into the record."""
+        """`store_path` is the folder of the store; `lineage` (plan and config fingerprints) goes into the record.
+
+        Of `examples` with `label_column`, rows of the split `eval` become warm-up requests; without them there are
+        none. `options` also say which old versions go; without them none does.
+        """
         spec = StorePusherSpec(
             model=model,
             blessing=blessing,
@@ -63,6 +74,9 @@ class StorePusher(base_component.BaseComponent):
             model_name=model_name,
             run_id=run_id,
             run_date=str(run_date),
+            examples=examples,
+            label_column=label_column,
+            options=options.model_dump_json() if options else None,
             lineage=json.dumps(lineage, sort_keys=True) if lineage else None,
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )

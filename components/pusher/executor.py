@@ -17,6 +17,7 @@ from tfx.utils import path_utils
 from common.errors import BaselineMovedError
 from common.files import fingerprint
 from components.evaluator.gates import refusals
+from components.pusher.options import StoreOptions
 from serving.model_store import STABLE, ModelStore
 
 _CHUNK_BYTES = 1 << 20
@@ -44,16 +45,40 @@ class Executor(base_executor.BaseExecutor):
         # The run's id is part of the source: a pusher that is killed and run again finds its version, while a forced
         # run (an id of its own) gives a new one, even of a model with the same bytes.
         source = fingerprint(exec_properties["run_id"], saved_model_fingerprint(saved_model))
+        options = StoreOptions.model_validate_json(exec_properties.get("options") or '{"warm_up_rows": 0}')
         judged_against = verdict["baseline_version"]
         version = store.publish(
             saved_model,
             _record(verdict, exec_properties),
             source,
+            _warm_up(saved_model, store.model, input_dict.get("examples"), exec_properties, options),
             check=lambda labels: check_baseline(judged_against, labels.get(STABLE)),
         )
+        if exec_properties.get("options") and options.keep_versions is not None:
+            removed = store.retain(options.keep_versions, options.grace_hours)
+            logging.info("Versions removed from the store: %s", removed or "none")
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_string_custom_property("pushed_destination", str(store.path_of(version)))
         pushed.set_string_custom_property("pushed_version", str(version))
+
+
+def _warm_up(
+    saved_model: Path,
+    model: str,
+    examples: list[types.Artifact] | None,
+    exec_properties: dict[str, Any],
+    options: StoreOptions,
+) -> dict[str, bytes]:
+    """The version's extra files: warm-up requests made of rows of the eval split."""
+    if not examples or not options.warm_up_rows:
+        return {}
+    from components.evaluator.samples import sample_rows
+    from components.pusher.warm_up import WARM_UP_FILE, warm_up_requests
+
+    split = artifact_utils.get_split_uris(examples, "eval")[0]
+    rows, _ = sample_rows(split, options.warm_up_rows, exec_properties["label_column"])
+    requests = warm_up_requests(saved_model, model, rows.tolist(), options.warm_up_signatures)
+    return {} if requests is None else {WARM_UP_FILE: requests}
 
 
 def check_baseline(judged_against: int | None, stable: int | None) -> None:

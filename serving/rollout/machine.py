@@ -19,6 +19,7 @@ from typing import NoReturn
 from common.errors import (
     ConfigError,
     DataNotReadyError,
+    InfrastructureError,
     LockHeldError,
     ModelNotBlessedError,
     RolloutAbortedError,
@@ -52,10 +53,9 @@ class RolloutMachine:
     Raises LockHeldError while another call is at work, InfrastructureError where the servers do not follow.
     """
 
-    def __init__(self, store: ModelStore, options: RolloutOptions, server: Server | None, *, run_id: str | None = None):
+    def __init__(self, store: ModelStore, options: RolloutOptions, server: Server | None):
         """`server` None moves labels without asking anyone."""
         self._store, self._options, self._server = store, options, server
-        self._run_id = run_id
         self._mover = Mover(store, server, options.load_timeout_seconds)
 
     def start(self, version: int | None = None, why: str | None = None, again: bool = False) -> Outcome:
@@ -64,7 +64,7 @@ class RolloutMachine:
             state = self._store.state()
             canary = self._startable(state, version, again)
             rollout = new_rollout(canary, state.labels[STABLE], self._options.percentages[0])
-            self._mover.carry_out(move_from(state, START, why, {CANARY: canary}, rollout, run_id=self._run_id))
+            self._mover.carry_out(move_from(state, START, why, {CANARY: canary}, rollout, run_id=self._run_id(canary)))
             return self._outcome(f"Version {canary} is canary at {rollout.percent} %.", notes)
 
     def step(self, metrics: Metrics, why: str | None = None, auto: bool = False) -> Outcome:
@@ -113,7 +113,7 @@ class RolloutMachine:
             labels = {STABLE: good, CANARY: good, PREVIOUS: None}
             ended = rollout.ended(ROLLED_BACK, why)
             rejected = {str(bad): why or "rolled back"}
-            self._mover.carry_out(move_from(state, ROLLBACK, why, labels, ended, rejected, self._run_id))
+            self._mover.carry_out(move_from(state, ROLLBACK, why, labels, ended, rejected, self._run_id(bad)))
             return self._outcome(f"Rolled back: {good} is stable again.", notes)
 
     def end_interrupted(self) -> Outcome:
@@ -126,21 +126,21 @@ class RolloutMachine:
             state = self._store.state()
             labels = {STABLE: rollout.canary, CANARY: rollout.canary, PREVIOUS: rollout.stable}
             ended = rollout.ended(DONE, why)
-            self._mover.carry_out(move_from(state, PROMOTE, why, labels, ended, run_id=self._run_id))
+            self._mover.carry_out(move_from(state, PROMOTE, why, labels, ended, run_id=self._run_id(rollout.canary)))
             return
         stepped = dataclasses.asdict(rollout.at(percent, impressions))
 
         def changed(state: StoreState) -> StoreState:
             return dataclasses.replace(state, rollout=stepped)
 
-        self._store.change(changed, f"step to {percent} %", why, self._run_id)
+        self._store.change(changed, f"step to {percent} %", why, self._run_id(rollout.canary))
 
     def _abort(self, rollout: Rollout, why: str | None) -> None:
         state = self._store.state()
         labels = {STABLE: rollout.stable, CANARY: rollout.stable}
         rejected = {str(rollout.canary): why or "aborted"}
-        move = move_from(state, ABORT, why, labels, rollout.ended(ABORTED, why), rejected, self._run_id)
-        self._mover.carry_out(move)
+        ended, run_id = rollout.ended(ABORTED, why), self._run_id(rollout.canary)
+        self._mover.carry_out(move_from(state, ABORT, why, labels, ended, rejected, run_id))
 
     def _judged(self, rollout: Rollout, metrics: Metrics) -> Judgement:
         now = datetime.datetime.now(datetime.timezone.utc)
@@ -200,6 +200,12 @@ class RolloutMachine:
                 hint="With --again it is tried once more.",
             )
         return canary
+
+    def _run_id(self, version: int) -> str | None:
+        """The run that pushed the version; nothing that a rollback should fail for."""
+        with contextlib.suppress(InfrastructureError):
+            return self._store.record(version).get("run_id")
+        return None
 
     def _running(self) -> Rollout:
         rollout = rollout_of(self._store.state().rollout)

@@ -1,0 +1,61 @@
+"""Metrics of a rollout from the exposure log: what `hivemill ab report` compares, since the rollout began."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+
+import pandas as pd
+
+from common.errors import DataNotReadyError
+from serving.experiment.assignment import CANARY, STABLE
+from serving.experiment.exposure import ExposureLog, read_log
+from serving.experiment.guardrails import VariantHealth, health
+from serving.experiment.options import ExperimentOptions
+from serving.rollout.metrics import Lift, Metrics, VariantMetrics, Variants
+from serving.rollout.state import Rollout
+
+
+def metrics_of_log(rollout: Rollout, options: ExperimentOptions) -> Metrics:
+    """Of `options.log`. Raises DataNotReadyError where the log has no row of a variant since the rollout began."""
+    since = datetime.datetime.fromisoformat(rollout.started_utc)
+    log = read_log(options.log, columns=options.columns, since=since, max_bad_share=options.max_bad_share)
+    log = _of_versions(log, {STABLE: rollout.stable, CANARY: rollout.canary})
+    found = health(log, alpha=options.alpha, lift_of_interest=options.lift_of_interest)
+    missing = [name for name in (STABLE, CANARY) if name not in found.variants]
+    if missing:
+        raise DataNotReadyError(
+            f"{options.log}: no row of {' and '.join(missing)} since the rollout began ({rollout.started_utc})",
+            hint="Are exposures logged with their variant and version? docs/experiments.md has the columns.",
+        )
+    last = log.frame["request_time"].max().to_pydatetime().replace(tzinfo=datetime.timezone.utc)
+    interval = found.lift_interval
+    return Metrics(
+        version=1,
+        since_utc=since,
+        until_utc=last,
+        variants=Variants(
+            stable=_variant(found.variants[STABLE], rollout.stable),
+            canary=_variant(found.variants[CANARY], rollout.canary),
+        ),
+        lift=Lift(low=interval.low, high=interval.high) if interval else None,
+    )
+
+
+def _of_versions(log: ExposureLog, versions: dict[str, int]) -> ExposureLog:
+    """Without the rows that another version answered, where the log says which: a client that fell back to stable."""
+    frame = log.frame
+    if "model_version" not in frame:
+        return log
+    answered = pd.to_numeric(frame["model_version"].astype(object), errors="coerce").to_numpy(float)
+    wanted = frame["variant"].astype(object).map(versions).to_numpy(float)
+    return dataclasses.replace(log, frame=frame[answered == wanted])
+
+
+def _variant(found: VariantHealth, version: int) -> VariantMetrics:
+    counts: dict[str, Any] = {
+        name: getattr(found, name)
+        for name in ("impressions", "impressions_with_click_known", "clicks", "errors", "p99_latency_seconds")
+    }
+    return VariantMetrics(model_version=version, mean_prediction=found.mean_prediction, **counts)
