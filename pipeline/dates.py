@@ -1,7 +1,9 @@
 """The run date of a command: a day, or a word that means one at the time of the start.
 
 A run for D reads days up to and including D. A start at a moment T belongs to the interval that ends with the last day
-that is over at T in `schedule.timezone`, as a scheduler's data interval does: on Monday 06:00 that is Sunday.
+that is over at T in `schedule.timezone`, as a scheduler's data interval does: on Monday 06:00 that is Sunday. For
+`scheduled`, T is when the start was due, not when it happened, so that a retry after midnight, or a start that is made
+up for on Tuesday, has the date of its own week.
 """
 
 from __future__ import annotations
@@ -14,20 +16,24 @@ from pipeline import planning
 from pipeline.config import LoadedConfig
 from pipeline.schedules import cron
 
-YESTERDAY, LAST_COMPLETE = "yesterday", "last-complete"
+SCHEDULED, YESTERDAY, LAST_COMPLETE = "scheduled", "yesterday", "last-complete"
+_EARLY_SECONDS = 60  # by which the clock of the scheduler may be ahead of ours
 Say = Callable[[str], None]
 
 
 def resolve(text: str, loaded: LoadedConfig, say: Say, now: datetime.datetime | None = None) -> datetime.date:
-    """The day that `text` means: `2026-11-15`, `yesterday` or `last-complete`.
+    """The day that `text` means: `2026-11-15`, `scheduled`, `yesterday` or `last-complete`.
 
-    `yesterday` looks at the calendar only. `last-complete` is the newest day up to yesterday whose window is ready.
+    `scheduled` is the last day that was over when schedule.cron was due last; `yesterday` the last that is over now;
+    `last-complete` the newest day up to yesterday whose window is ready.
 
     Raises:
         ConfigError: for any other text. DataNotReadyError: where no day is ready within schedule.max_days_back.
     """
-    if text not in (YESTERDAY, LAST_COMPLETE):
+    if text not in (SCHEDULED, YESTERDAY, LAST_COMPLETE):
         return day(text)
+    if text == SCHEDULED:
+        return last_day_over(loaded.config.schedule.timezone, _last_due(loaded, now))
     yesterday = last_day_over(loaded.config.schedule.timezone, now)
     if text == YESTERDAY:
         return yesterday
@@ -39,7 +45,8 @@ def day(text: str) -> datetime.date:
     try:
         return datetime.datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
-        hint = f"Write a day that exists, like 2026-11-15, `{YESTERDAY}` or `{LAST_COMPLETE}` (docs/schedules.md)."
+        words = f"`{SCHEDULED}`, `{YESTERDAY}` or `{LAST_COMPLETE}` (docs/schedules.md)"
+        hint = f"Write a day that exists, like 2026-11-15, or {words}."
         raise ConfigError(f"--date must be YYYY-MM-DD; received {text!r}", hint=hint) from None
 
 
@@ -47,6 +54,12 @@ def last_day_over(timezone: str, now: datetime.datetime | None = None) -> dateti
     """The day before today in `timezone`."""
     now = now or datetime.datetime.now(datetime.timezone.utc)
     return now.astimezone(cron.zone(timezone)).date() - datetime.timedelta(days=1)
+
+
+def _last_due(loaded: LoadedConfig, now: datetime.datetime | None) -> datetime.datetime:
+    schedule = loaded.config.schedule
+    now = (now or datetime.datetime.now(datetime.timezone.utc)) + datetime.timedelta(seconds=_EARLY_SECONDS)
+    return cron.CronExpression(schedule.cron).last_time(now.astimezone(cron.zone(schedule.timezone)))
 
 
 def _last_complete(loaded: LoadedConfig, yesterday: datetime.date, say: Say) -> datetime.date:

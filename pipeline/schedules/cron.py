@@ -15,6 +15,8 @@ _TERM = r"(\d{1,2}|[A-Za-z]{3})"
 _ITEM = rf"(\*(/\d+)?|{_TERM}(-{_TERM}(/\d+)?)?)"
 _PLAIN = re.compile(rf"{_ITEM}(,{_ITEM})*")
 _WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
+_SYMBOLIC_DAYS = [day.upper() for day in _WEEKDAYS]
+_SYMBOLIC_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _ANY = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
@@ -38,15 +40,25 @@ class CronExpression:
         if "7" in re.split(r"[,-]", re.sub(r"/\d+", "", fields[4])):
             raise ValueError(f"day-of-week `{fields[4]}` must be 0 to 6 or SUN to SAT; Kubernetes refuses 7")
         try:
-            next(CronSim(self.text, _ANY))
-        except StopIteration:
-            raise ValueError("names no day that exists") from None
+            CronSim(self.text, _ANY)
         except CronSimError as error:
             raise ValueError(f"cannot be read: {error}") from error
+
+    @property
+    def numeric(self) -> str:
+        """With numbers for names: crontab(5) promises names in single values only."""
+        fields = self.text.upper().split()
+        fields[3] = re.sub("[A-Z]{3}", lambda found: str(_SYMBOLIC_MONTHS.index(found[0]) + 1), fields[3])
+        fields[4] = re.sub("[A-Z]{3}", lambda found: str(_SYMBOLIC_DAYS.index(found[0])), fields[4])
+        return " ".join(fields)
 
     def next_times(self, after: datetime.datetime, count: int) -> list[datetime.datetime]:
         """The next `count` times after `after`, in its timezone, as Debian's cron would start them."""
         return list(islice(CronSim(self.text, after), count))
+
+    def last_time(self, before: datetime.datetime) -> datetime.datetime:
+        """The last time before `before`, in its timezone."""
+        return next(CronSim(self.text, before, reverse=True))
 
     def on_calendar(self, timezone: str) -> list[str]:
         """systemd's OnCalendar lines. Day-of-month *or* day-of-week, where cron means that, are two lines."""

@@ -49,8 +49,8 @@ class ScheduleOptions(Options):
     timezone: Annotated[str, AfterValidator(_checked_zone)] = Field(
         "UTC", description="IANA name. It says when a run starts and, for the table, when a day is over."
     )
-    date: Literal["yesterday", "last-complete"] = Field(
-        "yesterday", description="The run date: `run --date` (docs/schedules.md)."
+    date: Literal["scheduled", "yesterday", "last-complete"] = Field(
+        "scheduled", description="The run date of a start: `run --date` (docs/schedules.md)."
     )
     max_days_back: PositiveInt = Field(7, description="How many days `last-complete` looks back.", le=366)
     start_within_minutes: PositiveInt = Field(

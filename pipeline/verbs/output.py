@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-DATE_HELP = "run date, like 2026-11-15, or `yesterday`, or `last-complete`: the newest day whose window is ready"
+DATE_HELP = "run date, like 2026-11-15, or `scheduled`, `yesterday`, `last-complete` (docs/schedules.md)"
 VerbFunction = Callable[[argparse.Namespace, "Output"], int]
 
 

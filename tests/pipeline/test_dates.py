@@ -16,7 +16,7 @@ window: {train_days: 1, validation_days: 0}
 label: {column: click}
 features: {id: {type: categorical}}
 training: {early_stopping: null}
-schedule: {timezone: Asia/Shanghai, max_days_back: 3}
+schedule: {cron: "0 23 * * MON", timezone: Asia/Shanghai, max_days_back: 3}
 """
 # 22:30 in London is the next morning in Shanghai.
 NOW = datetime.datetime(2026, 11, 15, 22, 30, tzinfo=datetime.timezone.utc)
@@ -39,6 +39,22 @@ def test_yesterday_is_the_last_day_that_is_over_in_the_timezone_of_the_schedule(
     assert dates.resolve("yesterday", load(15), print, NOW) == datetime.date(2026, 11, 15)
     assert dates.last_day_over("UTC", NOW) == datetime.date(2026, 11, 14)
     assert dates.last_day_over("America/Los_Angeles", NOW) == datetime.date(2026, 11, 14)
+
+
+@pytest.mark.parametrize(
+    ("now", "date"),
+    [
+        ("2026-11-16T22:59:30+08:00", (2026, 11, 15)),  # the scheduler's clock is half a minute ahead
+        ("2026-11-16T23:00:05+08:00", (2026, 11, 15)),
+        ("2026-11-17T00:40:00+08:00", (2026, 11, 15)),  # a retry after midnight
+        ("2026-11-20T09:00:00+08:00", (2026, 11, 15)),  # the machine was off for days
+        ("2026-11-16T22:00:00+08:00", (2026, 11, 8)),
+        ("2026-11-23T23:00:00+08:00", (2026, 11, 22)),
+    ],
+)
+def test_scheduled_is_the_date_of_the_start_that_was_due_whenever_it_happens(load, now, date):
+    moment = datetime.datetime.fromisoformat(now).astimezone(datetime.timezone.utc)
+    assert dates.resolve("scheduled", load(), print, moment) == datetime.date(*date)
 
 
 def test_day_is_over_though_it_had_25_hours():
