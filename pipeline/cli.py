@@ -17,7 +17,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from common.errors import ConfigError, HivemillError, InfrastructureError
-from pipeline.verbs import backfill, data, experiment, models, node, runs, serve, start, surfaces
+from pipeline.verbs import (
+    backfill,
+    data,
+    experiment,
+    models,
+    node,
+    orchestrators,
+    rollout,
+    runs,
+    schedule,
+    serve,
+    start,
+    surfaces,
+)
 from pipeline.verbs.output import Output, as_json
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells have it
@@ -93,7 +106,20 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
     common = _common_options()
-    for module in (start, runs, backfill, node, models, experiment, data, serve, surfaces):
+    for module in (
+        start,
+        runs,
+        backfill,
+        node,
+        orchestrators,
+        models,
+        rollout,
+        experiment,
+        data,
+        serve,
+        surfaces,
+        schedule,
+    ):
         module.add_verbs(verbs, common)
     return top
 

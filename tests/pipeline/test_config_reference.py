@@ -27,7 +27,7 @@ def test_every_key_is_on_the_page():
         features.MultivalentFeature,
         features.CrossFeature,
     ]
-    assert len(classes) == 14
+    assert len(classes) >= 14
     for each in classes:
         for key in each.model_fields:
             assert f"| `{key}` |" in text or key == "type"

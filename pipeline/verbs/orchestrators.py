@@ -1,0 +1,100 @@
+"""The verbs `compile` and `submit`: the DAG for Kubeflow Pipelines, and one run of it there."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.errors import ConfigError
+from pipeline.verbs.output import Output, add_verb
+
+if TYPE_CHECKING:
+    from pipeline.config import LoadedConfig
+
+_HINT_EXTRA = "Install the extra: pip install 'hivemill[kubeflow]'."
+
+
+def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    verb = add_verb(
+        verbs,
+        "compile",
+        compile_dag,
+        "write the DAG as a pipeline of containers for an orchestrator",
+        "hivemill compile --engine kubeflow -o shop.yaml",
+        common,
+    )
+    verb.add_argument(
+        "--engine", choices=("kubeflow",), required=True, help="IR YAML of Kubeflow Pipelines 2"
+    )
+    verb.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write, *.yaml")
+    submit_verb = verbs.add_parser("submit", help="start one run on a cluster", parents=[common], allow_abbrev=False)
+    engines = submit_verb.add_subparsers(title="engines", metavar="ENGINE", dest="engine", required=True)
+    verb = add_verb(
+        engines,
+        "kubeflow",
+        submit,
+        "start one run on Kubeflow Pipelines (kubeflow.endpoint)",
+        "hivemill submit kubeflow --date 2026-11-15 --wait",
+        common,
+    )
+    verb.add_argument("--date", required=True, metavar="D", help="run date, like 2026-11-15, or `yesterday`")
+    verb.add_argument("--wait", action="store_true", help="follow it to its end; exit code 6 unless it succeeds")
+
+
+def compile_dag(arguments: argparse.Namespace, output: Output) -> int:
+    path = arguments.output
+    if path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--output must end with .yaml; received {path}", hint="Kubeflow Pipelines reads IR YAML.")
+    write_package(_loaded(arguments), path)
+    output.show({"path": str(path)}, str(path))
+    return 0
+
+
+def submit(arguments: argparse.Namespace, output: Output) -> int:
+    from pipeline import dates
+    from pipeline.console import Console
+
+    loaded, say = _loaded(arguments), Console().line
+    if arguments.date not in (dates.SCHEDULED, dates.YESTERDAY, dates.LAST_COMPLETE):
+        dates.day(arguments.date)
+    _need_kfp()
+    from pipeline.kubeflow.service import Service
+
+    service = Service(loaded.config)
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "pipeline.yaml"
+        write_package(loaded, package)
+        run_id = service.submit(package, arguments.date)
+    say(f"Kubeflow's run {run_id} has started.")
+    if arguments.wait:
+        service.wait(run_id, say)
+    output.show({"run_id": run_id}, run_id)
+    return 0
+
+
+def write_package(loaded: LoadedConfig, path: Path) -> None:
+    """Writes the IR YAML to `path`, whole or not at all. `--set` and the environment of now are in it."""
+    _need_kfp()
+    from common.files import write_text_atomically
+    from pipeline.kubeflow import nodes, spec
+
+    spec.check(spec.config_inside(loaded).config)
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "pipeline.yaml"
+        spec.write(loaded, nodes.node_ids(loaded.config), package)
+        write_text_atomically(path, package.read_text(encoding="utf-8"))
+
+
+def _need_kfp() -> None:
+    try:
+        import kfp.kubernetes  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"kfp and kfp-kubernetes are needed: {error}", hint=_HINT_EXTRA) from error
+
+
+def _loaded(arguments: argparse.Namespace) -> LoadedConfig:
+    from pipeline import config
+
+    return config.load(arguments.config, arguments.set)
