@@ -44,13 +44,15 @@ def metrics_of_log(rollout: Rollout, options: ExperimentOptions) -> Metrics:
 
 
 def _of_versions(log: ExposureLog, versions: dict[str, int]) -> ExposureLog:
-    """Without the rows that another version answered, where the log says which: a client that fell back to stable."""
+    """Without the rows that another version answered, where the log says which. Failed requests stay: where a client
+    fell back to stable, the failure is still canary's."""
     frame = log.frame
     if "model_version" not in frame:
         return log
     answered = pd.to_numeric(frame["model_version"].astype(object), errors="coerce").to_numpy(float)
     wanted = frame["variant"].astype(object).map(versions).to_numpy(float)
-    return dataclasses.replace(log, frame=frame[answered == wanted])
+    failed = frame["error"].to_numpy(bool) if "error" in frame else False
+    return dataclasses.replace(log, frame=frame[(answered == wanted) | failed])
 
 
 def _variant(found: VariantHealth, version: int) -> VariantMetrics:
@@ -58,4 +60,5 @@ def _variant(found: VariantHealth, version: int) -> VariantMetrics:
         name: getattr(found, name)
         for name in ("impressions", "impressions_with_click_known", "clicks", "errors", "p99_latency_seconds")
     }
+    counts["errors"] = counts["errors"] or 0  # None: the log has no column `error`
     return VariantMetrics(model_version=version, mean_prediction=found.mean_prediction, **counts)

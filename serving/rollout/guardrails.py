@@ -1,8 +1,8 @@
 """Whether canary may take its next step: every guardrail says green, wait or red, in a sentence with its numbers.
 
-Rollouts are looked at often, so a guardrail is red only where chance is no explanation: Wilson's interval of the error
-share and the interval of the clicks (Poisson, on the log scale) are those of 99.9 %, the interval of the CTR is always
-valid by itself. Where the value is beyond its bound but chance could be why, the guardrail waits.
+Rollouts are looked at often, so a guardrail is red only where chance is no explanation: so many errors (binomial) or so
+few clicks (Poisson, on the log scale) come about in one of 1,000 cases; the interval of the CTR is always valid by
+itself. Where the value is beyond its bound but chance could be why, the guardrail waits.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def _errors(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOpt
     message = f"errors {share:.3%} of canary, {reference:.3%} of stable; at most {bound:.3%}"
     if share <= bound:
         return Finding("errors", GREEN, message)
-    surely = wilson_low(canary.errors, canary.impressions) > bound
-    return Finding("errors", RED if surely else WAIT, message)
+    by_chance = binomial_tail(canary.errors, canary.impressions, bound)
+    return Finding("errors", RED if by_chance < _CHANCE else WAIT, message)
 
 
 def _latency(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions, enough: int) -> Finding:
@@ -165,9 +165,15 @@ def _ctr(lift: Lift | None, bounds: GuardrailOptions, is_last: bool) -> Finding:
     return Finding("ctr", GREEN, message)
 
 
-def wilson_low(count: int, total: int) -> float:
-    """Lower end of Wilson's score interval of a share (Wilson 1927), at 99.9 %."""
-    share, z2 = count / total, _Z * _Z
-    middle = share + z2 / (2 * total)
-    half = _Z * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
-    return (middle - half) / (1 + z2 / total)
+def binomial_tail(count: int, total: int, share: float) -> float:
+    """Probability of `count` or more of `total`, each with probability `share` (exact; one sum of `count` terms)."""
+    if count <= 0 or share >= 1:
+        return 1.0
+    if share <= 0:
+        return 0.0
+    log_share, log_rest, log_all = math.log(share), math.log1p(-share), math.lgamma(total + 1)
+    below = math.fsum(
+        math.exp(log_all - math.lgamma(i + 1) - math.lgamma(total - i + 1) + i * log_share + (total - i) * log_rest)
+        for i in range(count)
+    )
+    return max(0.0, 1.0 - below)

@@ -113,6 +113,7 @@ class Scene:
         make_store(self.work, 3)
         before(self.store, served(self.store, self.work))
         shutil.copytree(self.work, self._original)
+        self._versions = set(self.store.versions())
 
     @property
     def store(self):
@@ -146,7 +147,9 @@ class Scene:
         """What a client and an operator see, without what differs from call to call."""
         state = self.store.state()
         rollout = state.rollout and {key: state.rollout[key] for key in ("canary", "stable", "state", "percent", "why")}
-        return state.labels, rollout, state.pending, state.also_served, state.rejected, tuple(self.store.versions())
+        versions = self.store.versions()  # a new one is numbered by the time
+        kept = self._versions & set(versions)
+        return state.labels, rollout, state.pending, state.also_served, state.rejected, kept, len(versions)
 
 
 def _moments(lines, writing_only):
