@@ -47,7 +47,7 @@ def write_baseline(config: PipelineConfig, folder: RunFolder, date: datetime.dat
 
 
 def _document(config: PipelineConfig, run_id: str) -> dict[str, Any] | None:
-    version = planning.baseline(config)[1]
+    version = planning.baseline(config, run_id)[1]
     if version is None:
         return None
     record = ModelStore(config.places().store, config.model_name()).record(version)

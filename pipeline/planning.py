@@ -53,10 +53,19 @@ def project_code_fingerprint() -> str:
     return code_fingerprint(_CODE / "components", _CODE / "common", _CODE / "pipeline" / "dag.py")
 
 
-def baseline(config: PipelineConfig) -> tuple[str | None, int | None]:
-    """Path and number of the store's `stable` version, the bar for a new model; (None, None) before the first push."""
+def baseline(config: PipelineConfig, run_id: str | None = None) -> tuple[str | None, int | None]:
+    """Path and number of the store's `stable` version, the bar for a new model; (None, None) before the first push.
+
+    Where that version is of `run_id` itself, which was killed after its push, it is the version that this run was
+    judged against then: no model is its own bar.
+    """
     store = ModelStore(config.places().store, config.model_name())
     version = store.labels().get(STABLE)
+    if version and run_id is not None:
+        record = store.record(version)
+        if record.get("run_id") == run_id:
+            version = record.get("baseline_version")
+            version = version if version in store.versions() else None
     return (str(store.path_of(version)), version) if version else (None, None)
 
 

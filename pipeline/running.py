@@ -102,7 +102,7 @@ class _Run:
         self._run_id = _free_run_id(self._root, plan.run_id) if force else plan.run_id
         self._folder = RunFolder(self._root, self._run_id)
         self._console = console
-        self._baseline = planning.baseline(loaded.config)
+        self._baseline = planning.baseline(loaded.config, self._run_id)
         self._collected: dict[str, Any] = {}
         earlier = self._folder.read()
         self._record = runs.new_record(
@@ -138,7 +138,9 @@ class _Run:
         with library_noise_to(self._folder.file(runs.LOG_TXT)) as real_error:
             self._console.rebind(real_error)
             try:
-                steps.write_pipeline(self.compiled(), self._folder)
+                ir = self.compiled()
+                self._settle_dead_attempts(ir)
+                steps.write_pipeline(ir, self._folder)
             except BaseException as error:
                 self._stopped(error)  # a run that nobody launches must not stand as running
                 raise
@@ -172,7 +174,7 @@ class _Run:
                 break
             self._console.line(f"{error.message}. Judges again.")
             self._force = False  # the nodes that this run has finished need not run a third time
-            self._baseline = planning.baseline(self._loaded.config)
+            self._baseline = planning.baseline(self._loaded.config, self._run_id)
             self._record.update(attempt=self._record["attempt"] + 1, baseline_version=self._baseline[1])
             self._folder.clear_nodes()
             self._folder.write(self._record)
@@ -195,6 +197,7 @@ class _Run:
             try:
                 ir = self.compiled()
                 node_ids.extend(node.pipeline_node.node_info.id for node in ir.nodes)
+                self._settle_dead_attempts(ir)
                 self._runner_object().run(ir, self._folder)
                 self._collect(ir)
                 return None, node_ids
@@ -227,6 +230,13 @@ class _Run:
             ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: f"{self._run_id}.{self._record['attempt']}"}
         )
         return ir
+
+    def _settle_dead_attempts(self, ir: Any) -> None:
+        from pipeline import dead_attempts
+
+        artifacts = self._loaded.config.places().artifacts
+        for node_id in dead_attempts.settle(ir, self._run_id, self._record["attempt"], artifacts):
+            self._console.line(f"{node_id} of an attempt that was killed is marked as cancelled.")
 
     def _runner_object(self) -> Any:
         if self._runner == "beam":
