@@ -36,6 +36,8 @@ def render_experiment_page(document: Mapping[str, Any]) -> str:
         level=f"{1 - method['alpha']:.0%}",
         method_words=method_words(method),
         decisive=decisive(document) if known else None,
+        cuped=document["lift"].get("cuped"),
+        drawn=document["lift"].get("bootstrap"),
         variants=[_variant(name, one) for name, one in document["variants"].items()],
         lift_chart=_lift_chart(document),
         ctr_chart=_ctr_chart(document),

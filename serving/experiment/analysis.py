@@ -16,11 +16,11 @@ from serving.experiment.guardrails import VariantHealth, click_cells, too_little
 from serving.experiment.options import ExperimentOptions
 from serving.experiment.ratio import Comparison, Interval, Rate, bootstrap, compare, rate
 from serving.experiment.sequential import Look
+from serving.experiment.split import last_split
 from serving.experiment.users import Cells, Sample
 
 DOCUMENT_VERSION = 1
 MAX_SLICE_VALUES = 50
-_SHARE_DIGITS = 6
 
 
 def analyse(
@@ -99,20 +99,11 @@ def _up_to_the_planned_end(log: ExposureLog, options: ExperimentOptions) -> pd.D
 
 
 def _of_the_last_split(frame: pd.DataFrame, options: ExperimentOptions) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Only rows under the split of the last day: CTRs of days with different splits do not add up (Simpson)."""
-    section = {"treatment_share": options.treatment_share, "rows_under_other_splits": 0, "from": "config"}
-    if "propensity" not in frame or frame["propensity"].isna().all():
-        section["from"] = "config" if options.treatment_share else "unknown"
-        return frame, section
-    own = frame["propensity"].to_numpy()
-    treated = (frame["variant"] == options.treatment).to_numpy()
-    shares = pd.Series(np.round(np.where(treated, own, 1 - own), _SHARE_DIGITS), index=frame.index)
-    days = frame["request_time"].to_numpy().astype("datetime64[D]")
-    last = shares[days == days[shares.notna().to_numpy()].max()].value_counts()
-    share = float(last.index[0])
-    chosen = (shares == share).to_numpy()
-    section |= {"treatment_share": share, "rows_under_other_splits": int((~chosen).sum()), "from": "propensity"}
-    return frame[chosen], section
+    found = last_split(frame, options.treatment)
+    share = options.treatment_share if found.treatment_share is None else found.treatment_share
+    origin = "propensity" if found.treatment_share is not None else "config" if share is not None else "unknown"
+    rows = found.rows_under_other_splits
+    return found.frame, {"treatment_share": share, "rows_under_other_splits": rows, "from": origin}
 
 
 def _mismatch(frame: pd.DataFrame, share: float | None, options: ExperimentOptions) -> srm.Mismatch | None:

@@ -12,6 +12,7 @@ from serving.experiment.assignment import CANARY, STABLE
 from serving.experiment.exposure import ExposureLog
 from serving.experiment.ratio import Interval
 from serving.experiment.sequential import MIN_CLICKS, MIN_USERS, Look, looks
+from serving.experiment.split import last_split
 from serving.experiment.users import Cells, cells_of
 
 
@@ -70,8 +71,11 @@ def health(
     alpha: float = 0.05,
     lift_of_interest: float = 0.1,
 ) -> Health:
-    """The state of both variants over all rows of the log; `log.between` chooses the time. Users in both are left out
-    of the interval, not of the counts. Never raises for too little data: `reason` says what is missing."""
+    """The state of both variants over all rows of the log; `log.between` chooses the time.
+
+    The interval is of the rows under the last split alone, without users in both variants; the counts are of all rows.
+    Never raises for too little data: `reason` says what is missing.
+    """
     frame = log.frame
     variants = {
         name: variant_health(frame[(frame["variant"] == name).to_numpy()])
@@ -81,7 +85,8 @@ def health(
     missing = [name for name in (control, treatment) if name not in variants]
     if missing:
         return Health(variants, None, None, None, 1.0, f"the log has no row of {' and '.join(missing)}")
-    cells, _ = click_cells(frame, control, treatment)
+    both = frame[frame["variant"].isin([control, treatment]).to_numpy()]
+    cells, _ = click_cells(last_split(both, treatment).frame, control, treatment)
     made = looks(cells, alpha=alpha, lift_of_interest=lift_of_interest) if len(cells.users) else []
     if not made or not made[-1].counts:
         return Health(variants, None, None, None, made[-1].p_value if made else 1.0, too_little(made))

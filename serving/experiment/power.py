@@ -111,7 +111,7 @@ def _excess(users: float, traffic: Traffic, lift: float, test: Test) -> float:
 
 
 def _standard_error(users: float, traffic: Traffic, lift: float, test: Test) -> float:
-    """Of the difference of the two CTRs. What users differ by grows with the lift: a rate of their own, times 1 + lift."""
+    """Of the difference of the CTRs. What users differ by grows with the lift: each rate is times 1 + lift."""
     ctr, treated = traffic.ctr, traffic.ctr * (1 + lift)
     control = ctr * (1 - ctr)
     between_users = (traffic.design_effect - 1) * control

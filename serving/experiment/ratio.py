@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from serving.experiment.users import Sample
 
-Interval = tuple[float, float]
+
+class Interval(NamedTuple):
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Comparison:
     def interval(self, multiplier: float) -> Interval:
         """Of the difference: `multiplier` standard errors to both sides."""
         reach = multiplier * self.standard_error
-        return self.difference - reach, self.difference + reach
+        return Interval(self.difference - reach, self.difference + reach)
 
     def lift_interval(self, multiplier: float) -> Interval | None:
         """Fieller's, of the relative lift. None where control's CTR cannot be told from 0: any lift would fit."""
@@ -81,7 +85,7 @@ class Comparison:
         if a <= 0 or inside < 0:
             return None
         root = math.sqrt(inside)
-        return (product - root) / a - 1, (product + root) / a - 1
+        return Interval((product - root) / a - 1, (product + root) / a - 1)
 
 
 def rate(sample: Sample) -> Rate:
@@ -112,12 +116,13 @@ def bootstrap(
     """
     random = np.random.default_rng(seed)
     before, after = _drawn_rates(control, rounds, random), _drawn_rates(treatment, rounds, random)
-    quantiles = [alpha / 2, 1 - alpha / 2]
-    difference = np.quantile(after - before, quantiles)
-    if (before <= 0).any():
-        return (float(difference[0]), float(difference[1])), None
-    lift = np.quantile(after / before - 1, quantiles)
-    return (float(difference[0]), float(difference[1])), (float(lift[0]), float(lift[1]))
+    difference = _middle(after - before, alpha)
+    return difference, None if (before <= 0).any() else _middle(after / before - 1, alpha)
+
+
+def _middle(values: np.ndarray, alpha: float) -> Interval:
+    low, high = np.quantile(values, [alpha / 2, 1 - alpha / 2])
+    return Interval(float(low), float(high))
 
 
 def _drawn_rates(sample: Sample, rounds: int, random: np.random.Generator) -> np.ndarray:

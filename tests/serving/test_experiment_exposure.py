@@ -238,3 +238,15 @@ def test_health_says_what_is_missing(tmp_path):
     assert made.reason == "the log has no row of canary" and made.lift_interval is None
     path = csv(tmp_path, HEADER, ROW, ROW.replace("u1", "u2").replace("r1", "r2").replace("stable", "canary"))
     assert "each variant needs 100 users and 20 clicks" in health(read_log(path)).reason
+
+
+def test_the_interval_of_a_ramp_is_of_its_last_step(tmp_path):
+    """Users of new buckets saw stable before: they count in canary, and their old rows do not."""
+    small, large = exposures(users=4000, percent=5, days=1), exposures(users=4000, percent=50, days=2, seed=2)
+    large["request_time"] += np.timedelta64(1, "D")
+    large["request_id"] = "late-" + large["request_id"]
+    pd.concat([small, large]).to_parquet(tmp_path / "both.parquet")
+    large.to_parquet(tmp_path / "last.parquet")
+    both, last = (health(read_log(tmp_path / f"{name}.parquet")) for name in ("both", "last"))
+    assert both.interval == pytest.approx(last.interval) and both.lift == pytest.approx(last.lift)
+    assert both.variants["canary"].impressions > last.variants["canary"].impressions

@@ -220,7 +220,7 @@ def test_2000_tests_with_daily_peeking(world):
 def test_power_is_as_promised(is_sequential):
     """80 % of 500 tests: a standard error of 1.8 %. Looks before the last can only find more."""
     _, reached = ab.reached_power(ab.POWER_WORLD, 500, 0.2, is_sequential)
-    assert 0.75 <= reached <= (0.9 if is_sequential else 0.85)
+    assert 0.76 <= reached <= (0.9 if is_sequential else 0.87)
 
 
 def test_users_needed_by_hand():
