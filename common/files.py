@@ -18,7 +18,7 @@ from common.errors import InfrastructureError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_text_atomically(path: Path, text: str) -> None:
+def write_text_atomically(path: Path | str, text: str) -> None:
     """Replaces `path` by `text`; a reader sees the old file or the new one, never a part. Raises OSError."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,13 +34,13 @@ def write_text_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_json_atomically(path: Path, document: Any) -> None:
+def write_json_atomically(path: Path | str, document: Any) -> None:
     """`write_text_atomically` of a JSON document, indented, keys in the order given."""
     write_text_atomically(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager
-def folder_published_at(path: Path) -> Iterator[Path]:
+def folder_published_at(path: Path | str) -> Iterator[Path]:
     """Yields an empty folder beside `path`; on success it is synced and renamed to `path`, on failure removed.
 
     Raises FileExistsError where `path` exists by then: two writers never mix their files.

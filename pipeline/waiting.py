@@ -75,7 +75,14 @@ class _Look:
 
 
 class _Wait:
-    def __init__(self, make_plan, window: WindowOptions, say, sleep, now):
+    def __init__(
+        self,
+        make_plan: Callable[[], RunPlan],
+        window: WindowOptions,
+        say: Callable[[str], None],
+        sleep: Callable[[float], None],
+        now: Callable[[], float],
+    ):
         self._make_plan, self._say, self._sleep, self._now = make_plan, say, sleep, now
         self._interval = window.completeness.wait_interval_seconds
         self._limit = 60 * window.completeness.wait_limit_minutes

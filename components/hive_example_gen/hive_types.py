@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -130,7 +131,7 @@ class _Parser:
             raise self._error(f"{word!r} is no supported type")
         return _PRIMITIVES[word]
 
-    def bracketed(self, inner):
+    def bracketed(self, inner: Callable[[], pa.DataType]) -> pa.DataType:
         self.expect("<")
         result = inner()
         self.expect(">")

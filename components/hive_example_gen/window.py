@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.errors import ConfigError, DataNotReadyError
@@ -272,7 +272,13 @@ def _planned(
     )
 
 
-def _plan_fingerprint(date, days, splits, triage: Triage, sizes: tuple[SizeJudgement, ...]) -> str:
+def _plan_fingerprint(
+    date: datetime.date,
+    days: Mapping[str, Sequence[datetime.date]],
+    splits: Mapping[str, Sequence[PlannedPartition]],
+    triage: Triage,
+    sizes: tuple[SizeJudgement, ...],
+) -> str:
     named_days = {split: [day.isoformat() for day in chosen] for split, chosen in days.items()}
     keys = {split: [partition.fingerprint for partition in chosen] for split, chosen in splits.items()}
     small = sorted({judgement.partition for judgement in sizes if judgement.is_small})

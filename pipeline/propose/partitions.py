@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from common.errors import ConfigError, DataNotReadyError
 from components.hive_example_gen.options import SourceOptions
+from components.hive_example_gen.table_spec import TableSpec, resolve_spec
 from components.hive_example_gen.warehouse import catalogue, directory, partition_names, storage
+from components.hive_example_gen.warehouse.listing import PartitionListing
 
 DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y_%m_%d", "%d-%m-%Y")
 _HOUR_NAMES = ("hour", "hh", "hr", "h")
@@ -27,7 +30,7 @@ class Partitioning:
     days: tuple[datetime.date, ...]
 
     def source(self, given: SourceOptions) -> SourceOptions:
-        found = {
+        found: dict[str, Any] = {
             "date_column": self.date_column,
             "date_format": self.date_format,
             "hour_column": self.hour_column,
@@ -40,8 +43,6 @@ class Partitioning:
 
 def find_partitioning(source: SourceOptions) -> Partitioning:
     """Raises ConfigError where nothing says how the table is partitioned, DataNotReadyError where it is empty."""
-    from components.hive_example_gen.table_spec import resolve_spec
-
     if source.place.startswith(catalogue.METASTORE):
         from components.hive_example_gen.warehouse import metastore
 
@@ -123,8 +124,10 @@ def _all_hours(texts: Sequence[str]) -> bool:
     return bool(texts) and all(text.isascii() and text.isdecimal() and int(text) < 24 for text in texts)
 
 
-def newest_day_with_rows(source: SourceOptions, days: Sequence[datetime.date]):
-    """(spec, partitions) of the newest day that has a file. Raises DataNotReadyError where no day has one."""
+def newest_day_with_rows(
+    source: SourceOptions, days: Sequence[datetime.date]
+) -> tuple[TableSpec, list[PartitionListing], tuple[str, ...]]:
+    """(spec, partitions, notes) of the newest day that has a file. Raises DataNotReadyError where no day has one."""
     from components.hive_example_gen.options import WindowOptions
 
     for day in reversed(days):

@@ -78,7 +78,13 @@ class Assembly:
             array = array.filter(pa.array(keep))
         return self.writer.read(array, name, self.file)
 
-    def _without_bad(self, columns, row_problem: np.ndarray, first_row: int, raw_of) -> np.ndarray | None:
+    def _without_bad(
+        self,
+        columns: dict[str, tuple[pa.Array, np.ndarray]],
+        row_problem: np.ndarray,
+        first_row: int,
+        raw_of: Callable[[int], bytes],
+    ) -> np.ndarray | None:
         """Which rows stay; None: all of them. The others are given to `bad`, each with its first bad column."""
         as_null = self.bad.options.values == "null"
         worst = np.where(row_problem > 0, row_problem, 0)

@@ -91,7 +91,14 @@ def _check_named(own: pa.Schema, file: DataFile) -> None:
         )
 
 
-def _check_widens(found: pa.DataType, declared: pa.DataType, field: pa.Field, own, present, file: DataFile) -> None:
+def _check_widens(
+    found: pa.DataType,
+    declared: pa.DataType,
+    field: pa.Field,
+    own: pa.Schema,
+    present: Mapping[str, str],
+    file: DataFile,
+) -> None:
     if not widens(found, declared):
         raise DataNotReadyError(
             f"{file.name}: column {field.name!r} is {name_of(own.field(present[field.name]).type)} in the file, "

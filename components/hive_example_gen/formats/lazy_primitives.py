@@ -253,7 +253,9 @@ def _decimal_array(values: np.ndarray, data_type: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(data_type, len(values), [None, pa.py_buffer(words)])
 
 
-def _with_big_decimals(array, problem: np.ndarray, rest: np.ndarray, cells: Cells, data_type: pa.DataType):
+def _with_big_decimals(
+    array: pa.Array, problem: np.ndarray, rest: np.ndarray, cells: Cells, data_type: pa.DataType
+) -> tuple[pa.Array, np.ndarray]:
     """The few numbers beyond 64 bits, or with digits to round, one by one."""
     values = array.to_pylist()
     exponent = Decimal(1).scaleb(-data_type.scale)

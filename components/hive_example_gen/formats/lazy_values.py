@@ -144,8 +144,10 @@ def _items(cells: Cells, per_entry: int) -> _Items:
     return _Items(counts, rows, (bits & 1).astype(bool), bits_place + (counts + 7) // 8, problems(broken, STRUCTURE))
 
 
-def _located(cells: Cells, items: _Items, width_of: Callable[[np.ndarray, Cells], np.ndarray]):
-    """Cells (with length prefix) of the present items in order, and the problem of each list.
+def _located(
+    cells: Cells, items: _Items, width_of: Callable[[np.ndarray, Cells], np.ndarray]
+) -> tuple[np.ndarray, Cells, np.ndarray]:
+    """The places of the present items, their cells (with length prefix) in order, and the problem of each list.
 
     The next item begins where the one before ends, so all first items are measured at once, then all second ones.
     """

@@ -123,7 +123,9 @@ class Reading:
             self.problems.values.append(rows(failed))
         return read
 
-    def _list(self, values, data_type: pa.ListType, bounds, level: int, rows: Rows) -> pa.Array:
+    def _list(
+        self, values: pa.BinaryArray, data_type: pa.ListType, bounds: TextBounds | None, level: int, rows: Rows
+    ) -> pa.Array:
         lengths, elements = self._split(values, level)
         offsets = offsets_of(lengths)
         inner = self.value(
@@ -131,7 +133,9 @@ class Reading:
         )
         return pa.ListArray.from_arrays(pa.array(offsets), inner, type=data_type, mask=null_mask(values))
 
-    def _map(self, values, data_type: pa.MapType, bounds, level: int, rows: Rows) -> pa.Array:
+    def _map(
+        self, values: pa.BinaryArray, data_type: pa.MapType, bounds: TextBounds | None, level: int, rows: Rows
+    ) -> pa.Array:
         lengths, items = self._split(values, level)
         sides = pc.split_pattern(items, self.rules.levels[level + 1], max_splits=1)
         lengths, (keys, held) = with_keys(lengths, (self._element(sides, 0), self._element(sides, 1)), 0)
@@ -147,7 +151,9 @@ class Reading:
         with_nulls = pa.array(offsets, mask=nulls) if values.null_count else pa.array(offsets)
         return pa.MapArray.from_arrays(with_nulls, keys, read, type=data_type)
 
-    def _struct(self, values, data_type: pa.StructType, bounds, level: int, rows: Rows) -> pa.Array:
+    def _struct(
+        self, values: pa.BinaryArray, data_type: pa.StructType, bounds: TextBounds | None, level: int, rows: Rows
+    ) -> pa.Array:
         most = data_type.num_fields - 1 if self.rules.takes_rest else None
         sides = pc.split_pattern(values, self.rules.levels[level], max_splits=most)
         children = [
@@ -224,7 +230,9 @@ def _first_of_each_key(lengths: np.ndarray, keys: pa.Array, held: pa.Array) -> t
     return _filtered(lengths, (keys, held), keep)
 
 
-def _filtered(lengths: np.ndarray, columns: tuple[pa.Array, ...], keep: np.ndarray):
+def _filtered(
+    lengths: np.ndarray, columns: tuple[pa.Array, ...], keep: np.ndarray
+) -> tuple[np.ndarray, tuple[pa.Array, ...]]:
     rows = np.repeat(np.arange(len(lengths)), lengths)
     mask = pa.array(keep)
     return np.bincount(rows[keep], minlength=len(lengths)), tuple(column.filter(mask) for column in columns)

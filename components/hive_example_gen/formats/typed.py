@@ -152,7 +152,9 @@ class TypedColumns:
             return value
         return escapes.restored_bytes(np.frombuffer(value, np.uint8), self.rules.escape).tobytes()
 
-    def _marked(self, raw: Mapping[str, pa.BinaryArray], numbers: np.ndarray, excerpt: Excerpt | None):
+    def _marked(
+        self, raw: Mapping[str, pa.BinaryArray], numbers: np.ndarray, excerpt: Excerpt | None
+    ) -> tuple[dict[str, pa.BinaryArray], np.ndarray]:
         """Escapes set aside; rows with bytes that no UTF-8 has (and which the marks are made of) left out before."""
         assert self.rules.escape is not None
         good = np.ones(len(numbers), bool)

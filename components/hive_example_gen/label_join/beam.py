@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -24,13 +25,15 @@ class AfterIndexes(beam.PTransform):
         self._impressions = list({i.fingerprint: i for join in joins for i in join.impressions}.values())
         self._build = _Build(partitions_path, failures)
 
-    def expand(self, waiting):
+    def expand(self, waiting: beam.PCollection) -> beam.PCollection:
         pipeline = waiting.pipeline
         clicks = self._built(pipeline, "Clicks", self._clicks)
         impressions = self._built(pipeline, "Impressions", self._impressions, beam.pvalue.AsList(clicks))
         return waiting | "Wait" >> beam.Map(_first, beam.pvalue.AsList(clicks), beam.pvalue.AsList(impressions))
 
-    def _built(self, pipeline, name, indexes, *after):
+    def _built(
+        self, pipeline: beam.Pipeline, name: str, indexes: list[DayIndex], *after: beam.pvalue.AsList
+    ) -> beam.PCollection:
         created = pipeline | f"{name}Days" >> beam.Create(indexes, reshuffle=False)
         return created | f"{name}Spread" >> beam.Reshuffle() | f"{name}Build" >> beam.ParDo(self._build, *after)
 
@@ -41,7 +44,7 @@ def _clicks(join: PartitionJoin) -> Iterable[DayIndex]:
         yield from index.clicks
 
 
-def _first(element, *_):
+def _first(element: Any, *_: Any) -> Any:
     return element
 
 

@@ -148,13 +148,13 @@ class _Builder:
             value = _without_exponent(value)
         return value.encode(errors="surrogatepass")
 
-    def _list(self, values: list[Any], data_type: pa.ListType, bounds, rows: Rows) -> pa.Array:
+    def _list(self, values: list[Any], data_type: pa.ListType, bounds: TextBounds | None, rows: Rows) -> pa.Array:
         offsets = offsets_of(np.asarray([len(value or ()) for value in values], np.int64))
         elements = [element for value in values if value for element in value]
         inner = self.array(elements, data_type.value_type, bounds.child(0) if bounds else None, rows_of(offsets, rows))
         return pa.ListArray.from_arrays(pa.array(offsets), inner, type=data_type, mask=_nulls(values))
 
-    def _map(self, values: list[Any], data_type: pa.MapType, bounds, rows: Rows) -> pa.Array:
+    def _map(self, values: list[Any], data_type: pa.MapType, bounds: TextBounds | None, rows: Rows) -> pa.Array:
         lengths = np.asarray([len(value or ()) for value in values], np.int64)
         inner = rows_of(offsets_of(lengths), rows)
         key_bounds, item_bounds = (bounds.child(0), bounds.child(1)) if bounds else (None, None)
@@ -165,7 +165,7 @@ class _Builder:
         nulls = np.asarray([value is None for value in values] + [False], bool)
         return pa.MapArray.from_arrays(pa.array(offsets_of(lengths), mask=nulls), keys, items, type=data_type)
 
-    def _struct(self, values: list[Any], data_type: pa.StructType, bounds, rows: Rows) -> pa.Array:
+    def _struct(self, values: list[Any], data_type: pa.StructType, bounds: TextBounds | None, rows: Rows) -> pa.Array:
         held = [_lower_keys(value) if value else {} for value in values]
         children = [
             self.array(
