@@ -13,7 +13,7 @@ from pipeline import cli
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 CONTRACT, _, PLANNED = PAGE.partition("## Planned")
-OPTION = re.compile(r"(?<![-\w])--[a-z][a-z-]*")
+OPTION = re.compile(r"(?<![-\w])(?:--[a-z][a-z-]*|-[a-z]\b)")
 # `init DIR --table URL` in the first cell of a row: the verb is its first words in small letters.
 ROW = re.compile(r"^\| `(?P<verb>[a-z]+(?: [a-z]+)*)(?P<usage>[^`]*)` \| (?P<text>.*) \|$", re.MULTILINE)
 SECTION = re.compile(r"^### Options of `(?P<verb>[a-z ]+)`\n(?P<text>.*?)(?=^##)", re.MULTILINE | re.DOTALL)
