@@ -23,15 +23,26 @@ def models(arguments: argparse.Namespace, output: Output) -> int:
     store = ModelStore(loaded.config.places().store, loaded.config.model_name())
     labels = store.labels()
     versions = [_document(store, version, labels) for version in store.versions()]
+    state = store.state()
     document = {"store": str(store.path), "model": store.model, "labels": labels, "versions": versions}
+    document |= {"rollout": state.rollout, "rejected": dict(state.rejected)}
     header = ("VERSION", "LABELS", *(metric.upper() for metric in _METRICS), "CREATED", "RUN")
-    output.show(document, table(header, [_row(each) for each in versions]) if versions else _empty(store))
+    text = table(header, [_row(each) for each in versions]) if versions else _empty(store)
+    output.show(document, "\n".join([text, *_rollout_lines(document)]))
     return 0
 
 
 def _document(store: Any, version: int, labels: dict[str, int]) -> dict[str, Any]:
     names = sorted(label for label, labelled in labels.items() if labelled == version)
     return {**store.record(version), "model_version": version, "labels": names, "path": str(store.path_of(version))}
+
+
+def _rollout_lines(document: dict[str, Any]) -> list[str]:
+    """Where a rollout stands, and which versions were taken back."""
+    rollout = document["rollout"]
+    running = rollout and rollout["state"] == "running"
+    lines = [f"Version {rollout['canary']} is rolled out: {rollout['percent']} % of the users."] if running else []
+    return lines + [f"Version {version} was taken back: {why}" for version, why in document["rejected"].items()]
 
 
 def _row(each: dict[str, Any]) -> tuple[Any, ...]:
