@@ -1,4 +1,6 @@
-"""ORC files, stripe by stripe.
+"""ORC files, BATCH_ROWS rows at a time.
+
+pyarrow.orc gives whole stripes, many times their size in the file once they are columns; its datasets stream.
 
 pyarrow reads timestamps as 64 bits of nanoseconds, which end in the years 1677 and 2262, and what lies beyond wraps
 around. Where the file's statistics do not rule that out, the file is read a second time with timestamps called bigint
@@ -11,17 +13,20 @@ Old days are those of the footer's calendar; a footer that names none is Java's 
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset
 import pyarrow.orc
 
 from common.errors import DataNotReadyError
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats.calendars import Writer, holds_time
-from components.hive_example_gen.formats.columnar import bounded, conformed, target_schema
+from components.hive_example_gen.formats.columnar import BATCH_ROWS, bounded, conformed, target_schema
 from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.formats.orc_tail import OrcTail
 from components.hive_example_gen.formats.orc_timestamps import Clock, SecondsFile, exact, holds_timestamp, in_micros
@@ -41,7 +46,7 @@ def read_schema(file: DataFile, spec: TableSpec) -> pa.Schema:
 
 
 def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.RecordBatch]:
-    """The rows of `file`; memory: one stripe (64 MiB by default). Raises DataNotReadyError, ConfigError."""
+    """The rows of `file`; memory: one stripe as it is in the file. Raises DataNotReadyError, ConfigError."""
     with translated(file, "ORC"):
         tail, zones = _tail(file)
         opened = _opened(file)
@@ -51,20 +56,34 @@ def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.R
         padded = frozenset(name for name, own_name in present.items() if own_name in tail.char_columns)
         times = [name for name in names if holds_timestamp(own.field(name).type)]
         clocks = [_clock(zone, tail, spec, file) for zone in zones] if times else []
-        seconds = _opened_for_seconds(file, tail) if times and _needs_seconds(tail, clocks) else None
-        row = 0
-        for index in range(opened.nstripes):
-            read = opened.read_stripe(index, columns=names or own.names[:1])  # without any, pyarrow gives no rows
-            plain = None if seconds is None else seconds.read_stripe(index, columns=times)
-            stripe = _exact_stripe(read, plain, clocks[index] if clocks else Clock(), file)
-            stripe = _dated(stripe, Writer(proleptic=tail.is_proleptic), file)
-            for batch in bounded(conformed(stripe, target, present, file, row, bad), spec):
+        columns = names or own.names[:1]  # without any there would be no rows
+        pieces = _pieces(_source(file), columns)
+        needed = bool(times) and _needs_seconds(tail, clocks)
+        seconds = _pieces(_with_seconds(file, tail), times) if needed else itertools.repeat(None)
+        ends, row = tail.stripe_ends(), 0
+        for piece, plain in zip(pieces, seconds, strict=False):
+            clock = clocks[bisect.bisect_right(ends, row)] if clocks else Clock()
+            piece = _dated(_exact_piece(piece, plain, clock, file), Writer(proleptic=tail.is_proleptic), file)
+            for batch in bounded(conformed(piece, target, present, file, row, bad), spec):
                 yield _stripped(batch, padded)
-            row += stripe.num_rows
+            row += piece.num_rows
+
+
+def _pieces(source: Any, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """At most BATCH_ROWS rows each, in the file's order; none has rows of two stripes (orc::RowReader::next)."""
+    fragment = pyarrow.dataset.OrcFileFormat().make_fragment(source)
+    scanner = fragment.scanner(
+        columns=columns, batch_size=BATCH_ROWS, use_threads=False, batch_readahead=0, fragment_readahead=0
+    )
+    return (piece for piece in scanner.to_batches() if piece.num_rows)
+
+
+def _source(file: DataFile) -> Any:
+    return file.open() if storage.is_url(file.path) else pa.OSFile(storage.local(file.path))
 
 
 def _opened(file: DataFile) -> pyarrow.orc.ORCFile:
-    opened = pyarrow.orc.ORCFile(file.open() if storage.is_url(file.path) else storage.local(file.path))
+    opened = pyarrow.orc.ORCFile(_source(file))
     if set(opened.schema.names) >= _ACID_COLUMNS:
         raise DataNotReadyError(
             f"{file.name} belongs to a transactional (ACID) table: its rows are inserts, updates and deletes",
@@ -102,20 +121,17 @@ def _needs_seconds(tail: OrcTail, clocks: list[Clock]) -> bool:
     return tail.may_precede_epoch and any(clock.zone is not None for clock in clocks)
 
 
-def _opened_for_seconds(file: DataFile, tail: OrcTail) -> pyarrow.orc.ORCFile:
+def _with_seconds(file: DataFile, tail: OrcTail) -> Any:
     """The file with seconds instead of timestamps."""
     try:
-        patched: Any = SecondsFile(file.open(), tail.content_end, tail.with_seconds())
+        return SecondsFile(file.open(), tail.content_end, tail.with_seconds())
     except Damaged as error:
         raise OSError(str(error)) from error
-    return pyarrow.orc.ORCFile(patched)
 
 
-def _exact_stripe(
-    stripe: pa.RecordBatch, seconds: pa.RecordBatch | None, clock: Clock, file: DataFile
-) -> pa.RecordBatch:
+def _exact_piece(piece: pa.RecordBatch, seconds: pa.RecordBatch | None, clock: Clock, file: DataFile) -> pa.RecordBatch:
     columns = []
-    for field, column in zip(stripe.schema, stripe.columns, strict=True):
+    for field, column in zip(piece.schema, piece.columns, strict=True):
         if holds_timestamp(field.type):
             kind = in_micros(pa.schema([field])).field(0).type
             if seconds is None:
@@ -123,14 +139,14 @@ def _exact_stripe(
             else:
                 column = exact(column, seconds.column(field.name), kind, clock, file)
         columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, schema=in_micros(stripe.schema))
+    return pa.RecordBatch.from_arrays(columns, schema=in_micros(piece.schema))
 
 
-def _dated(stripe: pa.RecordBatch, writer: Writer, file: DataFile) -> pa.RecordBatch:
-    for index, field in enumerate(stripe.schema):
+def _dated(piece: pa.RecordBatch, writer: Writer, file: DataFile) -> pa.RecordBatch:
+    for index, field in enumerate(piece.schema):
         if holds_time(field.type):
-            stripe = stripe.set_column(index, field, writer.read(stripe.column(index), field.name, file))
-    return stripe
+            piece = piece.set_column(index, field, writer.read(piece.column(index), field.name, file))
+    return piece
 
 
 def _stripped(batch: pa.RecordBatch, char_columns: frozenset[str]) -> pa.RecordBatch:

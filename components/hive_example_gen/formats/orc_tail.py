@@ -7,6 +7,7 @@ Source: ORC specification v1, "File Tail" (orc_proto.proto).
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import zlib
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from components.hive_example_gen.formats.vints import Damaged
 
 _FOOTER_LENGTH, _COMPRESSION, _BLOCK_SIZE, _METADATA_LENGTH = 1, 2, 3, 5  # PostScript
 _STRIPES, _TYPES, _STATISTICS, _WRITER, _CALENDAR = 3, 4, 7, 9, 11  # Footer
-_OFFSET, _INDEX_LENGTH, _DATA_LENGTH, _STRIPE_FOOTER_LENGTH = 1, 2, 3, 4  # StripeInformation
+_OFFSET, _INDEX_LENGTH, _DATA_LENGTH, _STRIPE_FOOTER_LENGTH, _STRIPE_ROWS = 1, 2, 3, 4, 5  # StripeInformation
 _STRIPE_ZONE = 3  # StripeFooter
 _KIND, _SUBTYPES, _FIELD_NAMES = 1, 2, 3  # Type
 _COUNT, _TIMESTAMP_STATISTICS = 1, 9  # ColumnStatistics
@@ -57,6 +58,11 @@ class OrcTail:
         footer_length = wire.number(script, _FOOTER_LENGTH)
         stored = _slice(opened, script_start - footer_length, footer_length)
         return cls(script_start - footer_length, _unpacked_by(script, stored), postscript)
+
+    def stripe_ends(self) -> list[int]:
+        """For each stripe the number of rows up to its end, its own included."""
+        stripes = wire.parts(wire.parsed(self.footer), _STRIPES)
+        return list(itertools.accumulate(wire.number(wire.parsed(stripe), _STRIPE_ROWS) for stripe in stripes))
 
     def zones(self, opened: BinaryIO) -> list[str | None]:
         """The writer's time zone by stripe; Hive before 1.1 names none. Raises Damaged, OSError, zlib.error."""
