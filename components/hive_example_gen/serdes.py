@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Format = Literal["text", "sequence_file", "rcfile", "parquet", "orc", "avro"]
-Serde = Literal["lazy_simple", "open_csv", "json", "regex", "lazy_binary", "columnar", "lazy_binary_columnar"]
+Serde = Literal[
+    "lazy_simple", "multi_delimit", "open_csv", "json", "regex", "lazy_binary", "columnar", "lazy_binary_columnar"
+]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 COLUMN_SERDES = ("columnar", "lazy_binary_columnar")
@@ -42,6 +44,7 @@ FORMATS_BY_INPUT_CLASS: dict[str, Format] = {
 }
 SERDES_BY_CLASS: dict[str, tuple[Format | None, Serde | None]] = {
     "LazySimpleSerDe": (None, "lazy_simple"),
+    "MultiDelimitSerDe": (None, "multi_delimit"),
     "OpenCSVSerde": (None, "open_csv"),
     "JsonSerDe": (None, "json"),
     "RegexSerDe": (None, "regex"),

@@ -104,7 +104,7 @@ def spec_of(source: SourceOptions, definition: TableDefinition | None) -> TableS
         exclude_columns=source.exclude_columns,
         serde=serde,
         serde_properties=properties,
-        text=text_options(source.text, properties),
+        text=text_options(source.text, properties, serde),
     )
     _check(spec, source)
     return spec

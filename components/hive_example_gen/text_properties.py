@@ -16,17 +16,24 @@ _PROPERTIES = {
     "map_key_delimiter": ("mapkey.delim",),
     "escape_char": ("escape.delim",),
 }
+_OF_MULTI_DELIMIT = {
+    "collection_delimiter": ("collection.delim",),
+    "map_key_delimiter": ("mapkey.delim",),
+    "escape_char": ("escape.delim",),
+}
 # Of org.openx.data.jsonserde.JsonSerDe, whose class has the name of Hive's: they rename keys.
 _OPENX = ("mapping.", "dots.in.keys", "case.insensitive")
 
 
-def text_options(text: TextOptions, properties: Mapping[str, str]) -> TextOptions:
+def text_options(text: TextOptions, properties: Mapping[str, str], serde: Serde | None = None) -> TextOptions:
     """The options by which LazySimpleSerDe reads; what the config says itself (`text`) goes before the properties.
+
+    MultiDelimitSerDe reads its field.delim itself, and knows `collection.delim` in the right spelling only.
 
     Raises ConfigError for a delimiter of more than one byte.
     """
     named = {}
-    for option, keys in _PROPERTIES.items():
+    for option, keys in (_PROPERTIES if serde != "multi_delimit" else _OF_MULTI_DELIMIT).items():
         key = next((key for key in keys if properties.get(key)), None)
         if key is not None:
             named[option] = delimiter_of(key, properties[key])
@@ -46,7 +53,7 @@ def delimiter_of(what: str, value: str) -> str:
     if len(value) != 1 or ord(value) > 0xFF:
         raise ConfigError(
             f"{what}: a delimiter must be one byte, found {value!r}",
-            hint="Hive would use the first character alone (MultiDelimitSerDe, which takes several, is not supported).",
+            hint="Hive would use the first alone; MultiDelimitSerDe takes several (source.serde: multi_delimit).",
         )
     return value
 

@@ -131,7 +131,7 @@ def test_row_formats(clause, file_format, serde, properties):
         ("CREATE TABLE t (a int) ROW FORMAT DELIMITED LINES TERMINATED BY ';'", "line 1: LINES TERMINATED BY"),
         ("CREATE TABLE t (a int)\n\nSTORED AS KUDU", "line 3: KUDU is not supported"),
         ("CREATE TABLE t (a int)\nSTORED BY 'x.HBaseStorageHandler'", "line 2: STORED BY .* is not supported"),
-        ("CREATE TABLE t (a int) ROW FORMAT SERDE 'x.MultiDelimitSerDe'", "'x.MultiDelimitSerDe' is not supported"),
+        ("CREATE TABLE t (a int) ROW FORMAT SERDE 'x.ThriftSerDe'", "'x.ThriftSerDe' is not supported"),
         ("CREATE TABLE t (a int) STORED AS INPUTFORMAT 'x.LzoTextInputFormat' OUTPUTFORMAT 'y'", "Lzo.* not supported"),
         ("CREATE TABLE t (a int", "line 1: the statement ends too early"),
         ("CREATE TABLE t\n(a int) FOO", "line 2: unexpected 'FOO'"),

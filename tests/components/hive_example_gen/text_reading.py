@@ -10,7 +10,7 @@ from components.hive_example_gen.text_properties import text_options
 
 def spec_for(columns, *, serde=None, properties=None, **options):
     """`properties` as in WITH SERDEPROPERTIES; `options` of the TableSpec."""
-    options.setdefault("text", text_options(TextOptions(), properties or {}))
+    options.setdefault("text", text_options(TextOptions(), properties or {}, serde))
     return TableSpec(
         format="text",
         columns=columns,

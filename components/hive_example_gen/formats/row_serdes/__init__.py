@@ -8,6 +8,7 @@ from components.hive_example_gen.formats.opened import DataFile
 from components.hive_example_gen.formats.row_serdes.base import RowSerde
 from components.hive_example_gen.formats.row_serdes.json_rows import JsonRows
 from components.hive_example_gen.formats.row_serdes.lazy_simple import LazySimpleRows
+from components.hive_example_gen.formats.row_serdes.multi_delimit import MultiDelimitRows
 from components.hive_example_gen.formats.row_serdes.open_csv import OpenCsvRows
 from components.hive_example_gen.formats.row_serdes.regex_rows import RegexRows
 from components.hive_example_gen.serdes import Serde
@@ -20,6 +21,7 @@ _SERDES: dict[Serde, type[RowSerde]] = {
     "open_csv": OpenCsvRows,
     "json": JsonRows,
     "regex": RegexRows,
+    "multi_delimit": MultiDelimitRows,
 }
 
 

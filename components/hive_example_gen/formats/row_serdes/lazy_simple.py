@@ -140,6 +140,9 @@ class LazySimpleRows(RowSerde):
         delimiter = self.typed.rules.levels[0]
         if 0 < delimiter[0] < 0x80:
             return lines, delimiter
+        return self._with_stand_in(lines, delimiter)
+
+    def _with_stand_in(self, lines: Lines, delimiter: bytes) -> tuple[Lines, bytes]:
         others = {level[0] for level in self.typed.rules.levels[1:]} | {self.typed.rules.escape}
         for code in _STAND_INS:
             if code not in others and code not in lines.block:
