@@ -18,9 +18,9 @@ _TENSORBOARD_FILES = ("events.out.tfevents.*", "projector_config.pbtxt", "projec
 
 
 def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
-    """Copies manifest, training history and TensorBoard events; returns {data, model, model_version} for the verdict.
+    """Copies manifest, training history and TensorBoard events.
 
-    A part is None where its node has not finished in this run.
+    Returns {data, model, serving, model_version} for the verdict; a part is None where its node has not finished.
     """
     outputs = _outputs(ir)
     write_json_atomically(folder.file(lineage.LINEAGE_JSON), lineage.of_run(ir))
@@ -34,6 +34,7 @@ def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
     return {
         "data": _verdict(outputs.get(("DataVerdict", "verdict"))),
         "model": _verdict(outputs.get(("Evaluator", "verdict"))),
+        "serving": _document(outputs.get(("ServingCheck", "infra_blessing")), runs.SERVING_CHECK_JSON),
         "model_version": _pushed_version(pushed),
     }
 
@@ -64,7 +65,11 @@ def _copy_events(source: Path, target: Path) -> None:
 
 
 def _verdict(artifact: mlmd.Artifact | None) -> dict[str, Any] | None:
-    return runs.read_json(Path(artifact.uri) / runs.VERDICT_JSON) if artifact else None
+    return _document(artifact, runs.VERDICT_JSON)
+
+
+def _document(artifact: mlmd.Artifact | None, name: str) -> dict[str, Any] | None:
+    return runs.read_json(Path(artifact.uri) / name) if artifact else None
 
 
 def _pushed_version(artifact: mlmd.Artifact | None) -> int | None:

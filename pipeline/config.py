@@ -27,6 +27,7 @@ from components.features import Feature, FeatureSet
 from components.hive_example_gen.label_join.options import LabelJoinOptions, LabelRules
 from components.hive_example_gen.options import SourceOptions, WindowOptions
 from components.pusher.options import StoreOptions
+from components.serving_check.options import ServingCheckOptions
 from components.trainer.options import ModelOptions, TrainingOptions
 from components.trainer.sampled import NegativeSample
 from pipeline import config_checks, config_mistakes, config_yaml
@@ -36,10 +37,11 @@ from pipeline.kubeflow.options import KubeflowOptions
 from pipeline.metadata_options import MetadataOptions
 from pipeline.schedules.options import ScheduleOptions
 from serving.experiment.options import ExperimentOptions
+from serving.rollout.options import RolloutOptions
 
 ENVIRONMENT_PREFIX = "HIVEMILL__"
 DEFAULT_FILE = "hivemill.yaml"
-_RELATIVE_PATHS = (
+RELATIVE_PATHS = (
     ("root",),
     ("source", "table"),
     ("source", "ddl"),
@@ -53,6 +55,7 @@ _RELATIVE_PATHS = (
     ("data_verdict", "serving_log", "hive", "ca_file"),
     ("data_verdict", "serving_statistics"),
     ("metadata", "tls_ca_file"),
+    ("rollout", "metrics"),
 )
 _SECTIONS_THAT_MAY_BE_EMPTY = (
     "window",
@@ -60,16 +63,18 @@ _SECTIONS_THAT_MAY_BE_EMPTY = (
     "model",
     "training",
     "gates",
+    "serving_check",
     "store",
     "runner",
     "metadata",
     "kubeflow",
     "alerts",
     "experiment",
+    "rollout",
     "schedule",
 )
 
-_CHANGES_NO_MODEL = {"root", "runner", "metadata", "kubeflow", "alerts", "experiment", "schedule"}
+_CHANGES_NO_MODEL = {"root", "runner", "metadata", "kubeflow", "alerts", "experiment", "rollout", "schedule"}
 
 
 class LabelOptions(Options):
@@ -113,6 +118,9 @@ class PipelineConfig(Options):
     model: ModelOptions = Field(ModelOptions(), description="The size of the DeepFM.")
     training: TrainingOptions = Field(TrainingOptions(), description="How it is trained.")
     gates: GateOptions = Field(GateOptions(), description="What a model must reach to be pushed.")
+    serving_check: ServingCheckOptions = Field(
+        ServingCheckOptions(), description="What the exported model must reach in a server before it is pushed."
+    )
     store: StoreOptions = Field(StoreOptions(), description="Where pushed models go.")
     runner: RunnerOptions = Field(RunnerOptions(), description="What runs the nodes.")
     metadata: MetadataOptions = Field(
@@ -124,6 +132,8 @@ class PipelineConfig(Options):
         ExperimentOptions(), description="The A/B test between the versions that serve."
     )
     schedule: ScheduleOptions = Field(ScheduleOptions(), description="When `hivemill schedule` has runs started.")
+
+    rollout: RolloutOptions = Field(RolloutOptions(), description="How a pushed version gets its traffic.")
 
     def root_path(self) -> Path:
         return Path(self.root)
@@ -167,9 +177,10 @@ class PipelineConfig(Options):
         document = self.model_dump(mode="json", exclude=_CHANGES_NO_MODEL | {"features"})
         for key in ("table", "server", "hive"):
             del document["source"][key]
-        del document["store"]["path"]
+        document["store"] = {"model": self.store.model}
         # What is left out of an incomplete window is in the plan's fingerprint; how long is waited changes no model.
         document["window"] = self.window.as_planned().model_dump(mode="json", exclude={"completeness"})
+        del document["serving_check"]["model_server"]
         document["source"]["ddl"] = _content_hash(self.source.ddl, "source.ddl")
         if self.label.join is not None:
             clicks = document["label"]["join"]["clicks"]
@@ -338,7 +349,7 @@ def _present(key: str, value: Any) -> Any:
 
 
 def _with_resolved_paths(config: PipelineConfig, folder: Path) -> PipelineConfig:
-    for path in _RELATIVE_PATHS:
+    for path in RELATIVE_PATHS:
         config = _resolved(config, path, folder)
     return config
 

@@ -27,6 +27,7 @@ from components.evaluator.component import ModelEvaluator  # noqa: E402
 from components.hive_example_gen.component import HiveLogExampleGen  # noqa: E402
 from components.hive_example_gen.sampling import SAMPLED_SPLITS  # noqa: E402
 from components.pusher.component import StorePusher  # noqa: E402
+from components.serving_check.component import ServingCheck  # noqa: E402
 from pipeline.baseline import DataBaseline  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 from pipeline.mlmd import connection_config  # noqa: E402
@@ -131,10 +132,22 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         baseline_path=inputs.baseline_path,
         baseline_version=inputs.baseline_version,
     ).with_id("Evaluator")
+    checks = []
+    if config.serving_check.enabled:
+        checks.append(
+            ServingCheck(
+                model=trainer.outputs["model"],
+                examples=examples,
+                blessing=evaluator.outputs["blessing"],
+                options=config.serving_check,
+                label_column=config.label.column,
+            ).with_id("ServingCheck")
+        )
     pusher = StorePusher(
         model=trainer.outputs["model"],
         blessing=evaluator.outputs["blessing"],
         model_verdict=evaluator.outputs["verdict"],
+        infra_blessing=checks[0].outputs["infra_blessing"] if checks else None,
         store_path=str(places.store),
         model_name=config.model_name(),
         examples=examples,
@@ -161,6 +174,7 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
             transform,
             trainer,
             evaluator,
+            *checks,
             pusher,
         ],
         enable_cache=config.runner.cache,

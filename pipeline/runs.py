@@ -16,6 +16,7 @@ from pipeline import lock, verdict_words
 
 RUN_JSON, MANIFEST_JSON, VERDICT_JSON, HISTORY_JSON = "run.json", "manifest.json", "verdict.json", "history.json"
 TRUTH_JSON, PROFILE_JSON = "_truth.json", "profile.json"
+SERVING_CHECK_JSON = "serving_check.json"
 REPORT_HTML, LOG_TXT, TENSORBOARD = "report.html", "log.txt", "tensorboard"
 
 

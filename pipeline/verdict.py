@@ -45,6 +45,7 @@ def assemble(
         "cause": None,
         "data": data,
         "model": model,
+        "serving": collected.get("serving") or _serving_of(error),
         "trend": seen,
     }
     return made | {"colour": _colour(made), "cause": _cause(made)}
@@ -66,7 +67,7 @@ def read(run_folder: Path) -> dict[str, Any] | None:
     made = read_json(Path(run_folder) / VERDICT_JSON)
     if not isinstance(made, dict) or made.get("version") not in (1, VERSION):
         return None
-    return {"cause": None, "trend": [], **made}
+    return {"cause": None, "trend": [], "serving": None, **made}
 
 
 def earlier_verdicts(root: Path, date: datetime.date | str, run_id: str | None = None) -> list[dict[str, Any]]:
@@ -108,6 +109,12 @@ def _cause(made: dict[str, Any]) -> str | None:
         return None
     first = next(iter(verdict_words.all_findings(made)), None)
     return first.get("cause") if first else None
+
+
+def _serving_of(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Likewise of a red serving check."""
+    details = (error or {}).get("details")
+    return details if isinstance(details, dict) and "differences" in details else None
 
 
 def _data_of(error: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ class StorePusherSpec(ComponentSpec):
         "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
         "model_verdict": ChannelParameter(type=ModelVerdict),
         "examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
     }
     OUTPUTS = {  # noqa: RUF012
         "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel),
@@ -38,7 +39,7 @@ class StorePusherSpec(ComponentSpec):
 
 
 class StorePusher(base_component.BaseComponent):
-    """Publishes `model` where `blessing` says so.
+    """Publishes `model` where `blessing` says so, and `infra_blessing` where there is one.
 
     Output `pushed_model` has the custom properties that TFX's Pusher sets: `pushed` 1 or 0, and for 1
     `pushed_version` and `pushed_destination`. The node succeeds when nothing is pushed.
@@ -60,6 +61,7 @@ class StorePusher(base_component.BaseComponent):
         examples: types.BaseChannel | None = None,
         label_column: str | None = None,
         options: StoreOptions | None = None,
+        infra_blessing: types.BaseChannel | None = None,
     ):
         """`store_path` is the folder of the store; `lineage` (plan and config fingerprints) goes into the record.
 
@@ -70,6 +72,7 @@ class StorePusher(base_component.BaseComponent):
             model=model,
             blessing=blessing,
             model_verdict=model_verdict,
+            infra_blessing=infra_blessing,
             store_path=store_path,
             model_name=model_name,
             run_id=run_id,

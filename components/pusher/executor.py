@@ -24,7 +24,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Executor(base_executor.BaseExecutor):
-    """Inputs model, blessing, model_verdict; output pushed_model with the custom properties of TFX's own Pusher."""
+    """Output pushed_model with the custom properties of TFX's own Pusher; the inputs are those of StorePusher."""
 
     def Do(
         self,
@@ -38,6 +38,10 @@ class Executor(base_executor.BaseExecutor):
         if not model_utils.is_model_blessed(artifact_utils.get_single_instance(input_dict["blessing"])):
             pushed.set_int_custom_property("pushed", 0)
             logging.info("Nothing pushed: %s", "; ".join(refusals(verdict)))
+            return
+        if not _is_checked(input_dict.get("infra_blessing") or []):
+            pushed.set_int_custom_property("pushed", 0)
+            logging.info("Nothing pushed: the serving check has not passed.")
             return
         model = artifact_utils.get_single_instance(input_dict["model"])
         saved_model = Path(path_utils.serving_model_path(model.uri))
@@ -93,6 +97,11 @@ def check_baseline(judged_against: int | None, stable: int | None) -> None:
             f"the model was judged against {was}, but {now} is stable now; it was never compared with that one",
             hint="Run it again: only the judging and the push are repeated.",
         )
+
+
+def _is_checked(infra_blessings: list[types.Artifact]) -> bool:
+    """A red check fails its own node, so this is the second lock on the door. No check at all is a choice."""
+    return all(one.get_int_custom_property("blessed") == 1 for one in infra_blessings)
 
 
 def saved_model_fingerprint(saved_model: Path) -> str:

@@ -26,7 +26,7 @@ from tensorflow_serving.apis import (
 from serving.server import tensors
 from serving.server.errors import ServingError, failed_precondition, invalid
 from serving.server.models import Lease, Models
-from serving.server.saved_model import DEFAULT_SIGNATURE, Tensors, check_feeds
+from serving.server.saved_model import DEFAULT_SIGNATURE, Tensors, check_feeds, dense_outputs
 from serving.server.servable import Servable, warmup_requests
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
@@ -320,7 +320,15 @@ def _wanted_outputs(signature: meta_graph_pb2.SignatureDef, output_filter: Itera
         if alias in wanted:
             raise invalid(f"duplicate output tensor alias: {alias}")
         wanted.append(alias)
-    return wanted or sorted(signature.outputs)
+    wanted = wanted or sorted(signature.outputs)
+    dense = dense_outputs(signature)
+    if not set(wanted) <= set(dense):
+        odd = ",".join(alias for alias in wanted if alias not in dense)
+        raise failed_precondition(
+            f"outputs {{{odd}}} are no dense tensors, which TensorFlow Serving's APIs cannot carry; output_filter may "
+            f"name {{{','.join(dense)}}}"
+        )
+    return wanted
 
 
 def _signature_name(spec: model_pb2.ModelSpec) -> str:

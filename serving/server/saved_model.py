@@ -45,13 +45,13 @@ class SavedModel:
         }
 
     def run(self, name: str, feeds: Mapping[str, np.ndarray]) -> Tensors:
-        """All outputs of the signature by alias, for feeds that `check_feeds` has passed. Raises ServingError."""
+        """The `dense_outputs` of the signature, for feeds that `check_feeds` has passed. Raises ServingError."""
         signature = self.signatures[name]
         try:
             values = self._callable(name)(*(feeds[alias] for alias in sorted(signature.inputs)))
         except Exception as error:
             raise _translated(error) from error
-        return dict(zip(sorted(signature.outputs), values, strict=True))
+        return dict(zip(dense_outputs(signature), values, strict=True))
 
     def close(self) -> None:
         self._callables.clear()
@@ -62,7 +62,7 @@ class SavedModel:
             if name not in self._callables:
                 signature = self.signatures[name]
                 feeds = [self._tensor(name, alias, signature.inputs[alias]) for alias in sorted(signature.inputs)]
-                fetches = [self._tensor(name, alias, signature.outputs[alias]) for alias in sorted(signature.outputs)]
+                fetches = [self._tensor(name, alias, signature.outputs[alias]) for alias in dense_outputs(signature)]
                 self._callables[name] = self._session.make_callable(fetches, feed_list=feeds)
             return self._callables[name]
 
@@ -72,6 +72,11 @@ class SavedModel:
                 f'signature "{signature}": `{alias}` is no dense tensor; TensorFlow Serving\'s APIs cannot carry it'
             )
         return self._graph.get_tensor_by_name(info.name)
+
+
+def dense_outputs(signature: meta_graph_pb2.SignatureDef) -> list[str]:
+    """The outputs that TensorFlow Serving's APIs can carry: no SparseTensor, no RaggedTensor."""
+    return [alias for alias in sorted(signature.outputs) if signature.outputs[alias].WhichOneof("encoding") == "name"]
 
 
 def check_feeds(signature: meta_graph_pb2.SignatureDef, feeds: Mapping[str, np.ndarray]) -> None:

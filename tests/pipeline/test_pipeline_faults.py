@@ -38,7 +38,7 @@ def test_run_killed_in_a_node_goes_on_and_ends_as_if_nothing_had_happened(tmp_pa
 
 def _kill_when_started(config: Path, folder: Path, node: str) -> None:
     """SIGKILL as soon as the node before `node` has left its record."""
-    before = {"StatisticsGen": "HiveLogExampleGen", "Trainer": "Transform", "Pusher": "Evaluator"}[node]
+    before = {"StatisticsGen": "HiveLogExampleGen", "Trainer": "Transform", "Pusher": "ServingCheck"}[node]
     with open(folder / "killed.log", "w") as log:
         process = subprocess.Popen(
             hivemill_command(config, "run", "--date", RUN_DATE), cwd=REPOSITORY, stdout=log, stderr=log

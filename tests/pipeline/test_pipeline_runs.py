@@ -19,6 +19,7 @@ NODES = [
     "Transform",
     "Trainer",
     "Evaluator",
+    "ServingCheck",
     "Pusher",
 ]
 
