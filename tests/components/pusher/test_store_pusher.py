@@ -3,6 +3,9 @@
 import json
 
 import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.types import channel_utils, standard_artifacts
 
@@ -11,6 +14,7 @@ from common.files import fingerprint
 from components.artifacts import ModelVerdict
 from components.pusher.component import StorePusher
 from components.pusher.executor import Executor, saved_model_fingerprint
+from components.pusher.options import StoreOptions
 from serving.model_store import ModelStore
 
 VERDICT = {
@@ -32,7 +36,7 @@ def push(tmp_path):
     (serving / "variables" / "variables.index").write_bytes(b"index")
     (tmp_path / "verdict").mkdir()
 
-    def run(blessed: int, baseline: int | None = None, **properties):
+    def run(blessed: int, baseline: int | None = None, examples=None, **properties):
         (tmp_path / "verdict" / "verdict.json").write_text(json.dumps(VERDICT | {"baseline_version": baseline}))
         model, blessing, verdict = standard_artifacts.Model(), standard_artifacts.ModelBlessing(), ModelVerdict()
         model.uri, verdict.uri = str(tmp_path / "model"), str(tmp_path / "verdict")
@@ -45,7 +49,8 @@ def push(tmp_path):
             "run_date": "2026-11-15",
         } | properties
         Executor(base_executor.BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")).Do(
-            {"model": [model], "blessing": [blessing], "model_verdict": [verdict]},
+            {"model": [model], "blessing": [blessing], "model_verdict": [verdict]}
+            | ({"examples": [examples]} if examples else {}),
             {"pushed_model": [pushed]},
             properties,
         )
@@ -104,6 +109,34 @@ def test_a_pusher_that_was_killed_after_it_had_published_finds_its_version_thoug
     again = push(1, run_id="a")  # judged against none, and stable is its own version by now
     names = [one.get_string_custom_property("pushed_version") for one in (pushed, again)]
     assert names[0] == names[1]
+
+
+def test_old_versions_go_and_warm_up_requests_come(push, tmp_path):
+    (tmp_path / "model" / "Format-Serving" / "saved_model.pb").write_bytes(_saved_model_of("serving_default"))
+    examples = standard_artifacts.Examples()
+    examples.uri, examples.split_names = str(tmp_path / "examples"), '["train", "eval"]'
+    (tmp_path / "examples" / "Split-eval").mkdir(parents=True)
+    example = tf.train.Example()
+    example.features.feature["click"].int64_list.value.append(1)
+    with tf.io.TFRecordWriter(str(tmp_path / "examples" / "Split-eval" / "data.gz"), "GZIP") as writer:
+        for _ in range(5):
+            writer.write(example.SerializeToString())
+    options = StoreOptions(keep_versions=1, grace_hours=0, warm_up_rows=3).model_dump_json()
+    push(1)
+    (stable,) = push.store.versions()
+    for run_id in ("b", "c"):
+        push(1, stable, examples, run_id=run_id, options=options, label_column="click")
+    assert len(push.store.versions()) == 2 and push.store.versions()[0] == stable
+    file = push.store.path_of(push.store.versions()[1]) / "assets.extra" / "tf_serving_warmup_requests"
+    logs = [*tf.data.TFRecordDataset(str(file)).as_numpy_iterator()]
+    inputs = [prediction_log_pb2.PredictionLog.FromString(log).predict_log.request.inputs["examples"] for log in logs]
+    assert [len(tensor.string_val) for tensor in inputs] == [1, 2]
+
+
+def _saved_model_of(signature):
+    model = saved_model_pb2.SavedModel()
+    model.meta_graphs.add().signature_def[signature].inputs["examples"].dtype = tf.string.as_datatype_enum
+    return model.SerializeToString()
 
 
 def test_the_fingerprint_sees_names_and_contents(push):
