@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_verbs_are_those_of_the_page():
 def test_help_has_an_example_that_parses(verb):
     example = re.search(r"example:\n  (hivemill .+)", VERBS[verb].format_help())
     assert example and example[1].startswith(f"hivemill {verb}")
-    assert callable(cli._parse(example[1].split()[1:]).verb_function)
+    assert callable(cli._parse(shlex.split(example[1])[1:]).verb_function)
 
 
 @pytest.mark.parametrize("verb", VERBS)
