@@ -18,7 +18,7 @@ import pytest
 
 PASSWORD = "only for tests"
 _SQL = f"""
-CREATE DATABASE IF NOT EXISTS hivemill CHARACTER SET utf8mb4;
+CREATE DATABASE IF NOT EXISTS hivemill CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE USER IF NOT EXISTS 'hivemill'@'%' IDENTIFIED VIA mysql_native_password USING PASSWORD('{PASSWORD}');
 GRANT ALL ON hivemill.* TO 'hivemill'@'%';
 """
