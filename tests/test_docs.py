@@ -81,8 +81,8 @@ def test_benchmarks_are_listed_in_the_contract():
 def test_yaml_is_part_of_a_config(text, tmp_path):
     document = dict(MINIMAL)
     for section, values in yaml.safe_load(text).items():
-        replaces = section == "features" or {"table", "query"} & set(values)
-        document[section] = values if replaces else {**document.get(section, {}), **values}
+        adds = isinstance(values, dict) and section != "features" and not {"table", "query"} & set(values)
+        document[section] = {**document.get(section, {}), **values} if adds else values
     path = tmp_path / "hivemill.yaml"
     path.write_text(yaml.safe_dump(document))
     config.load(path, [], {})
