@@ -68,7 +68,7 @@ def _add_report_options(verb: argparse.ArgumentParser) -> None:
 def assign(arguments: argparse.Namespace, output: Output) -> int:
     from serving.experiment import assignment
 
-    salt = arguments.salt or _salt_of_config(arguments)
+    salt = _salt_of_config(arguments) if arguments.salt is None else arguments.salt
     split = assignment.Split.at_percent(salt, arguments.percent)
     if arguments.sql:
         sql = assignment.variant_sql(split, arguments.sql)
@@ -216,7 +216,8 @@ def _traffic(arguments: argparse.Namespace) -> tuple[Traffic, float | None]:
     if arguments.ctr is None:
         raise ConfigError("what is the click-through rate?", hint="Give --ctr 0.05, or --log with an exposure log.")
     per_user = 1.0 if arguments.impressions_per_user is None else arguments.impressions_per_user
-    return sizes.Traffic(arguments.ctr, per_user, arguments.design_effect or 1.0), None
+    effect = 1.0 if arguments.design_effect is None else arguments.design_effect
+    return sizes.Traffic(arguments.ctr, per_user, effect), None
 
 
 def _size(traffic: Traffic, lift: float, tests: dict[str, Test], impressions_per_day: float | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ with an estimated variance: an asymptotic confidence sequence (Waudby-Smith, Arb
     |D - truth| <= s * sqrt((1 + r) * log((1 + r) / (r * alpha^2)))   at all looks, with probability 1 - alpha.
 
 The theory wants independent increments. Users who come back break that a little, in either direction
-(docs/decisions/0060-sequential-ctr.md). The boundary is nowhere below 3.03 standard errors at alpha 5 %, so that for up
+(docs/decisions/0064-sequential-ctr.md). The boundary is nowhere below 3.03 standard errors at alpha 5 %, so that for up
 to 20 looks the union bound alone, under any dependence, keeps false positives at 5 %; benchmarks/ab.py measures them.
 """
 
