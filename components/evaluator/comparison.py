@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from components.evaluator import resampling
+from components.evaluator.entries import SliceMetrics
 
 Meaning = Literal["gain", "loss", "noise"]
 HIGHER_IS_BETTER = ("auc", "auc_precision_recall", "gauc")
@@ -53,6 +54,12 @@ def differences(
         if bounds is not None and meaning is not None:
             found[name] = {"value": value - other_value, "lower": bounds[0], "upper": bounds[1], "meaning": meaning}
     return found
+
+
+def to_stable(part: SliceMetrics, name: str) -> dict[str, Any] | None:
+    """The entry of `differences` of one metric between the candidate and the baseline of a slice."""
+    both = (part.metrics, part.replicates, part.baseline_metrics, part.baseline_replicates)
+    return differences(*both).get(name)
 
 
 def gains(name: str, mine_R: np.ndarray, other_R: np.ndarray) -> np.ndarray:

@@ -45,7 +45,8 @@ def entry(
     cause: str | None = None,
     message: str | None = None,
 ) -> dict[str, Any]:
-    """One entry of `bounds`. `cause` (gates.CAUSES) and `message` say what a failed one means."""
+    """One entry of `bounds`. `cause` (gates.CAUSES) and `message` say what a failed one means; a message on one that
+    passed is a doubt. `apart`: the slice is worse than the whole by more than luck; None where that is not known."""
     return {
         "metric": metric,
         "slice": dict(part.slice),
@@ -58,6 +59,7 @@ def entry(
         "at_least": None,
         "cause": cause,
         "message": message,
+        "apart": None,
     }
 
 

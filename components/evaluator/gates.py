@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from components.evaluator import health
+from components.evaluator import comparison, health
 from components.evaluator.entries import Metrics, SliceMetrics, entry, figure, slice_key, slice_name
 from components.evaluator.options import Bound, GateOptions, SliceBound
 
@@ -34,6 +34,7 @@ CAUSES = (
     "worse_than_reference",
     "bound",
 )
+_LUCK = ", luck set aside"
 _CAUSE_OF_METRIC = {
     "calibration": "miscalibrated",
     "calibration_error": "miscalibrated",
@@ -47,6 +48,9 @@ def judge(gates: GateOptions, slices: Sequence[SliceMetrics]) -> list[dict[str, 
 
     A limit is `judged: false` (and passes) in two cases: a change limit without a baseline, and a slice with fewer rows
     than `min_examples`. An undefined metric fails its limit: a gate that cannot be evaluated is not a gate passed.
+    A change limit fails where the difference to stable is beyond it with its whole interval: on an eval split of 400
+    clicks luck alone moves AUC by 0.01. Where only the value is beyond it, and worse than stable by more than luck, the
+    limit passes with a `message`.
     """
     overall = _overall(slices)
     bounds = [*health.predictions_are_probabilities(overall), *health.predictions_differ(overall)]
@@ -66,23 +70,30 @@ def is_blessed(bounds: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def findings(bounds: Sequence[Mapping[str, Any]], whole_rows: float, rows_of: Mapping[tuple, float]) -> list[dict]:
-    """The failed bounds as `findings` of the `model` section, the likeliest cause first (`rank` from 1).
+    """The failed bounds as `findings` of the `model` section, the likeliest cause first (`rank` from 1), then doubts.
 
-    A model that is wrong on one slice may be wrong on the whole for that; where the slices that fail hold most of the
-    rows it is the other way round. `rows_of` is the number of rows by slice_key.
+    A model that is wrong on one slice may be wrong on the whole for that. It is the other way round where the slices
+    that fail hold most of the rows, or none of them is worse than the whole by more than luck. `rows_of` is the number
+    of rows by slice_key.
     """
     failed = [bound for bound in bounds if not bound["passed"]]
-    broken = {slice_key(bound["slice"]) for bound in failed if bound["slice"]}
-    rows: dict[tuple[str, ...], float] = {}  # of the broken slices, by the columns that cut them
-    for key in broken:
-        columns = tuple(column for column, _ in key)
-        rows[columns] = rows.get(columns, 0.0) + rows_of.get(key, 0.0)
+    doubted = [bound for bound in bounds if bound["passed"] and bound["message"]]
     order = list(CAUSES)
-    if max(rows.values(), default=0.0) > whole_rows / 2:
+    if not _is_of_slices(failed, whole_rows, rows_of):
         order.remove("slice_broken")
         order.insert(order.index("worse_than_stable") + 1, "slice_broken")
     ranked = sorted(failed, key=lambda bound: (order.index(bound["cause"] or "bound"), bool(bound["slice"])))
-    return [_finding(bound, rank) for rank, bound in enumerate(ranked, start=1)]
+    return [_finding(bound, rank) for rank, bound in enumerate([*ranked, *doubted], start=1)]
+
+
+def _is_of_slices(failed: Sequence[Mapping[str, Any]], whole_rows: float, rows_of: Mapping[tuple, float]) -> bool:
+    on_slices = [bound for bound in failed if bound["slice"]]
+    rows: dict[tuple[str, ...], float] = {}  # of the broken slices, by the columns that cut them
+    for key in {slice_key(bound["slice"]) for bound in on_slices}:
+        columns = tuple(column for column, _ in key)
+        rows[columns] = rows.get(columns, 0.0) + rows_of.get(key, 0.0)
+    is_most = max(rows.values(), default=0.0) > whole_rows / 2
+    return not is_most and any(bound["apart"] is not False for bound in on_slices)
 
 
 def refusals(model_verdict: Mapping[str, Any]) -> list[str]:
@@ -96,7 +107,7 @@ def refusals(model_verdict: Mapping[str, Any]) -> list[str]:
 
 def _finding(bound: Mapping[str, Any], rank: int) -> dict[str, Any]:
     return {
-        "severity": "red",
+        "severity": "amber" if bound["passed"] else "red",
         "kind": bound["metric"],
         "slice": bound["slice"],
         "value": bound["value"],
@@ -125,9 +136,25 @@ def _judge_bound(part: SliceMetrics, metric: str, bound: Bound, big_enough: bool
     for rule, limit, at_least, is_change in _limits(metric, bound, baseline):
         judged = big_enough and not (is_change and baseline is None)
         holds = value is not None and limit is not None and (value >= limit if at_least else value <= limit)
-        made = entry(part, metric, value, rule, holds or not judged, _cause(part, metric, is_change))
+        seen = comparison.to_stable(part, metric) if is_change and judged and not holds else None
+        is_luck = seen is not None and _may_hold(seen, limit - baseline, at_least)
+        rule += _LUCK if is_luck else ""
+        made = entry(part, metric, value, rule, holds or not judged or is_luck, _cause(part, metric, is_change))
         change = baseline if is_change else None
-        yield made | {"baseline": change, "limit": limit, "at_least": at_least, "judged": judged}
+        made |= {"baseline": change, "limit": limit, "at_least": at_least, "judged": judged}
+        yield made | {"message": _change_message(made, seen) if seen and seen["meaning"] == "loss" else None}
+
+
+def _may_hold(seen: Mapping[str, Any], change: float, at_least: bool) -> bool:
+    return seen["upper"] >= change if at_least else seen["lower"] <= change
+
+
+def _change_message(bound: Mapping[str, Any], seen: Mapping[str, Any]) -> str:
+    """Of a change beyond its limit: `auc is 0.71, must be >= stable - 0.01 (stable: 0.74; …)`."""
+    between = f"difference {seen['value']:+.4f}, with luck {seen['lower']:+.4f} to {seen['upper']:+.4f}"
+    verb = "should" if bound["passed"] else "must"
+    words = _refusal({**bound, "message": None, "rule": bound["rule"].removesuffix(_LUCK)})
+    return words.replace(", must", f", {verb}").removesuffix(")") + f"; {between})"
 
 
 def _cause(part: SliceMetrics, metric: str, is_change: bool) -> str:

@@ -36,15 +36,18 @@ def predictions_differ(overall: SliceMetrics) -> Iterator[dict[str, Any]]:
 
 def slices_work(options: SliceHealth, slices: Sequence[SliceMetrics]) -> Iterator[dict[str, Any]]:
     """A slice is broken where even the favourable end of its interval is out of what any working model has."""
+    whole = next(part for part in slices if not part.slice)
     for part in slices:
         if part.slice and (part.metrics.get("example_count") or 0) >= options.min_examples:
             found = comparison.intervals(part.metrics, part.replicates)
-            yield from _calibrated(options, part, found.get("calibration"))
-            yield from _better_than_its_mean(options, part, found.get("normalized_entropy"))
-            yield from _not_fallen(options, part)
+            yield from _calibrated(options, part, whole, found.get("calibration"))
+            yield from _better_than_its_mean(options, part, whole, found.get("normalized_entropy"))
+            yield from _not_fallen(options, part, whole)
 
 
-def _calibrated(options: SliceHealth, part: SliceMetrics, seen: dict[str, float] | None) -> Iterator[dict[str, Any]]:
+def _calibrated(
+    options: SliceHealth, part: SliceMetrics, whole: SliceMetrics, seen: dict[str, float] | None
+) -> Iterator[dict[str, Any]]:
     if seen is None:
         return
     low, high = 1 / options.max_calibration, options.max_calibration
@@ -54,11 +57,12 @@ def _calibrated(options: SliceHealth, part: SliceMetrics, seen: dict[str, float]
         f"({_range(seen)}), allowed {figure(low)} to {figure(high)}"
     )
     rule = f"calibration within {figure(low)} to {figure(high)}, interval included"
-    yield entry(part, "calibration", seen["value"], rule, passed, "slice_broken", None if passed else message)
+    made = entry(part, "calibration", seen["value"], rule, passed, "slice_broken", None if passed else message)
+    yield made | {"apart": _is_apart(seen, whole.metrics.get("calibration"))}
 
 
 def _better_than_its_mean(
-    options: SliceHealth, part: SliceMetrics, seen: dict[str, float] | None
+    options: SliceHealth, part: SliceMetrics, whole: SliceMetrics, seen: dict[str, float] | None
 ) -> Iterator[dict[str, Any]]:
     if seen is None:
         return
@@ -68,22 +72,29 @@ def _better_than_its_mean(
         f"worse than always saying the slice's own click rate"
     )
     rule = f"normalized_entropy <= {options.max_normalized_entropy:g}, interval included"
-    yield entry(part, "normalized_entropy", seen["value"], rule, passed, "slice_broken", None if passed else message)
+    made = entry(part, "normalized_entropy", seen["value"], rule, passed, "slice_broken", None if passed else message)
+    yield made | {"apart": _is_apart(seen, whole.metrics.get("normalized_entropy"))}
 
 
-def _not_fallen(options: SliceHealth, part: SliceMetrics) -> Iterator[dict[str, Any]]:
-    seen = comparison.differences(part.metrics, part.replicates, part.baseline_metrics, part.baseline_replicates)
-    if "auc" not in seen:
+def _not_fallen(options: SliceHealth, part: SliceMetrics, whole: SliceMetrics) -> Iterator[dict[str, Any]]:
+    seen = comparison.to_stable(part, "auc")
+    if seen is None:
         return
-    passed = seen["auc"]["upper"] >= -options.max_auc_drop
+    passed = seen["upper"] >= -options.max_auc_drop
     baseline = (part.baseline_metrics or {})["auc"]
     message = (
         f"{slice_name(part.slice)} is broken: AUC fell from {figure(baseline)} (stable) to "
-        f"{figure(part.metrics['auc'])} ({_range(seen['auc'])})"
+        f"{figure(part.metrics['auc'])} ({_range(seen)})"
     )
     rule = f"auc >= stable - {options.max_auc_drop:g}, interval included"
     made = entry(part, "auc", part.metrics["auc"], rule, passed, "slice_broken", None if passed else message)
-    yield made | {"baseline": baseline}
+    values = whole.metrics.get("auc"), (whole.baseline_metrics or {}).get("auc")
+    change = None if None in values else values[0] - values[1]
+    yield made | {"baseline": baseline, "apart": _is_apart(seen, change)}
+
+
+def _is_apart(seen: dict[str, float], whole: float | None) -> bool | None:
+    return None if whole is None else not seen["lower"] <= whole <= seen["upper"]
 
 
 def _range(seen: dict[str, float]) -> str:

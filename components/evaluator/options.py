@@ -23,12 +23,20 @@ MetricName = Literal[
 
 
 class Bound(Options):
-    """Limits of one metric. The change limits compare with the version labelled `stable`."""
+    """Limits of one metric. The change limits compare with the version labelled `stable`.
+
+    A change limit fails where the whole 95 % interval of the difference is beyond it; the value counts where the metric
+    has no interval. Beyond the limit, and worse than luck, but not with the whole interval, is amber.
+    """
 
     min: float | None = Field(None, description="The metric must be at least this.")
     max: float | None = Field(None, description="The metric must be at most this.")
-    max_drop: float | None = Field(None, description="For metrics where more is better: metric >= stable - max_drop.")
-    max_rise: float | None = Field(None, description="For metrics where less is better: metric <= stable + max_rise.")
+    max_drop: float | None = Field(
+        None, description="For metrics where more is better: metric >= stable - max_drop, luck set aside."
+    )
+    max_rise: float | None = Field(
+        None, description="For metrics where less is better: metric <= stable + max_rise, luck set aside."
+    )
 
     @model_validator(mode="after")
     def _bounds_something(self):

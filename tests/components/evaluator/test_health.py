@@ -188,3 +188,55 @@ def test_calibration_gains_by_coming_nearer_to_one():
 def test_two_models_with_nothing_to_compare():
     assert comparison.differences({"auc": 0.7}, None, {"auc": 0.7}, None) == {}
     assert comparison.intervals({"auc": None}, np.full((6, 201), 0.7)) == {}
+
+
+def against_stable(width: float, rows: int):
+    """Default gates on the first rows of the world: the candidate knows less than stable, which knows the truth."""
+    labels, truth, users, _ = world()
+    shaken = 1 / (1 + (1 - truth) / truth * np.exp(np.random.default_rng(8).normal(0, width, ROWS)))
+    whole = part({}, labels[:rows], shaken[:rows], users[:rows], truth[:rows])
+    bounds = [bound for bound in judge(GateOptions(), [whole]) if "stable" in bound["rule"]]
+    return comparison.to_stable(whole, "auc"), bounds, findings(bounds, rows, {(): rows})
+
+
+def test_a_drop_that_luck_explains_refuses_no_model():
+    change, bounds, found = against_stable(width=0.35, rows=2_000)
+    assert change["value"] < -0.01 < change["upper"] and change["meaning"] == "noise"
+    assert next(bound["rule"] for bound in bounds) == "auc >= stable - 0.01, luck set aside"
+    assert all(bound["passed"] for bound in bounds) and found == []
+
+
+def test_a_drop_that_may_be_within_the_limit_is_a_doubt():
+    change, bounds, found = against_stable(width=0.4, rows=3_000)
+    assert change["value"] < -0.01 < change["upper"] < 0
+    doubt = found[0]
+    assert (doubt["severity"], doubt["cause"], doubt["kind"]) == ("amber", "worse_than_stable", "auc")
+    assert bounds[0]["passed"] and "should be >= stable - 0.01 (stable" in doubt["message"]
+
+
+def test_a_drop_beyond_luck_refuses_the_model_and_says_so():
+    change, bounds, found = against_stable(width=0.9, rows=ROWS)
+    assert change["upper"] < -0.01 and not bounds[0]["passed"] and bounds[0]["rule"] == "auc >= stable - 0.01"
+    assert found[0]["severity"] == "red"
+    assert f"; difference {change['value']:+.4f}, with luck {change['lower']:+.4f} to" in found[0]["message"]
+
+
+@pytest.mark.parametrize(("apart", "first"), [(True, "slice_broken"), (None, "slice_broken"), (False, "miscalibrated")])
+def test_a_slice_is_the_cause_where_it_is_worse_than_the_whole(apart, first):
+    whole = {"metric": "calibration", "slice": {}, "cause": "miscalibrated", "apart": None}
+    of_slice = {"metric": "normalized_entropy", "slice": {"device": "ios"}, "cause": "slice_broken", "apart": apart}
+    shared = {"value": 1.5, "baseline": None, "rule": "calibration <= 1.25", "passed": False, "message": None}
+    bounds = [bound | shared for bound in (whole, of_slice)]
+    assert findings(bounds, 100, {(("device", "ios"),): 30})[0]["cause"] == first
+
+
+def test_what_sets_a_slice_apart_is_its_distance_from_the_whole():
+    """A model that is too sure everywhere, and one that is wrong on iOS alone."""
+    labels, truth, users, device = world()
+    sure = 1 / (1 + np.exp(-(2 * np.log(truth / (1 - truth)) + 2.8)))
+    broken = np.where(device == 1, np.clip(3 * truth, 0, 0.99), truth)
+    for predictions, expected in ((sure, {False}), (broken, {True})):
+        ios = device == 1
+        slices = [part({}, labels, predictions, users)]
+        slices.append(part({"device": "ios"}, labels[ios], predictions[ios], users[ios]))
+        assert {one["apart"] for one in judge(GateOptions(), slices) if one["slice"]} == expected
