@@ -11,7 +11,19 @@ from typing import Any
 from markupsafe import Markup
 
 from common.files import write_text_atomically
-from pipeline.report import charts, judgement, metrics, numbers, outcome, run_times, slices, sparks, volume, window
+from pipeline.report import (
+    charts,
+    judgement,
+    metrics,
+    numbers,
+    outcome,
+    run_times,
+    serving,
+    slices,
+    sparks,
+    volume,
+    window,
+)
 from pipeline.report.documents import Epoch, History, ModelSection, RunFolder, read_run_folder
 from pipeline.report.index import write_index
 from pipeline.report.pages import render_page
@@ -35,7 +47,8 @@ def write_report(run_folder: Path) -> Path:
 def render(run_folder: Path) -> str:
     """The page as text, valid UTF-8. Absent or broken documents are named on the page; they raise nothing."""
     folder = read_run_folder(run_folder)
-    values = _verdict_part(folder) | _why_part(folder) | _volume_part(folder) | _model_part(folder) | _run_part(folder)
+    parts = (_verdict_part, _why_part, _volume_part, _model_part, _serving_part, _run_part)
+    values = {name: value for part in parts for name, value in part(folder).items()}
     return render_page("page.html.j2", **values)
 
 
@@ -151,6 +164,20 @@ def _training_part(folder: RunFolder) -> dict[str, Any]:
         "marks_best": history.best_epoch in {one.epoch for one in history.epochs},
         "training_charts": [(title, chart) for title, chart in made if chart],
         "training_absent": outcome.why_absent(folder, "history.json", history.epochs),
+    }
+
+
+def _serving_part(folder: RunFolder) -> dict[str, Any]:
+    """The exported model in a server."""
+    found = folder.verdict.serving if folder.verdict else None
+    has_judged = folder.verdict is not None and folder.verdict.model is not None and folder.verdict.exit_code == 0
+    reason = serving.NOT_CHECKED if has_judged else outcome.why_absent(folder, "verdict.json", found)
+    return {
+        "serving": found,
+        "serving_absent": reason,
+        "serving_server": serving.server_words(found),
+        "serving_difference": serving.largest_difference(found),
+        "serving_rows": serving.difference_rows(found),
     }
 
 

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.report.serving import Serving
 from pipeline.report.volume import Volume
 
 TRUTH_NAME = "_truth.json"
 _MAX_BYTES = 64 * 2**20
+_Kind = TypeVar("_Kind", bound="_Document")
 
 
 class _Document(BaseModel):
@@ -267,6 +269,7 @@ class Verdict(_Document):
     cause: str | None = None
     data: DataSection | None = None
     model: ModelSection | None = None
+    serving: Serving | None = None
     trend: tuple[Trend, ...] = ()
 
 
@@ -380,9 +383,6 @@ def _configured_table(path: Path) -> str | None:
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
         return None
     return table if isinstance(table, str) else None
-
-
-_Kind = TypeVar("_Kind", bound=_Document)
 
 
 def _read(path: Path, kind: type[_Kind], problems: dict[str, str]) -> _Kind | None:

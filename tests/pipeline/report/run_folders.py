@@ -19,6 +19,7 @@ NODES = (
     ("Transform", 38.9, 210_345),
     ("Trainer", 75.4, 180_112),
     ("Evaluator", 31.0, 30_233),
+    ("ServingCheck", 9.4, 256),
     ("Pusher", 1.1, None),
 )
 
@@ -156,6 +157,40 @@ def verdict_document(**changes: Any) -> dict[str, Any]:
         "reason": "version 1763262180 is pushed",
         "data": {"colour": "green", "findings": []},
         "model": model_section(),
+        "serving": serving_section() if changes.get("model", True) else None,
+        **changes,
+    }
+
+
+def serving_section(**changes: Any) -> dict[str, Any]:
+    """As the check of a model of the demo left it."""
+    asked = [("serving_default", "64 rows a request", 256, 2.2e-08), ("predict", "named columns", 256, 0.0)]
+    asked.append(
+        ("transformed_features", "not asked: TensorFlow Serving's APIs cannot carry its sparse outputs", 0, 0.0)
+    )
+    keys = ("signature", "what", "rows", "difference")
+    return {
+        "version": 1,
+        "state": "passed",
+        "reason": None,
+        "server": {"kind": "dev server", "version": "0.1.0", "path": None},
+        "rows": 256,
+        "load_seconds": 5.5,
+        "memory_bytes": 508_506_112,
+        "differences": [dict(zip(keys, one, strict=True)) for one in asked],
+        "latency": [
+            {"rows": 1, "calls": 246, "p50_ms": 2.18, "p99_ms": 15.3},
+            {"rows": 64, "calls": 409, "p50_ms": 2.3, "p99_ms": 5.2},
+        ],
+        "bounds": [
+            {
+                "name": "max_memory_mib",
+                "value": 485.0,
+                "limit": 8192,
+                "rule": "peak memory: 485 MiB <= 8192 MiB",
+                "passed": True,
+            }
+        ],
         **changes,
     }
 

@@ -158,7 +158,7 @@ def test_an_amber_page_leads_to_its_findings(tmp_path):
 def test_sections_come_in_the_order_that_a_reader_needs(tmp_path):
     page = Page(render(run_folders.green(tmp_path / "r")))
     order = ["why", "metrics", "references", "importance", "drift", "volume", "slices", "calibration"]
-    order += ["training", "best", "window", "nodes", "lineage"]
+    order += ["training", "best", "serving", "window", "nodes", "lineage"]
     assert [one["id"] for one in page.all("section")] == order
 
 
@@ -176,7 +176,7 @@ def test_red_data_shows_red_findings_first_and_says_why_there_is_no_model(tmp_pa
     findings = text[text.index("2 findings") :]
     assert findings.index("✕ red price") < findings.index("! amber")
     assert "12.4 % of the rows of eval lack it" in findings
-    assert text.count("The run stopped at DataVerdict, before this was written.") == 6
+    assert text.count("The run stopped at DataVerdict, before this was written.") == 7
 
 
 def test_absent_sections_say_why(tmp_path):
