@@ -1,0 +1,173 @@
+"""Whole runs below which something moves: the bar, the metadata, a partition, the clock, a disk that turns read-only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from shop import RUN_DATE, document, hivemill, hivemill_command, make_shop, only_run, rewrite_column
+
+from pipeline import running
+from serving import model_store
+from serving.model_store import ModelStore
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A root with one finished run, whose version is stable."""
+    config = make_shop(tmp_path_factory.mktemp("shop"), rows_per_day=800)
+    assert hivemill(config, "--set", "gates.metrics={clicks: {min: 5}}", "run", "--date", RUN_DATE) == 0
+    return config
+
+
+@pytest.fixture
+def store(shop):
+    return ModelStore(shop.parent / "root" / "models", "shop")
+
+
+def _run(config, *words):
+    return hivemill(config, "--set", "gates.metrics={clicks: {min: 5}}", *words, "run", "--date", RUN_DATE)
+
+
+def _newest_run(config):
+    folders = (config.parent / "root" / "runs").glob("*/run.json")
+    return max(folders, key=lambda file: file.stat().st_mtime).parent
+
+
+def test_run_judges_again_where_stable_moves_while_it_judges(shop, store, monkeypatch, capsys):
+    first = store.labels()["stable"]
+    publish = ModelStore.publish
+    moved = []
+
+    def another_is_first(self, saved_model, *arguments, **options):
+        """As another root or a rollout does, between the judging and the push."""
+        if not moved:
+            moved.append(publish(store, store.path_of(first), {"run_id": "another"}, "another"))
+            store.set_label("stable", moved[0])
+        return publish(self, saved_model, *arguments, **options)
+
+    monkeypatch.setattr(ModelStore, "publish", another_is_first)
+    assert _run(shop, "--set", "training.epochs=1") == 0
+    assert "Judges again" in capsys.readouterr().err
+    record = document(_newest_run(shop), "run.json")
+    states = {node["node_id"]: node["state"] for node in record["nodes"]}
+    assert (states["Trainer"], states["Evaluator"], states["Pusher"]) == ("cached", "succeeded", "succeeded")
+    assert (record["attempt"], record["baseline_version"]) == (2, moved[0])
+    assert document(_newest_run(shop), "verdict.json")["model"]["baseline_version"] == moved[0]
+    assert store.record(record["model_version"])["baseline_version"] == moved[0]
+
+
+def test_run_that_was_killed_after_its_push_is_not_judged_against_itself(tmp_path, monkeypatch):
+    config = make_shop(tmp_path, rows_per_day=800)
+    publish = ModelStore.publish
+
+    def killed_after(self, *arguments, **options):
+        publish(self, *arguments, **options)
+        raise KeyboardInterrupt  # no `except Exception` on the way holds it up, as none holds up a kill
+
+    monkeypatch.setattr(ModelStore, "publish", killed_after)
+    assert _run(config) == 130
+    monkeypatch.setattr(ModelStore, "publish", publish)
+    assert _run(config) == 0
+    record = document(only_run(config), "run.json")
+    store = ModelStore(tmp_path / "root" / "models", "shop")
+    assert store.versions() == [record["model_version"]]
+    assert (record["attempt"], record["baseline_version"]) == (2, None)
+    assert document(only_run(config), "verdict.json")["model"]["baseline_version"] is None
+
+
+def test_metadata_that_refuses_connections_ends_a_run_with_6_and_the_next_one_goes_on(shop, store, capsys):
+    versions = store.versions()
+    words = ["--set", "metadata.retries=1", "--set", "training.epochs=3"]
+    holder = sqlite3.connect(shop.parent / "root" / "metadata.db", isolation_level=None)
+    try:
+        holder.execute("BEGIN EXCLUSIVE")
+        assert _run(shop, *words) == 6
+        assert "metadata" in capsys.readouterr().err
+    finally:
+        holder.close()
+    assert store.versions() == versions
+    assert _run(shop, *words) == 0
+    assert len(store.versions()) == len(versions) + 1
+
+
+def test_partition_that_changes_between_plan_and_reading_stops_the_run_with_3(shop, monkeypatch, capsys):
+    compiled = running._Run.compiled
+
+    def changed_first(self):
+        rewrite_column(shop.parent, "2026-11-13", "position", [1, 2, 3])
+        return compiled(self)
+
+    monkeypatch.setattr(running._Run, "compiled", changed_first)
+    rewrite_column(shop.parent, "2026-11-13", "position", [2, 3])  # not converted yet in this form
+    assert _run(shop) == 3
+    assert "2026-11-13" in capsys.readouterr().err
+    stopped = _newest_run(shop).name
+    monkeypatch.setattr(running._Run, "compiled", compiled)
+    assert _run(shop) in (0, 4)  # the changed column may be drift; what counts is that it is another run
+    assert _newest_run(shop).name != stopped
+
+
+def test_clock_that_jumps_back_a_year_gives_versions_in_order_and_a_run_that_ends(shop, store, monkeypatch):
+    newest = store.versions()[-1]
+    real = time.time
+    monkeypatch.setattr(model_store.time, "time", lambda: real() - 365 * 86_400)
+    assert _run(shop, "--set", "training.learning_rate=0.002") == 0
+    record = document(_newest_run(shop), "run.json")
+    assert record["model_version"] > newest
+    assert store.versions()[-1] == record["model_version"]
+    assert store.labels()["stable"] in store.versions()
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of its own, which only root can make and turn read-only."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting a disk needs root")
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("this machine does not let a test mount a tmpfs")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def _remount(disk: Path, mode: str) -> bool:
+    command = ["mount", "-o", f"remount,{mode}", disk]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_root_on_a_read_only_disk_ends_with_6_before_any_cost(tmp_path, disk, capsys):
+    config = make_shop(tmp_path, rows_per_day=100)
+    if not _remount(disk, "ro"):
+        pytest.skip("this machine does not let a test remount")
+    assert hivemill(config, "--set", f"root={disk}/root", "run", "--date", RUN_DATE) == 6
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_disk_that_turns_read_only_during_the_run_ends_with_6_and_the_run_goes_on_afterwards(tmp_path, disk):
+    """As a kernel does with a disk that has errors: `remount,ro` waits for nobody."""
+    config = make_shop(tmp_path, rows_per_day=600)
+    words = ["--set", f"root={disk}/root", "--set", "gates.metrics={clicks: {min: 5}}", "run", "--date", RUN_DATE]
+    process = subprocess.Popen(hivemill_command(config, *words), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    while not list(disk.glob("root/runs/*/nodes/StatisticsGen.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    # Open files keep a tmpfs from being remounted; a read-only bind mount over it does not ask them.
+    subprocess.run(["mount", "--bind", disk, disk], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", disk], check=True)
+        _, error = process.communicate(timeout=300)
+        assert process.returncode == 6, error
+        assert "ead-only" in error
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+    assert hivemill(config, *words) == 0
