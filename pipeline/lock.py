@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from common.clock import utc_now
 from common.errors import InfrastructureError, LockHeldError
 
 LOCK_NAME = "run.lock"
@@ -64,10 +65,12 @@ def run_lock(
         left = _taken_over(path, options, say)
         card = _owner_card(run_id)
         _write_card(file, card)
-        with _Heartbeat(file, path, card, options.beat_seconds, lost):
-            yield left
-        if _is_current(file, path):
-            file.truncate(0)
+        try:
+            with _Heartbeat(file, path, card, options.beat_seconds, lost):
+                yield left
+        finally:  # an error too: a card that stays says that its owner died, and another host watches it for a lease
+            if _is_current(file, path):
+                file.truncate(0)
 
 
 def owner(root: Path) -> dict[str, Any] | None:
@@ -241,8 +244,7 @@ def words(card: dict[str, Any]) -> str:
 
 
 def _owner_card(run_id: str) -> dict[str, Any]:
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    return {"run_id": run_id, "host": socket.gethostname(), "pid": os.getpid(), "since_utc": now, "beat": 0}
+    return {"run_id": run_id, "host": socket.gethostname(), "pid": os.getpid(), "since_utc": utc_now(), "beat": 0}
 
 
 def _write_card(file: Any, card: dict[str, Any]) -> None:
