@@ -44,7 +44,7 @@ features:
   recent_items: {{type: multivalent, encoding: hash, hash_buckets: 100}}
 model: {{embedding_size: 4, hidden_units: [16]}}
 training: {{batch_size: 128, epochs: 3, learning_rate: 0.003}}
-gates: {{metrics: {{clicks: {{min: 20}}, auc: {{min: 0.5}}}}, slices: [[device]]}}
+gates: {{metrics: {{clicks: {{min: 5}}, auc: {{min: 0.1}}}}, slices: [[device]]}}
 """
 
 
