@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import re
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from pipeline.runs import NodeRecord, RunFolder
 from pipeline.stopping import stopped_by_sigterm
 
 PIPELINE_JSON = "pipeline.json"
+_HINT_AGAIN = "Begin it again (`hivemill node --begin`): it goes on where it stopped."
 _HINT_PIPELINE = "Give the file that `hivemill node --begin` wrote."
 JOB_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 # What a second try cannot change, by exit code. An orchestrator retries whatever fails.
@@ -75,8 +77,9 @@ def launch(pipeline: Path, node_id: str, console: Console) -> NodeRecord | None:
         console.line(f"Nothing to do: run {folder.run_id} of the same inputs is finished.")
         return None
     if record["state"] != "running":
-        hint = "Begin it again (`hivemill node --begin`): it goes on where it stopped."
-        raise InfrastructureError(f"run {folder.run_id} has ended with exit code {record['exit_code']}", hint=hint)
+        raise InfrastructureError(
+            f"run {folder.run_id} has ended with exit code {record['exit_code']}", hint=_HINT_AGAIN
+        )
     _raise_what_is_final(folder.node(node_id))
     root = folder.path.parents[1]
     with (
@@ -147,14 +150,18 @@ def _concluded(loaded: LoadedConfig, folder: RunFolder, record: dict[str, Any], 
     collected: dict[str, Any] = {}
     node_ids: list[str] = []
     error: BaseException | None = None
+    file = folder.file(PIPELINE_JSON)
     with library_noise_to(folder.file(runs.LOG_TXT)) as real_error:
         console.rebind(real_error)
         try:
-            ir = read_pipeline(folder.file(PIPELINE_JSON))
+            if not file.exists():
+                raise InfrastructureError(f"run {folder.run_id} was begun and has not compiled", hint=_HINT_AGAIN)
+            ir = read_pipeline(file)
             node_ids = [node.pipeline_node.node_info.id for node in ir.nodes]
             error = _unfinished(folder, node_ids)
             collected = gather(ir, folder, record)
-        except HivemillError as caught:
+        except Exception as caught:
+            traceback.print_exc()  # to the run's log; whatever is wrong here, the run ends and frees the root
             error = error or caught
         finally:
             console.rebind(None)
