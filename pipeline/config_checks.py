@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from common.texts import did_you_mean
 from components.features import CategoricalFeature, CrossFeature, MultivalentFeature, NumericFeature
 from components.hive_example_gen.options import SourceOptions
-from pipeline.config_mistakes import did_you_mean
 from pipeline.config_rows import row_rules
 from pipeline.config_yaml import Mistake, Path, Tree
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from common.texts import did_you_mean, nearest
 from pipeline.config_yaml import Mistake, Path, Tree, dotted, shown
 
 _MAPPING = "must be a section: indented lines of `key: value`"
@@ -39,22 +39,6 @@ _RULES = {
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
 }
-
-
-def nearest(word: str, known: typing.Iterable[str]) -> str | None:
-    """The known name that is most like `word`, or None where none is like it."""
-    by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
-
-
-def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """`did you mean x?`, or the names that there are, for the end of a message."""
-    names = list(known)
-    best = nearest(word, names)
-    if best:
-        return f"did you mean `{best}`?"
-    return f"known: {', '.join(names)}" if names else "none are known"
 
 
 def mistakes_of(error: ValidationError, tree: Tree, root: type[BaseModel]) -> list[Mistake]:

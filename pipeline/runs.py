@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from common.clock import utc_now
 from common.errors import LockHeldError
 from common.files import write_json_atomically
 from pipeline import lock, verdict_words
@@ -115,10 +116,6 @@ def read_json(path: Path) -> Any | None:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-
-
-def utc_now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def check_no_other_job(root: Path, job: str | None) -> None:

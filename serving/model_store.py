@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from common.clock import utc_now
 from common.errors import ConfigError, InfrastructureError
 from common.files import folder_published_at, sync_folder, write_json_atomically, write_text_atomically
 from serving import server_config
@@ -261,7 +262,7 @@ class ModelStore:
             "version": 1,
             "model": self.model,
             "model_version": version,
-            "created_utc": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "created_utc": utc_now(),
             "source_fingerprint": source_fingerprint,
             "published": signature(),
             **record,

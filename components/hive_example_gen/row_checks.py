@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from common.errors import ConfigError
+from common.texts import did_you_mean
 from components.hive_example_gen import hashing
 from components.hive_example_gen.columns import partition_fields
 from components.hive_example_gen.formats import reader
@@ -82,10 +82,7 @@ class _Columns:
             return None
         if name in self.partition:
             return f"`{name}` is a partition column; rows are told apart by columns of the table"
-        close = difflib.get_close_matches(name.lower(), self.table, n=1)
-        return f"has no column `{name}`; " + (
-            f"did you mean `{close[0]}`?" if close else f"known: {', '.join(self.table)}"
-        )
+        return f"has no column `{name}`; {did_you_mean(name, self.table)}"
 
     def type_of(self, name: str) -> pa.DataType:
         return self.table[name] if name in self.table else self.partition[name]

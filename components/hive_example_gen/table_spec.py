@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from typing import Literal
 
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from common.errors import ConfigError
 from common.options import Options
+from common.texts import did_you_mean
 from components.hive_example_gen.ddl import read_ddl
 from components.hive_example_gen.hive_types import parse_type
 from components.hive_example_gen.options import SourceOptions, TextOptions
@@ -143,12 +143,12 @@ def _check(spec: TableSpec, source: SourceOptions) -> None:
 def _check_excluded(spec: TableSpec) -> None:
     if spec.columns is None:
         return  # the files' own columns decide, and may differ from day to day
-    known = {name.lower() for name in (*spec.columns, *spec.partition_columns)}
+    known = [name.lower() for name in (*spec.columns, *spec.partition_columns)]
     for name in spec.exclude_columns:
         if name.lower() not in known:
-            close = difflib.get_close_matches(name.lower(), known, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Columns: {', '.join(spec.columns)}."
-            raise ConfigError(f"source.exclude_columns names {name!r}, which the table does not have", hint=hint)
+            raise ConfigError(
+                f"source.exclude_columns names {name!r}, which the table does not have; {did_you_mean(name, known)}"
+            )
 
 
 def _check_type(key: str, text: str, *, nested: bool) -> None:

@@ -187,7 +187,7 @@ def _verdict_lines(summary: dict[str, Any] | None) -> list[str]:
 
 
 def _run_id(wanted: str | None, root: Path) -> str:
-    from pipeline.config_mistakes import did_you_mean
+    from common.texts import did_you_mean
     from pipeline.runs import list_runs
 
     records = list_runs(root)

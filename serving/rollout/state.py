@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import uuid
 from collections.abc import Mapping
 from typing import Any
+
+from common.clock import utc_now
 
 RUNNING, DONE, ABORTED, ROLLED_BACK = "running", "done", "aborted", "rolled back"
 
@@ -66,7 +67,3 @@ def rollout_of(document: Mapping[str, Any] | None) -> Rollout | None:
         return None
     known = {field.name for field in dataclasses.fields(Rollout)} & document.keys()
     return Rollout(**{name: document[name] for name in known})
-
-
-def utc_now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
