@@ -24,11 +24,11 @@ from common.errors import (
     ModelNotBlessedError,
 )
 from common.files import write_json_atomically, write_text_atomically
+from common.texts import did_you_mean
 from pipeline import runs, surfaces
 from pipeline.alerts.delivery import Alerts
 from pipeline.concluding import Conclusion, gather
 from pipeline.config import LoadedConfig
-from pipeline.config_mistakes import did_you_mean
 from pipeline.console import Console, library_noise_to
 from pipeline.lock import LockOptions, run_lock
 from pipeline.runs import NodeRecord, RunFolder
