@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from common.options import Options
+from pipeline.metadata_options import PASSWORD_VARIABLE
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=20)]
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
@@ -64,7 +65,7 @@ class KubeflowOptions(Options):
     environment: dict[VariableName, str] = Field({}, description="Further environment variables, not secret.")
     steps: dict[str, StepOptions] = Field(
         {ALL_STEPS: StepOptions(cpu="2", memory="4Gi", timeout_seconds=21_600)},
-        description="What containers may use, by node; `default` is for those not named.",
+        description="What containers may use, by node, `begin` and `end`; `default` is for those not named.",
     )
     retries: NonNegativeInt = Field(
         2, description="How often a container that was killed or lost its machine is started again."
@@ -81,6 +82,12 @@ class KubeflowOptions(Options):
     service_account: KubernetesName | None = Field(
         None, description="Service account of the containers; the default of Kubeflow when left out."
     )
+
+    @model_validator(mode="after")
+    def _password_is_secret(self):
+        if PASSWORD_VARIABLE in self.environment:
+            raise ValueError(f"{PASSWORD_VARIABLE} comes from metadata_secret, never from environment")
+        return self
 
     def step(self, node_id: str) -> StepOptions:
         """What the container of a node may use."""

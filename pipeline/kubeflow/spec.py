@@ -17,7 +17,8 @@ from kfp import compiler, components, dsl, kubernetes
 from common.errors import ConfigError
 from pipeline import config as config_module
 from pipeline.config import LoadedConfig, PipelineConfig
-from pipeline.kubeflow.options import KubeflowOptions, StepOptions
+from pipeline.config_mistakes import did_you_mean
+from pipeline.kubeflow.options import ALL_STEPS, KubeflowOptions, StepOptions
 from pipeline.metadata_options import PASSWORD_VARIABLE
 
 BEGIN, END = "begin", "end"
@@ -31,6 +32,7 @@ def write(loaded: LoadedConfig, node_ids: Sequence[str], path: Path) -> None:
     """
     inside = config_inside(loaded)
     check(inside.config)
+    _check_steps(inside.config.kubeflow, node_ids)
     _compiler().compile(_pipeline(loaded.config.kubeflow, inside, node_ids), package_path=str(path))
 
 
@@ -52,6 +54,13 @@ def check(config: PipelineConfig) -> None:
         if place is not None and "://" not in place and not _is_below(place, options.mount_path):
             rule = f"{key}: containers see the volume at {options.mount_path} only; received {place}"
             raise ConfigError(rule, hint="Write it relative, or below kubeflow.mount_path.")
+
+
+def _check_steps(options: KubeflowOptions, node_ids: Sequence[str]) -> None:
+    known = [ALL_STEPS, BEGIN, END, *node_ids]
+    for name in options.steps:
+        if name not in known:
+            raise ConfigError(f"kubeflow.steps: there is no step {name!r}; {did_you_mean(name, known)}")
 
 
 def _is_below(place: str, folder: str) -> bool:

@@ -140,6 +140,7 @@ def test_no_password_is_in_the_file(package, monkeypatch):
         ("root=/elsewhere", "root: containers see the volume at /hivemill only; received /elsewhere"),
         ("source.table=/data/log", "source.table: containers see the volume"),
         ("root=/hivemillion", "root: containers see the volume"),
+        ("kubeflow.steps={Trianer: {cpu: '8'}}", "there is no step 'Trianer'.*Trainer"),
     ],
 )
 def test_config_that_fits_no_cluster_is_refused(config_file, tmp_path, override, words):
@@ -155,6 +156,7 @@ def test_config_that_fits_no_cluster_is_refused(config_file, tmp_path, override,
         ("kubeflow.steps={Trainer: {memory: lots}}", "memory"),
         ("kubeflow.endpoint=localhost", "endpoint"),
         ("kubeflow.mount_path=data", "mount_path"),
+        ("kubeflow.environment={HIVEMILL_METADATA_PASSWORD: x}", "comes from metadata_secret"),
     ],
 )
 def test_options_that_cannot_work(config_file, override, words):

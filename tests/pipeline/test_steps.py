@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,15 @@ from pipeline.runs import NodeRecord, RunFolder
 RUN_ID = f"{RUN_DATE}-1a2b3c4d"
 
 
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Path:
+    return make_shop(tmp_path_factory.mktemp("shop"), rows_per_day=50)
+
+
 @pytest.fixture
-def config(tmp_path) -> Path:
-    return make_shop(tmp_path, rows_per_day=50)
+def config(shop, tmp_path) -> Path:
+    shutil.copytree(shop.parent, tmp_path / "shop")
+    return tmp_path / "shop" / "hivemill.yaml"
 
 
 @pytest.fixture
@@ -89,7 +96,7 @@ def test_data_that_are_not_ready_end_begin_with_3_and_end_tells_it_once(config, 
 
 
 def test_job_that_never_began_is_told_and_alerted(config, root, capsys, monkeypatch):
-    monkeypatch.setenv("HOOK", "http://127.0.0.1:9")
+    monkeypatch.delenv("HOOK", raising=False)
     channel = "alerts.channels=[{type: webhook, url_env: HOOK}]"
     assert hivemill(config, "--set", channel, "node", "--end", "--job", "job-9") == 6
     said = capsys.readouterr().err
