@@ -399,7 +399,7 @@ def test_a_truncated_file(tmp_path, file_format, keep):
 
 
 def test_damaged_pages(tmp_path):
-    """Parquet only: on some damaged ORC files the C++ reader of pyarrow 18 ends the process (docs: known limits)."""
+    """Parquet only: on some damaged ORC files the C++ reader of pyarrow 18 ends the process (docs/formats.md)."""
     table = pa.table({"a": [f"{number * 7919 % 10007}" for number in range(20_000)]})
     file = _file(tmp_path, table, "parquet")
     data = bytearray(Path(file.path).read_bytes())
