@@ -96,7 +96,23 @@ def test_default_gates_are_those_of_the_page(metric, bound):
     assert values <= set(re.findall(r"\d+(?:\.\d+)?", row))
 
 
+def links_of(page: Path) -> list[str]:
+    return [
+        link for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")) if "://" not in link
+    ]
+
+
+def test_every_page_is_found_from_the_readme():
+    found, new = set(), {ROOT / "README.md"}
+    while new:
+        page = new.pop()
+        found.add(page)
+        linked = {(page.parent / link).resolve() for link in links_of(page)}
+        new |= {each for each in linked if each.suffix == ".md" and each.is_file()} - found
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if page not in found] == []
+
+
 def test_links_lead_somewhere():
-    links = [(page, link) for page, link in every(r"\]\(([^)#\s]+)[^)]*\)") if "://" not in link]
+    links = [(page, link) for page in PAGES for link in links_of(page)]
     assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
     assert len(links) > 10
