@@ -168,8 +168,10 @@ class ModelStore:
         `changed` runs under the store's lock, so nobody else's change falls between its reading and the writing.
         """
         with self._locked():
-            state = changed(read_state(self.folder))
-            for version in {*state.labels.values(), *state.also_served}:
+            before = read_state(self.folder)
+            state = changed(before)
+            # Only what is new: that an old version has gone must not keep anybody from going back to another one.
+            for version in {*state.labels.values(), *state.also_served} - {*before.labels.values()}:
                 self.path_of(version)
             return self._write(state, action, why, run_id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     verb = add_verb(actions, "start", start, summary, "hivemill rollout start --why 'better offline'", common)
     verb.add_argument("version", nargs="?", type=_version, metavar="VERSION", help="default: the newest one")
     verb.add_argument("--again", action="store_true", help="though it was taken back before")
+    verb.add_argument("--auto", action="store_true", help="for schedules: nothing new to start is no error")
     _add_common(verb)
     summary = "take the next percentage, where time, sample and guardrails allow it"
     verb = add_verb(actions, "step", step, summary, "hivemill rollout step --auto", common)
@@ -44,13 +46,19 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
 
 
 def start(arguments: argparse.Namespace, output: Output) -> int:
-    with _machine(arguments) as (machine, store, _):
-        return _show(output, store, machine.start(arguments.version, arguments.why, arguments.again))
+    with _machine(arguments) as (machine, store, config):
+        idle = _nothing_to_start(machine, store, config) if arguments.auto else None
+        outcome = idle or machine.start(arguments.version, arguments.why, arguments.again)
+        return _show(output, store, outcome)
 
 
 def step(arguments: argparse.Namespace, output: Output) -> int:
     with _machine(arguments) as (machine, store, config):
-        machine.end_interrupted()
+        ended = machine.end_interrupted()
+        if arguments.auto and not (ended.rollout and ended.rollout.is_running()):
+            return _show(output, store, dataclasses.replace(ended, message=f"No rollout of {store.model} is running."))
+        for note in ended.warnings:
+            print(f"note: {note}", file=sys.stderr)
         metrics = _metrics(arguments.metrics, config, _running(store))
         return _show(output, store, machine.step(metrics, arguments.why, arguments.auto))
 
@@ -80,6 +88,22 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
     document |= {"approval": config.rollout.approval, "notes": notes}
     output.show(document, _status_text(document))
     return 0
+
+
+def _nothing_to_start(machine: RolloutMachine, store: ModelStore, config: PipelineConfig) -> Outcome | None:
+    """Why a schedule starts nothing now; None where it starts."""
+    ended = machine.end_interrupted()
+    state = store.state()
+    newest = max(store.versions(), default=None)
+    reasons = {
+        "a rollout is running": bool(ended.rollout and ended.rollout.is_running()),
+        "rollout.approval is manual": config.rollout.approval == "manual",
+        "there is no stable version yet": "stable" not in state.labels,
+        "the newest version is stable": newest == state.labels.get("stable"),
+        f"version {newest} was taken back before": str(newest) in state.rejected,
+    }
+    reason = next((reason for reason, holds in reasons.items() if holds), None)
+    return dataclasses.replace(ended, message=f"Nothing is started: {reason}.") if reason else None
 
 
 def _add_common(verb: argparse.ArgumentParser) -> None:

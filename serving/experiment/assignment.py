@@ -13,10 +13,12 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from common.errors import ConfigError
+
+if TYPE_CHECKING:  # every command of hivemill loads this module by its config; few need numpy
+    import numpy as np
 
 NUM_BUCKETS = 10_000
 STABLE, CANARY = "stable", "canary"
@@ -79,6 +81,8 @@ def bucket(salt: str, user: str | int) -> int:
 
 def buckets(salt: str, users: Iterable[str | int]) -> np.ndarray:
     """`bucket` of each user as int64 [users]; equal ids are hashed once. Raises ConfigError as `bucket` does."""
+    import numpy as np
+
     check_salt(salt)
     prefix = salt.encode() + b":"
     known: dict[str | int, int] = {}
@@ -96,6 +100,8 @@ def buckets(salt: str, users: Iterable[str | int]) -> np.ndarray:
 
 def variants(split: Split, users: Iterable[UserId]) -> list[str]:
     """`split.variant` of each user; equal ids are hashed once."""
+    import numpy as np
+
     ids = [user.item() if isinstance(user, np.generic) else user for user in users]
     somebody = [user for user in ids if user is not None and user != ""]
     is_canary = iter((buckets(split.salt, somebody) < split.canary_buckets).tolist())

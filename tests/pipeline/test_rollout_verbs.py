@@ -104,7 +104,22 @@ def test_exit_codes_of_a_step(shop):
     code, document = shop.json("rollout", "step", "--auto", "--without-server")
     assert code == 8 and "was aborted at 1 %: errors 50.000%" in document["error"]["message"]
     assert shop.store.labels() == {"stable": shop.old, "canary": shop.old}
-    assert shop.run("rollout", "step", "--auto", "--without-server")[0] == 2  # nothing is running any more
+    code, out, _ = shop.run("rollout", "step", "--auto", "--without-server")
+    assert code == 0 and "No rollout of shop is running." in out
+    assert shop.run("rollout", "step", "--without-server")[0] == 2
+
+
+def test_a_schedule_starts_what_is_new_once(shop):
+    words = ("rollout", "start", "--auto", "--without-server")
+    code, out, _ = shop.run(*words)
+    assert code == 0 and "Nothing is started: rollout.approval is manual." in out
+    shop.configure(rollout={**ROLLOUT, "approval": "automatic"})
+    code, out, _ = shop.run(*words)
+    assert code == 0 and f"Version {shop.new} is canary at 1 %." in out
+    assert "Nothing is started: a rollout is running." in shop.run(*words)[1]
+    shop.run("rollback", "--without-server")
+    assert f"Nothing is started: version {shop.new} was taken back before." in shop.run(*words)[1]
+    assert shop.store.labels() == {"stable": shop.old, "canary": shop.old}
 
 
 @pytest.mark.parametrize("words", [("rollout", "start", "x"), ("rollout",), ("rollback", "--auto"), ("rollout", "go")])

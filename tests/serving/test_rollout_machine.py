@@ -1,6 +1,7 @@
 """The rollout as its users see it: labels, percentages, refusals, and what the server was told in which order."""
 
 import multiprocessing
+import shutil
 import time
 
 import pytest
@@ -183,6 +184,13 @@ def test_red_stops_a_person_and_aborts_by_itself(shop):
     assert caught.value.exit_code == 8
     assert shop.store.labels()["canary"] == shop.old
     assert shop.store.audit()[-1]["action"] == "abort: done" and "errors 20.000%" in shop.store.audit()[-1]["why"]
+
+
+def test_a_version_that_somebody_deleted_does_not_stop_the_way_back(shop):
+    shop.machine().start(shop.new)
+    shutil.rmtree(shop.store.path_of(shop.new))
+    shop.machine().abort()
+    assert shop.store.labels() == {"stable": shop.old, "canary": shop.old}
 
 
 def test_approval(shop):
