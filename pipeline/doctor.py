@@ -15,9 +15,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import ConfigError, HivemillError, InfrastructureError
+
+if TYPE_CHECKING:
+    from pipeline.metadata_options import MetadataOptions
 
 PYTHONS = ((3, 10), (3, 13))
 NEEDED = {
@@ -134,7 +137,25 @@ def _of_config(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
         return
     yield Finding("config", "ok", f"{path}: {len(loaded.config.features)} features")
     yield from _root(loaded.config.root_path())
+    yield from _metadata(loaded.config.metadata)
     yield from _source(loaded.config.source)
+
+
+def _metadata(options: MetadataOptions) -> Iterator[Finding]:
+    """Of a server. Its file lies below the root, which is examined anyway."""
+    if options.backend == "sqlite":
+        return
+    from pipeline.metadata_options import PASSWORD_VARIABLE
+    from pipeline.metadata_probe import why_silent
+
+    place = f"{options.host}:{options.port}"
+    silent = why_silent(options.host, options.port)
+    if silent is not None:
+        yield _failed("metadata", f"{place} does not answer: {silent}", "Start the server, or correct metadata.host.")
+    elif not os.environ.get(PASSWORD_VARIABLE):
+        yield _failed("metadata", f"the environment has no {PASSWORD_VARIABLE}", f"Set it for user {options.user}.")
+    else:
+        yield Finding("metadata", "ok", f"{place} answers; the first run tries the login")
 
 
 def _root(root: Path) -> Iterator[Finding]:

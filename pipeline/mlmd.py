@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,10 +26,10 @@ from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
 
 from common.errors import InfrastructureError  # noqa: E402
 from pipeline.metadata_options import PASSWORD_VARIABLE, MetadataOptions  # noqa: E402
+from pipeline.metadata_probe import why_silent  # noqa: E402
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 _RETRIES_OF_A_REFUSED_LOGIN = 3  # of a server that answers; one that has just started may refuse for a moment
-_PROBE_SECONDS = 5.0
 # ML Metadata hands on what the MySQL client and SQLite say, as text only, under several codes.
 _AWAY = (
     "Lost connection",
@@ -179,13 +178,9 @@ def _diagnosis(config: mlmd.ConnectionConfig) -> tuple[str, bool]:
         return f"the metadata file {config.sqlite.filename_uri} is in use", True
     server = config.mysql
     place = f"the metadata server {server.host}:{server.port}"
-    try:
-        with socket.create_connection((server.host, server.port), timeout=_PROBE_SECONDS) as probe:
-            probe.settimeout(_PROBE_SECONDS)
-            if not probe.recv(1):
-                return f"{place} closes connections at once", False
-    except OSError as error:
-        return f"{place} does not answer ({error.strerror or error})", False
+    silent = why_silent(server.host, server.port)
+    if silent is not None:
+        return f"{place} does not answer ({silent})", False
     known = "is set" if os.environ.get(PASSWORD_VARIABLE) else "is not set"
     return (
         f"{place} answers, but refuses user {server.user!r} for database {server.database!r}: wrong user, password "
