@@ -1,4 +1,4 @@
-"""Whole runs below which something moves: the bar, the metadata, a partition, the clock, a disk that turns read-only."""
+"""Whole runs below which something moves: the bar, the metadata, a partition, the clock, a disk gone read-only."""
 
 from __future__ import annotations
 

@@ -1,0 +1,52 @@
+"""A run that was killed after its push is not judged against its own version."""
+
+import pytest
+
+from pipeline import config as config_module
+from pipeline import planning
+from serving.model_store import ModelStore
+
+CONFIG = """
+name: shop
+root: root
+source: {table: t, columns: {id: bigint, click: int}}
+label: {column: click}
+features: {id: {type: categorical}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "hivemill.yaml").write_text(CONFIG)
+    return config_module.load(tmp_path / "hivemill.yaml").config
+
+
+@pytest.fixture
+def publish(config, tmp_path):
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "saved_model.pb").write_bytes(b"graph")
+    store = ModelStore(config.places().store, "shop")
+
+    def published(run_id, baseline_version=None):
+        record = {"run_id": run_id, "baseline_version": baseline_version}
+        version = store.publish(tmp_path / "exported", record, run_id)
+        store.set_label("stable", version)
+        return version
+
+    return published
+
+
+def test_bar_is_the_stable_version(config, publish):
+    assert planning.baseline(config) == (None, None)
+    version = publish("a")
+    path, number = planning.baseline(config, "b")
+    assert number == version and path.endswith(f"models/shop/{version}")
+
+
+def test_bar_of_a_run_whose_own_version_is_stable_is_the_one_before(config, publish):
+    first = publish("a")
+    assert planning.baseline(config, "a") == (None, None)
+    publish("b", baseline_version=first)
+    assert planning.baseline(config, "b")[1] == first
+    publish("c", baseline_version=5)  # that one has been removed since
+    assert planning.baseline(config, "c") == (None, None)
