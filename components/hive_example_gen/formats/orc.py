@@ -7,7 +7,8 @@ around. Where the file's statistics do not rule that out, the file is read a sec
 (orc_tail.py), which gives their seconds: with them the wrapped nanoseconds are exact again (orc_timestamps.py).
 Timestamps are wall clocks of the writer's time zone, which each stripe names; pyarrow takes it into account, but not as
 Java does before 1970. Where it is not UTC and the statistics do not rule such timestamps out, seconds are read too.
-Files of Hive before 1.1 name no zone: `writer.time.zone` in source.serde_properties does, else it is UTC.
+Files of Hive before 1.1 name no zone: `writer.time.zone` in source.serde_properties does, else it is UTC. The
+wall clock of that zone is also what is read of instants (timestamp with local time zone).
 Old days are those of the footer's calendar; a footer that names none is Java's hybrid calendar (ORC before 1.6).
 """
 
@@ -60,10 +61,11 @@ def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.R
         pieces = _pieces(_source(file), columns)
         needed = bool(times) and _needs_seconds(tail, clocks)
         seconds = _pieces(_with_seconds(file, tail), times) if needed else itertools.repeat(None)
+        writer = Writer(tail.is_proleptic, zone_of_instants=Writer.declared(spec.serde_properties).zone)
         ends, row = tail.stripe_ends(), 0
         for piece, plain in zip(pieces, seconds, strict=False):
             clock = clocks[bisect.bisect_right(ends, row)] if clocks else Clock()
-            piece = _dated(_exact_piece(piece, plain, clock, file), Writer(proleptic=tail.is_proleptic), file)
+            piece = _dated(_exact_piece(piece, plain, clock, file), writer, file)
             for batch in bounded(conformed(piece, target, present, file, row, bad), spec):
                 yield _stripped(batch, padded)
             row += piece.num_rows

@@ -244,12 +244,12 @@ def test_dates_times_and_decimals(tmp_path, file_format):
     ]
 
 
-def test_parquet_instants_are_the_wall_clock_of_the_declared_zone(tmp_path):
+def test_instants_are_the_wall_clock_of_the_declared_zone(tmp_path, file_format):
     noon = datetime.datetime(2026, 7, 1, 12)
     instants = pa.array([noon, None], pa.timestamp("us", tz="UTC"))
     nested = pa.ListArray.from_arrays([0, 1, 2], instants)
     local = pa.array([noon, None], pa.timestamp("us"))
-    file = _file(tmp_path, pa.table({"at": instants, "seen": nested, "local": local}), "parquet")
+    file = _file(tmp_path, pa.table({"at": instants, "seen": nested, "local": local}), file_format)
     spec = _spec({"at": "timestamp", "seen": "array<timestamp>", "local": "timestamp"})
     null = {"at": None, "seen": [None], "local": None}
     assert _rows(file, spec) == [{"at": noon, "seen": [noon], "local": noon}, null]
