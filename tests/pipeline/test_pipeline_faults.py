@@ -60,8 +60,10 @@ def test_sigterm_is_recorded_and_frees_the_lock(tmp_path):
     while not list((tmp_path / "root").glob("runs/*/nodes/HiveLogExampleGen.json")):
         assert process.poll() is None
         time.sleep(0.05)
+    stopped = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
+    assert time.monotonic() - stopped < 10
     assert process.returncode == 6
     assert "SIGTERM" in error and "goes on where it stopped" in error
     assert document(only_run(config), "run.json")["state"] == "failed"
