@@ -19,6 +19,7 @@ from tfx.components.transform.component import Transform  # noqa: E402
 from tfx.dsl.components.base import base_node  # noqa: E402
 from tfx.orchestration import pipeline  # noqa: E402
 from tfx.proto import trainer_pb2, transform_pb2  # noqa: E402
+from tfx.types import BaseChannel  # noqa: E402
 
 from common.files import code_fingerprint  # noqa: E402
 from components.data_verdict.component import DataVerdictGate  # noqa: E402
@@ -62,37 +63,86 @@ class RunInputs:
 def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipeline:
     """The whole DAG of one run, for any runner."""
     places = config.places()
-
-    example_gen = HiveLogExampleGen(
-        source=config.source,
-        window=config.window,
-        label=config.label_rules(),
-        date=inputs.date,
-        plan_fingerprint=inputs.plan_fingerprint,
-        partitions_path=str(places.partitions),
-    )
+    example_gen = _example_gen(config, inputs)
     examples = example_gen.outputs["examples"]
-
     statistics_gen = StatisticsGen(examples=examples)
     schema_gen = _schema_node(config, statistics_gen)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
-    data_verdict = DataVerdictGate(
+    data_verdict = _data_verdict(config, inputs, example_gen, statistics_gen, schema_gen, example_validator)
+    transform = _transform(config, examples, schema_gen)
+    transform.add_upstream_node(data_verdict)  # a red verdict stops the run here
+    trainer = _trainer(config, transform, schema_gen)
+    evaluator = _evaluator(config, inputs, examples, trainer)
+    serving_check = _serving_check(config, examples, trainer, evaluator)
+    pusher = _pusher(config, inputs, examples, trainer, evaluator, serving_check)
+    judges = [evaluator, *([serving_check] if serving_check else [])]
+    return pipeline.Pipeline(
+        pipeline_name=config.name if inputs.root_identity is None else f"{config.name}-{inputs.root_identity}",
+        pipeline_root=str(places.artifacts),
+        components=[
+            *(example_gen, statistics_gen, schema_gen, example_validator, data_verdict),
+            *(transform, trainer, *judges, pusher),
+        ],
+        enable_cache=config.runner.cache,
+        metadata_connection_config=connection_config(config.metadata, places.metadata),
+        beam_pipeline_args=list(config.runner.beam_args or _BEAM_IN_THIS_PROCESS),
+    )
+
+
+def _example_gen(config: PipelineConfig, inputs: RunInputs) -> HiveLogExampleGen:
+    return HiveLogExampleGen(
+        source=config.source,
+        window=config.window,
+        label=config.label_rules(),
+        date=inputs.date,
+        plan_fingerprint=inputs.plan_fingerprint,
+        partitions_path=str(config.places().partitions),
+    )
+
+
+def _schema_node(config: PipelineConfig, statistics_gen: StatisticsGen) -> base_node.BaseNode:
+    if config.data_verdict.schema_path:
+        return ImportSchemaGen(schema_file=config.data_verdict.schema_path)
+    return SchemaGen(
+        statistics=statistics_gen.outputs["statistics"],
+        # A column that has no missing value this week may have one next week: no shape is inferred from its absence.
+        infer_feature_shape=False,
+        exclude_splits=["validation", "eval"],
+    )
+
+
+def _data_verdict(
+    config: PipelineConfig,
+    inputs: RunInputs,
+    example_gen: HiveLogExampleGen,
+    statistics_gen: StatisticsGen,
+    schema_gen: base_node.BaseNode,
+    example_validator: ExampleValidator,
+) -> base_node.BaseNode:
+    return DataVerdictGate(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
         anomalies=example_validator.outputs["anomalies"],
         options=config.data_verdict,
         roles=_column_roles(config),
-        examples=examples,
+        examples=example_gen.outputs["examples"],
         manifest=example_gen.outputs["manifest"],
         baseline_path=inputs.data_baseline.path,
         baseline_fingerprint=inputs.data_baseline.fingerprint,
-        partitions_path=str(places.partitions),
+        partitions_path=str(config.places().partitions),
     ).with_id("DataVerdict")
 
-    fit_split, watch_split = "train", "validation" if config.window.validation_days else "eval"
-    transform = Transform(
+
+def _fit_and_watch_splits(config: PipelineConfig) -> tuple[str, str]:
+    """The splits that the model is fitted on, and watched on for early stopping."""
+    return "train", "validation" if config.window.validation_days else "eval"
+
+
+def _transform(config: PipelineConfig, examples: BaseChannel, schema_gen: base_node.BaseNode) -> Transform:
+    fit_split, watch_split = _fit_and_watch_splits(config)
+    return Transform(
         examples=examples,
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
@@ -103,10 +153,12 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         # The analyzer cache would double the analysis to save it on spans; our spans are windows that slide.
         disable_analyzer_cache=True,
     )
-    transform.add_upstream_node(data_verdict)  # a red verdict stops the run here
 
+
+def _trainer(config: PipelineConfig, transform: Transform, schema_gen: base_node.BaseNode) -> Trainer:
+    fit_split, watch_split = _fit_and_watch_splits(config)
     sample = config.negative_sample()
-    trainer = Trainer(
+    return Trainer(
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
@@ -117,13 +169,17 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
             "features": config.feature_set().model_dump_json(),
             "model": config.model.model_dump_json(),
             "training": config.training.model_dump_json(),
-            "checkpoints": str(places.checkpoints),
+            "checkpoints": str(config.places().checkpoints),
             "code": _code_of("trainer"),
             **({"sample": sample.model_dump_json()} if sample else {}),
         },
     )
 
-    evaluator = ModelEvaluator(
+
+def _evaluator(
+    config: PipelineConfig, inputs: RunInputs, examples: BaseChannel, trainer: Trainer
+) -> base_node.BaseNode:
+    return ModelEvaluator(
         examples=examples,
         model=trainer.outputs["model"],
         gates=config.gates,
@@ -132,23 +188,37 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         baseline_path=inputs.baseline_path,
         baseline_version=inputs.baseline_version,
     ).with_id("Evaluator")
-    checks = []
-    if config.serving_check.enabled:
-        checks.append(
-            ServingCheck(
-                model=trainer.outputs["model"],
-                examples=examples,
-                blessing=evaluator.outputs["blessing"],
-                options=config.serving_check,
-                label_column=config.label.column,
-            ).with_id("ServingCheck")
-        )
-    pusher = StorePusher(
+
+
+def _serving_check(
+    config: PipelineConfig, examples: BaseChannel, trainer: Trainer, evaluator: base_node.BaseNode
+) -> base_node.BaseNode | None:
+    if not config.serving_check.enabled:
+        return None
+    return ServingCheck(
+        model=trainer.outputs["model"],
+        examples=examples,
+        blessing=evaluator.outputs["blessing"],
+        options=config.serving_check,
+        label_column=config.label.column,
+    ).with_id("ServingCheck")
+
+
+def _pusher(
+    config: PipelineConfig,
+    inputs: RunInputs,
+    examples: BaseChannel,
+    trainer: Trainer,
+    evaluator: base_node.BaseNode,
+    serving_check: base_node.BaseNode | None,
+) -> base_node.BaseNode:
+    sample = config.negative_sample()
+    return StorePusher(
         model=trainer.outputs["model"],
         blessing=evaluator.outputs["blessing"],
         model_verdict=evaluator.outputs["verdict"],
-        infra_blessing=checks[0].outputs["infra_blessing"] if checks else None,
-        store_path=str(places.store),
+        infra_blessing=serving_check.outputs["infra_blessing"] if serving_check else None,
+        store_path=str(config.places().store),
         model_name=config.model_name(),
         examples=examples,
         label_column=config.label.column,
@@ -162,26 +232,6 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         },
     ).with_id("Pusher")
 
-    return pipeline.Pipeline(
-        pipeline_name=config.name if inputs.root_identity is None else f"{config.name}-{inputs.root_identity}",
-        pipeline_root=str(places.artifacts),
-        components=[
-            example_gen,
-            statistics_gen,
-            schema_gen,
-            example_validator,
-            data_verdict,
-            transform,
-            trainer,
-            evaluator,
-            *checks,
-            pusher,
-        ],
-        enable_cache=config.runner.cache,
-        metadata_connection_config=connection_config(config.metadata, places.metadata),
-        beam_pipeline_args=list(config.runner.beam_args or _BEAM_IN_THIS_PROCESS),
-    )
-
 
 def _column_roles(config: PipelineConfig) -> ColumnRoles:
     return ColumnRoles(
@@ -192,17 +242,6 @@ def _column_roles(config: PipelineConfig) -> ColumnRoles:
         hour=config.source.hour_column,
         kinds=kinds_of(config.feature_set()),
         thinned_splits=SAMPLED_SPLITS if config.negative_sample() else (),
-    )
-
-
-def _schema_node(config: PipelineConfig, statistics_gen: StatisticsGen) -> base_node.BaseNode:
-    if config.data_verdict.schema_path:
-        return ImportSchemaGen(schema_file=config.data_verdict.schema_path)
-    return SchemaGen(
-        statistics=statistics_gen.outputs["statistics"],
-        # A column that has no missing value this week may have one next week: no shape is inferred from its absence.
-        infer_feature_shape=False,
-        exclude_splits=["validation", "eval"],
     )
 
 
