@@ -152,7 +152,7 @@ class _Run:
         """What is in the run's folder before its first node."""
         self._folder.clear_nodes()
         self._folder.write(self._record)
-        self._stop.last_words = self._stopped
+        self._stop.last_words = self._last_words
         write_text_atomically(self._folder.file("config.yaml"), self._loaded.config.to_yaml())
         self._keep_truth()
         attempt = self._record["attempt"]
@@ -180,6 +180,10 @@ class _Run:
             self._folder.write(self._record)
             error, node_ids = self._launch()
         return error, node_ids
+
+    def _last_words(self, error: InfrastructureError) -> None:
+        self._stopped(error)
+        self._console.line(f"error: {error.message}\n  {error.hint}")
 
     def _stopped(self, error: BaseException) -> None:
         """The process ends at once: what stands in the record must not be `running`."""
