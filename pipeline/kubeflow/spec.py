@@ -32,6 +32,8 @@ def write(loaded: LoadedConfig, node_ids: Sequence[str], path: Path) -> None:
     """
     inside = config_inside(loaded)
     check(inside.config)
+    if "{{" in _text(inside):
+        raise ConfigError("the config has `{{`, which Kubeflow would replace", hint="Write it without `{{`.")
     _check_steps(inside.config.kubeflow, node_ids)
     _compiler().compile(_pipeline(loaded.config.kubeflow, inside, node_ids), package_path=str(path))
 

@@ -140,6 +140,7 @@ def test_no_password_is_in_the_file(package, monkeypatch):
         ("root=/elsewhere", "root: containers see the volume at /hivemill only; received /elsewhere"),
         ("source.table=/data/log", "source.table: containers see the volume"),
         ("root=/hivemillion", "root: containers see the volume"),
+        ("source.table='log/{{workflow.name}}'", "Kubeflow would replace"),
         ("kubeflow.steps={Trianer: {cpu: '8'}}", "there is no step 'Trianer'.*Trainer"),
     ],
 )
