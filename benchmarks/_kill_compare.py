@@ -95,7 +95,7 @@ def _weights(mine: Path, theirs: Path) -> Iterator[str]:
 def _tensors(root: Path) -> dict[str, np.ndarray]:
     (version,) = _versions(root)
     reader = tf.train.load_checkpoint(str(root / "models" / "shop" / version / "variables" / "variables"))
-    tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    tensors = {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
     return {name: tensor for name, tensor in tensors.items() if tensor.dtype.kind == "f"}
 
 
