@@ -17,6 +17,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -31,12 +32,14 @@ from components.hive_example_gen.formats.columnar import BATCH_ROWS, bounded, co
 from components.hive_example_gen.formats.opened import DataFile, translated
 from components.hive_example_gen.formats.orc_tail import OrcTail
 from components.hive_example_gen.formats.orc_timestamps import Clock, SecondsFile, exact, holds_timestamp, in_micros
-from components.hive_example_gen.formats.time_zones import is_zone
+from components.hive_example_gen.formats.time_zones import database, is_zone
 from components.hive_example_gen.formats.vints import Damaged
 from components.hive_example_gen.table_spec import TableSpec
 from components.hive_example_gen.warehouse import storage
 
 _ACID_COLUMNS = {"operation", "originalTransaction", "bucket", "rowId", "currentTransaction", "row"}
+_LOCAL_TIME = Path("/etc/localtime")
+"""The zone that pyarrow opens for files which name none."""
 _LIKE_UTC = frozenset({"UTC", "GMT", "Etc/UTC"})
 
 
@@ -95,26 +98,27 @@ def _opened(file: DataFile) -> pyarrow.orc.ORCFile:
 
 
 def _tail(file: DataFile) -> tuple[OrcTail, list[str | None]]:
-    """The tail and, where wall clocks are among the columns, the time zone of each stripe."""
+    """The tail and, where timestamps are among the columns, the time zone of each stripe."""
     with file.open() as opened:
         try:
             tail = OrcTail.read(opened)
-            return tail, tail.zones(opened) if tail.has_wall_clocks else []
+            return tail, tail.zones(opened) if tail.has_timestamps else []
         except Damaged as error:
             raise OSError(str(error)) from error
 
 
 def _clock(zone: str | None, tail: OrcTail, spec: TableSpec, file: DataFile) -> Clock:
-    if zone is None:
-        return Clock(Writer.declared(spec.serde_properties).zone or "UTC", is_known=False)
-    if zone in _LIKE_UTC or tail.is_of_cpp:
-        return Clock()
-    if not is_zone(zone):
+    """Raises DataNotReadyError for a zone that this machine lacks: pyarrow would end the process."""
+    is_there = _LOCAL_TIME.exists() if zone is None else is_zone(zone) and (database() / zone).is_file()
+    if not is_there:
         raise DataNotReadyError(
-            f"{file.name}: its timestamps are those of the time zone {zone!r}, which this machine does not know",
+            f"{file.name}: its timestamps are those of the time zone {zone or str(_LOCAL_TIME)!r}, which this machine "
+            "does not know",
             hint="Install the system's time zones (tzdata), or write the file again in UTC.",
         )
-    return Clock(zone)
+    if zone is None:
+        return Clock(Writer.declared(spec.serde_properties).zone or "UTC", is_known=False)
+    return Clock() if zone in _LIKE_UTC or tail.is_of_cpp else Clock(zone)
 
 
 def _needs_seconds(tail: OrcTail, clocks: list[Clock]) -> bool:

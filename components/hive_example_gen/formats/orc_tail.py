@@ -102,8 +102,8 @@ class OrcTail:
         return any(_may_reach(part, None, _EPOCH_MILLIS) for part in self._times(_TIMESTAMP))
 
     @property
-    def has_wall_clocks(self) -> bool:
-        return bool(self._times(_TIMESTAMP))
+    def has_timestamps(self) -> bool:
+        return bool(self._times(_TIMESTAMP, _INSTANT))
 
     def _times(self, *wanted: int) -> list[wire.Message]:
         """The statistics of the columns of these kinds, nested ones too; {} where there are none."""

@@ -11,13 +11,19 @@ Source: sun.util.calendar.ZoneInfo (getOffsets) and ZoneInfoFile (UTC1900) of Op
 from __future__ import annotations
 
 import functools
+import importlib.util
+import os
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from common.errors import InfrastructureError
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DAY = 86_400
+_SYSTEM = Path("/usr/share/zoneinfo")
 
 
 def _seconds(year: int) -> int:
@@ -28,6 +34,23 @@ _FIRST, _LAST = _seconds(1800), _seconds(2037)
 _PRESENT = _seconds(2025)
 _JAVA_FIRST = _seconds(1900)
 _FOUR_CENTURIES = 146_097 * _DAY  # after these the calendar, and so each rule, begins anew
+
+
+def database() -> Path:
+    """The folder of time zones for libraries in C++: TZDIR, else the system's, else that of the package tzdata.
+
+    ORC's library ends the process where a zone's file is not there; so it is told (TZDIR) where the package is. Raises
+    InfrastructureError.
+    """
+    folder = Path(os.environ.get("TZDIR", _SYSTEM))
+    if (folder / "GMT").is_file():
+        return folder
+    found = importlib.util.find_spec("tzdata")
+    if found is None or not found.submodule_search_locations:
+        raise InfrastructureError(f"this machine has no time zones in {folder}", hint="Install tzdata.")
+    folder = Path(found.submodule_search_locations[0]) / "zoneinfo"
+    os.environ["TZDIR"] = str(folder)
+    return folder
 
 
 def is_zone(name: str) -> bool:

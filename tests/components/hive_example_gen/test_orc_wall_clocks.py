@@ -4,6 +4,9 @@ pyarrow alone is one second early or late around 1970, an hour off before a cloc
 """
 
 import datetime
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -74,6 +77,29 @@ def test_an_unknown_zone_is_refused(tmp_path):
     ):
         _read(tmp_path / "f")
     assert _read(tmp_path / "f", {"written": "string"})[0] == {"written": "0001-01-01 00:00:00"}
+
+
+def test_a_machine_without_time_zones(tmp_path):
+    """pyarrow alone ends the process there. The package tzdata, which pandas brings, is taken instead."""
+    code = """
+import sys
+from components.hive_example_gen.formats import orc
+from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.table_spec import TableSpec
+spec = TableSpec(format="orc", columns={"at": "timestamp"}, partition_columns={})
+print(sum(batch.num_rows for batch in orc.read_batches(DataFile(sys.argv[1], "f"), spec, None)))
+"""
+    environment = {**os.environ, "TZDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", code, str(FOLDER / "wall_clocks_west")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "90\n", done.stderr
+
+
+def test_a_zone_that_only_pyarrow_lacks(tmp_path, monkeypatch):
+    (tmp_path / "GMT").write_bytes(b"")
+    monkeypatch.setenv("TZDIR", str(tmp_path))
+    with pytest.raises(DataNotReadyError, match="time zone 'America/New_York', which this machine does not know"):
+        _read(FOLDER / "wall_clocks_west")
 
 
 @pytest.mark.parametrize(
