@@ -29,7 +29,11 @@ from pipeline.metadata_options import PASSWORD_VARIABLE, MetadataOptions  # noqa
 from pipeline.metadata_probe import why_silent  # noqa: E402
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
-_RETRIES_OF_A_REFUSED_LOGIN = 3  # of a server that answers; one that has just started may refuse for a moment
+_TRIES_OF_A_REFUSED_LOGIN = 3  # a server that has just started may refuse for a moment
+_NO_REASON = "errno: , error: "  # what the client says of a connection that it could not make
+# Servers that did not come back in time. They are tried once from then on, until one answers: what is left of a run
+# that fails (its record in the metadata, its page) must not wait as long again, each time.
+_GIVEN_UP: set[bytes] = set()
 # ML Metadata hands on what the MySQL client and SQLite say, as text only, under several codes.
 _AWAY = (
     "Lost connection",
@@ -100,16 +104,14 @@ class _PatientStore:
     """A MetadataStore whose methods are repeated with growing pauses while the server is away."""
 
     def __init__(self, config: mlmd.ConnectionConfig):
-        self._config = config
-        self._retries = config.retry_options.max_num_retries or 1
+        self._config, self._key = config, config.SerializeToString(deterministic=True)
         self._store: MetadataStore | None = None
-        self._refused = 0
         self._patiently(lambda store: None)
 
     def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._store, name)
+        attribute = getattr(MetadataStore, name)
         if not callable(attribute):
-            return attribute
+            return self._patiently(lambda store: getattr(store, name))
 
         @functools.wraps(attribute)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -118,30 +120,35 @@ class _PatientStore:
         return call
 
     def _patiently(self, call: Callable[[MetadataStore], Any]) -> Any:
-        for pause in (*_pauses(self._retries), None):
+        retries = 0 if self._key in _GIVEN_UP else self._config.retry_options.max_num_retries
+        for tried, pause in enumerate((*_pauses(retries), None), start=1):
             try:
                 if self._store is None:
                     self._store = _opened(self._config)
-                return call(self._store)
+                result = call(self._store)
+                _GIVEN_UP.discard(self._key)
+                return result
             except (errors.StatusError, RuntimeError) as error:
                 if not _is_away(error):
                     raise _translated(error) from error
                 self._store = None
-                self._wait_or_give_up(pause, error)
+                self._wait_or_give_up(None if _is_hopeless(self._config, error, tried) else pause, tried, error)
         raise AssertionError("the last pause gives up")
 
-    def _wait_or_give_up(self, pause: float | None, error: Exception) -> None:
-        what, is_reachable = _diagnosis(self._config)
-        reason = f": {error}" if "errno: , error: " not in str(error) else ""
-        tried = self._retries
-        if is_reachable and "mysql_real_connect failed" in str(error):
-            self._refused += 1
-            if self._refused >= _RETRIES_OF_A_REFUSED_LOGIN:
-                pause, tried = None, self._refused
+    def _wait_or_give_up(self, pause: float | None, tried: int, error: Exception) -> None:
+        what, _ = _diagnosis(self._config)
+        reason = "" if _NO_REASON in str(error) else f": {error}"
         if pause is None:
-            raise InfrastructureError(f"{what}{reason} (tried {tried + 1} times)", hint=_HINT) from error
+            _GIVEN_UP.add(self._key)
+            times = "once" if tried == 1 else f"{tried} times"
+            raise InfrastructureError(f"{what}{reason} (tried {times})", hint=_HINT) from error
         logging.warning("%s%s; tried again in %s s", what, reason, pause)
         time.sleep(pause)
+
+
+def _is_hopeless(config: mlmd.ConnectionConfig, error: Exception, tried: int) -> bool:
+    """A server that answers and refuses the login again and again will go on so."""
+    return "mysql_real_connect failed" in str(error) and _diagnosis(config)[1] and tried >= _TRIES_OF_A_REFUSED_LOGIN
 
 
 def _pauses(retries: int) -> Iterator[float]:

@@ -118,6 +118,10 @@ def test_server_that_stays_away_ends_with_6_in_bounded_time_and_a_rerun_goes_on(
     assert caught.value.exit_code == 6
     assert "goes on where it stopped" in caught.value.hint
     assert time.monotonic() - started < 30
+    again = time.monotonic()
+    with pytest.raises(InfrastructureError, match="tried once"):
+        lineage.of_run(light_nodes.compiled(tmp_path, options, "one.1"))
+    assert time.monotonic() - again < 1  # the pauses are 0.5 + 1 s
     light_nodes.DURING.clear()
     server.start()
     assert run(tmp_path, options, "one.2") == {"Start": "cached", "Middle": "succeeded", "Last": "succeeded"}
