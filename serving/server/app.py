@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import logging
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ from serving.server.rest import RestServer
 from serving.server.servable import Servable
 
 Log = Callable[[str], None]
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def _to_standard_error(line: str) -> None:
@@ -175,6 +177,7 @@ def serve(options: ServerOptions, exit_with_parent: bool = False, log: Log = _to
 
     With `exit_with_parent` it also ends when its standard input does: a parent that is killed takes it along.
     """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of the loader that TensorFlow Serving has too
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -184,6 +187,8 @@ def serve(options: ServerOptions, exit_with_parent: bool = False, log: Log = _to
     server.start()
     places = {"grpc": server.port, "rest": server.rest_port, "socket": options.socket_path}
     log(f"listening at {options.host}: {json.dumps({key: value for key, value in places.items() if value})}")
+    if options.host not in _LOOPBACK and options.port is not None:
+        log("whoever reaches this address may ask, and may change which versions are served: nobody is asked who he is")
     ending.wait()
     log("stopping: running requests may finish")
     is_quiet = server.stop()

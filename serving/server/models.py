@@ -35,6 +35,7 @@ class _Version:
     servable: Servable | None = None
     leases: int = 0
     ended: float = 0.0
+    retry_at: float = 0.0
 
 
 @dataclasses.dataclass
@@ -75,7 +76,10 @@ class Models:
                 self._check_labels(targets)
             self._targets = dict(targets)
             for name, target in targets.items():
-                self._models.setdefault(name, _Model()).configured_labels = dict(target.labels)
+                model = self._models.setdefault(name, _Model())
+                model.configured_labels = dict(target.labels)
+                for version in model.versions.values():
+                    version.retry_at = 0.0  # whoever changes the config may have mended what failed
             self._move_labels()
 
     def work(self) -> None:
@@ -189,7 +193,7 @@ class Models:
             known = model.versions.get(number)
             if known and known.state != _STATE.END:
                 return
-            if known and known.error and time.monotonic() - known.ended < RETRY_SECONDS:
+            if known and time.monotonic() < known.retry_at:
                 return
             version = model.versions[number] = _Version(number, _STATE.LOADING)
         started = time.monotonic()
@@ -199,6 +203,7 @@ class Models:
             self._log(f"version {number} of {target.name} cannot be loaded: {error.message}")
             with self._lock:
                 version.state, version.error, version.ended = _STATE.END, error, time.monotonic()
+                version.retry_at = version.ended + RETRY_SECONDS
             return
         with self._lock:
             version.servable, version.state = servable, _STATE.AVAILABLE

@@ -35,7 +35,7 @@ _ASK = re.compile(_MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECA
 _LOOK = re.compile(_MODEL + r"(?:/(?P<part>metadata))?", re.IGNORECASE | re.ASCII)
 _ENTRYPOINT = "REST"
 _IDLE_SECONDS = 30.0
-_MAX_VERSION = 2**63 - 1
+_MAX_VERSION, _MAX_VERSION_DIGITS = 2**63 - 1, 19
 
 Page = Callable[[], str]
 
@@ -247,8 +247,8 @@ class _Answers:
 def _spec(found: re.Match[str]) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=unquote(found["model"]))
     if found["version"]:
-        if int(found["version"]) > _MAX_VERSION:
-            raise invalid(f"Failed to convert version: {found['version']} to numeric.")
+        if len(found["version"]) > _MAX_VERSION_DIGITS or int(found["version"]) > _MAX_VERSION:
+            raise invalid(f"Failed to convert version: {found['version'][:40]} to numeric.")
         spec.version.value = int(found["version"])
     elif found["label"]:
         spec.version_label = unquote(found["label"])

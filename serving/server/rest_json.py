@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -213,12 +214,24 @@ def _scalar(value: Json, dtype: Any) -> Any:
     elif dtype == dtypes.bool:
         if isinstance(value, bool):
             return value
-    elif isinstance(value, int) and not isinstance(value, bool):
-        if dtype.is_floating or (dtype.is_integer and dtype.min <= value <= dtype.max):
-            return value
-    elif isinstance(value, float) and dtype.is_floating:
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and dtype.is_floating:
+        return _lossless(value, dtype)
+    elif isinstance(value, int) and not isinstance(value, bool) and _fits(value, dtype):
         return value
     raise invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {dtype.name}")
+
+
+def _fits(value: int, dtype: Any) -> bool:
+    return dtype.is_integer and dtype.min <= value <= dtype.max
+
+
+def _lossless(value: int | float, dtype: Any) -> int | float:
+    """Fractions are rounded, as everywhere; whole numbers and sizes that the type lacks are refused."""
+    bits = np.finfo(dtype.as_numpy_dtype).nmant + 1
+    is_fine = abs(value) < 2**bits if isinstance(value, int) else not abs(value) > float(dtype.max)
+    if not is_fine and value not in (math.inf, -math.inf):
+        raise invalid(f"Cannot convert JSON value: {_shown(value)} to {dtype.name} without loss of precision.")
+    return value
 
 
 def _example(given: Json) -> example_pb2.Example:

@@ -222,6 +222,7 @@ def test_rest_examples_for_classify_and_regress(shared):
 
 
 _NAMED = b'{"signature_name": "predict", '
+_PRICE = b'"inputs": {"hour": [1], "item": ["a"], "price": [%s], "tags": [], "tags_row_lengths": [0]}}'
 BAD_REST = [
     ("/v1/models/shop:predict", b"", 400, "JSON Parse error: The document is empty"),
     ("/v1/models/shop:predict", b"[1]", 400, "Is not object"),
@@ -257,7 +258,22 @@ BAD_REST = [
     ("/v1/models/none:predict", b'{"instances": ["a"]}', 404, "Servable not found for request: Latest.none"),
     ("/v1/models/shop/labels/blue:predict", b'{"instances": ["a"]}', 400, "Unrecognized servable version label: blue"),
     ("/v1/models/shop/versions/99999999999999999999:predict", b"{}", 400, "Failed to convert version"),
+    ("/v1/models/shop/versions/" + "9" * 9000 + ":predict", b"{}", 400, "Failed to convert version: 9"),
     ("/v1/models/shop:explain", b"{}", 400, "Malformed request: POST"),
+    (
+        "/v1/models/shop:predict",
+        _NAMED + b'"inputs": {"hour": [1.5]}}',
+        400,
+        "Missing named input|not of expected type",
+    ),
+    ("/v1/models/shop:predict", _NAMED + _PRICE % b"1e300", 400, "1e.300 to float32 without loss of precision"),
+    ("/v1/models/shop:predict", _NAMED + _PRICE % b"16777217", 400, "16777217 to float32 without loss"),
+    (
+        "/v1/models/shop:predict",
+        _NAMED + _PRICE % b"true",
+        400,
+        "JSON Value: true Type: Boolean is not of expected type",
+    ),
     ("/v1/models/..%2f..%2fetc%2fpasswd:predict", b'{"instances": ["a"]}', 404, "Servable not found"),
     ("/v1/models/shop:regress", b'{"examples": [{"hour": [1, 2.5]}]}', 400, "Unexpected element type in feature: hour"),
     ("/v1/models/shop:regress", b'{"examples": []}', 400, "empty array"),
@@ -362,6 +378,21 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_says_why(store):
         assert worst["status"]["error_code"] != "OK" and worst["status"]["error_message"]
         assert client.predict({"examples": ROWS}, label="stable").model_spec.version.value == 1
         assert client.states()[1] == STATE.AVAILABLE
+
+
+def test_a_version_that_was_mended_loads_when_the_config_changes(store):
+    store.add(1)
+    broken = store.add(2)
+    pb = (broken / "saved_model.pb").read_bytes()
+    (broken / "saved_model.pb").write_bytes(b"torn")
+    store.write([1, 2], stable=1)
+    with running(store) as client:
+        client.wait_for_state(2, STATE.END)
+        (broken / "saved_model.pb").write_bytes(pb)
+        time.sleep(0.2)
+        assert client.states()[2] == STATE.END  # it is not tried again at every poll
+        client.reload(store.text([1, 2], {"stable": 1}))
+        client.wait_for_state(2, STATE.AVAILABLE)
 
 
 def test_variables_cut_short_and_a_folder_without_a_model_are_told(store):
