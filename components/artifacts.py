@@ -8,6 +8,9 @@ SAMPLED_NEGATIVES_PROPERTY = "sampled_negatives"
 """Float custom property of Examples: the share of negatives kept in the splits train and validation; absent where that
 is all of them."""
 
+NUM_ROWS_PROPERTY = "num_rows"
+"""Int custom property of an artifact; of Examples also `num_rows_<split>`."""
+
 
 class WindowManifest(artifact.Artifact):
     """`manifest.json`: the partitions, files, rows, bytes and fingerprints that ExampleGen read."""

@@ -20,7 +20,7 @@ from tfx.utils import io_utils, path_utils
 from common import progress
 from common.errors import DataVerdictError, InfrastructureError
 from common.files import write_json_atomically
-from components.artifacts import SAMPLED_NEGATIVES_PROPERTY
+from components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
 from components.evaluator import (
     comparison,
     extractors,
@@ -194,7 +194,8 @@ def _look_beside(
 
 def _sample(artifact: types.Artifact, split: str, rows: int, label_column: str) -> references.Rows:
     uri = artifact_utils.get_split_uris([artifact], split)[0]
-    return samples.sample_rows(uri, rows, label_column)
+    num_rows = artifact.get_int_custom_property(f"{NUM_ROWS_PROPERTY}_{split}")
+    return samples.sample_rows(uri, rows, label_column, num_rows)
 
 
 def _named(values: gates.Metrics) -> dict[str, float | None]:

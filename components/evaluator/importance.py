@@ -51,7 +51,7 @@ def importance(model: Any, rows: references.Rows, max_predictions: int) -> dict[
         return None
     chosen = np.linspace(0, len(rows[1]) - 1, wanted).astype(int)
     records, labels = rows[0][chosen], rows[1][chosen]
-    pieces = [_pieces(records, each) for each in columns]
+    pieces = _pieces(records, columns)
     order = np.random.default_rng(_SEED).permutation(len(records))
     whole = references.predict(model, _joined(pieces))
     found = []
@@ -73,16 +73,17 @@ def _loss(labels: np.ndarray, whole: np.ndarray, shuffled: np.ndarray) -> dict[s
     }
 
 
-def _pieces(records: np.ndarray, columns: Sequence[str]) -> np.ndarray:
-    """bytes[N]: each row with these columns alone; a column that the row lacks is not there either."""
-    found = np.empty(len(records), object)
+def _pieces(records: np.ndarray, columns: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """By group of columns bytes[N]: each row with these columns alone; a column that the row lacks is not there."""
+    found = [np.empty(len(records), object) for _ in columns]
     for row, record in enumerate(records):
         features = tf.train.Example.FromString(record).features.feature
-        made = tf.train.Example()
-        for column in columns:
-            if column in features:
-                made.features.feature[column].CopyFrom(features[column])
-        found[row] = made.SerializeToString()
+        for place, group in enumerate(columns):
+            made = tf.train.Example()
+            for column in group:
+                if column in features:
+                    made.features.feature[column].CopyFrom(features[column])
+            found[place][row] = made.SerializeToString()
     return found
 
 

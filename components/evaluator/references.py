@@ -118,14 +118,13 @@ def _regression(model: Any, train: Rows, records: np.ndarray) -> np.ndarray:
     design = design[:, seen]
     held = np.arange(len(labels)) % _HELD_OUT == 0
 
-    def fitted(penalty: float, rows: np.ndarray) -> Any:
-        return LogisticRegression(C=penalty, max_iter=60).fit(design[rows], labels[rows])
-
-    def loss(penalty: float) -> float:
-        predictions = fitted(penalty, ~held).predict_proba(design[held])[:, 1]
+    def loss(fitted: LogisticRegression) -> float:
+        predictions = fitted.predict_proba(design[held])[:, 1]
         return click_summary.metrics_of(click_summary.summarize(labels[held], predictions))["logloss"]
 
-    best = fitted(min(_PENALTIES, key=loss), np.ones(len(labels), bool))
+    tried = [LogisticRegression(C=penalty, max_iter=60, warm_start=True) for penalty in _PENALTIES]
+    best = min((one.fit(design[~held], labels[~held]) for one in tried), key=loss)
+    best.fit(design, labels)  # on all rows, from where it stands
     return best.predict_proba(_design(_transformed(model, records), scale)[:, seen])[:, 1]
 
 

@@ -1,41 +1,41 @@
-"""A bounded sample of a split's tf.Examples, spread over its files and their rows, the same in every run."""
+"""A bounded sample of a split's tf.Examples, spread evenly over all of its rows, the same in every run."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-MAX_STRIDE = 20  # at most so many records are read for one that is taken: the cost stays bounded
 _BATCH_ROWS = 4096
+_READ_BUFFER_BYTES = 1 << 20
 
 
-def sample_rows(split_uri: str, wanted: int, label_column: str) -> tuple[np.ndarray, np.ndarray]:
+def sample_rows(
+    split_uri: str, wanted: int, label_column: str, num_rows: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(serialised examples, bytes objects; labels float64), at most `wanted` rows whose label is 0 or 1.
 
-    Every file gives about the same number of rows, every n-th of its rows. In files of more than MAX_STRIDE times
-    that number the later rows are left out.
+    The split is read once, by TensorFlow's own reader (2.3 µs of CPU a row of the demo), which hands on every n-th
+    record. `num_rows` of the split; they are counted first where it is not known.
     """
     files = sorted(os.path.join(split_uri, name) for name in fileio.listdir(split_uri)) if wanted else []
-    quota = math.ceil(wanted / max(len(files), 1))
-    found = [record for file in files for record in _every_nth(file, quota)][:wanted]
-    records = np.array(found, object)
-    labels = _labels(records, label_column)
+    if not files:
+        return np.zeros(0, object), np.zeros(0)
+    # One dataset over all files: one for each takes 20 ms a file, 3 s for a demo's training split.
+    compression = "GZIP" if files[0].endswith(".gz") else ""
+    rows = tf.data.TFRecordDataset(files, compression, buffer_size=_READ_BUFFER_BYTES)
+    if not num_rows:
+        batches = rows.batch(_BATCH_ROWS)
+        num_rows = int(batches.reduce(np.int64(0), lambda count, batch: count + tf.size(batch, tf.int64)).numpy())
+    batches = rows.shard(max(1, num_rows // wanted), 0).batch(_BATCH_ROWS)
+    found = np.array([record for batch in batches.as_numpy_iterator() for record in batch], object)
+    if len(found) > wanted:
+        found = found[np.linspace(0, len(found) - 1, wanted).astype(int)]
+    labels = _labels(found, label_column)
     good = (labels == 0) | (labels == 1)
-    return records[good], labels[good]
-
-
-def _every_nth(file: str, quota: int) -> Sequence[bytes]:
-    compression = "GZIP" if file.endswith(".gz") else ""
-    # In batches: record by record, a demo's training split takes 27 s instead of two.
-    batches = tf.data.TFRecordDataset(file, compression).take(quota * MAX_STRIDE).batch(_BATCH_ROWS)
-    records = [record for batch in batches.as_numpy_iterator() for record in batch]
-    stride = max(1, len(records) // max(quota, 1))
-    return records[::stride][:quota]
+    return found[good], labels[good]
 
 
 def _labels(records: np.ndarray, label_column: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from tfx.types import Artifact, artifact_utils
 
 from common.errors import DataNotReadyError, InfrastructureError
 from common.files import cannot_write, link_or_copy, write_text_atomically
-from components.artifacts import SAMPLED_NEGATIVES_PROPERTY
+from components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
 from components.hive_example_gen import cache, converted_days, manifest, progress, quarantine, row_checks, row_facts
 from components.hive_example_gen.beam_convert import ConvertPartitions
 from components.hive_example_gen.cache import PartitionRecord
@@ -28,7 +28,6 @@ from components.hive_example_gen.window import PlannedPartition, WindowPlan, pla
 
 EXAMPLES_KEY = "examples"
 MANIFEST_KEY = "manifest"
-NUM_ROWS_PROPERTY = "num_rows"
 # As tfx.components.util.examples_utils sets them; its import would load TensorFlow, 0.5 GiB without a use here.
 FORMAT_PROPERTIES = {"payload_format": "FORMAT_TF_EXAMPLE", "file_format": "tfrecords_gzip"}
 

@@ -147,7 +147,7 @@ def test_importance_stays_within_its_budget(model, rows):
 
 def test_the_pieces_of_a_row_give_the_prediction_of_the_row(model, rows):
     records = rows[1][0][:200]
-    pieces = [importance._pieces(records, columns) for columns in importance.columns_of(model)]
+    pieces = importance._pieces(records, importance.columns_of(model))
     together = references.predict(model, importance._joined(pieces))
     np.testing.assert_array_equal(together, references.predict(model, records))
 
@@ -163,6 +163,8 @@ def test_the_sample_is_spread_bounded_and_the_same_each_time(tmp_path):
     assert [by_record[one] for one in taken] == found.tolist()
     again, _ = samples.sample_rows(str(tmp_path / "Split-eval"), 400, "click")
     assert taken.tolist() == again.tolist()
+    counted, _ = samples.sample_rows(str(tmp_path / "Split-eval"), 400, "click", num_rows=2_000)
+    assert taken.tolist() == counted.tolist(), "the split is counted where its number of rows is not given"
     assert len(samples.sample_rows(str(tmp_path / "Split-eval"), 10_000, "click")[1]) == 2_000
     assert len(samples.sample_rows(str(tmp_path / "Split-eval"), 0, "click")[1]) == 0
 
