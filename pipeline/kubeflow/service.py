@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,8 @@ class Service:
         saved = socket.getdefaulttimeout()
         socket.setdefaulttimeout(_CALL_SECONDS)
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # "only works with v2.0.0-beta.2 and later", each time
                 yield
         except kfp_server_api.ApiException as error:
             raise self._refused(action, error) from error

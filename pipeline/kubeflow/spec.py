@@ -51,7 +51,8 @@ def check(config: PipelineConfig) -> None:
     if options.image is None:
         raise ConfigError("kubeflow.image is needed: the image of all containers", hint="docs/kubeflow.md builds it.")
     if config.metadata.backend != "mysql":
-        raise ConfigError(f"metadata.backend is {config.metadata.backend}", hint=_HINT_SERVER)
+        rule = f"metadata.backend must be mysql for Kubeflow; received {config.metadata.backend}"
+        raise ConfigError(rule, hint=_HINT_SERVER)
     for key, place in (("root", config.root), ("source.table", config.source.table)):
         if place is not None and "://" not in place and not _is_below(place, options.mount_path):
             rule = f"{key}: containers see the volume at {options.mount_path} only; received {place}"

@@ -136,7 +136,7 @@ def test_no_password_is_in_the_file(package, monkeypatch):
     ("override", "words"),
     [
         ("kubeflow.image=null", "kubeflow.image is needed"),
-        ("metadata={}", "metadata.backend is sqlite"),
+        ("metadata={}", "metadata.backend must be mysql"),
         ("root=/elsewhere", "root: containers see the volume at /hivemill only; received /elsewhere"),
         ("source.table=/data/log", "source.table: containers see the volume"),
         ("root=/hivemillion", "root: containers see the volume"),
