@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 from shop import RUN_DATE, document, hivemill, make_shop, only_run, rewrite_column, tree
+from tensorflow_serving.apis import prediction_log_pb2
 
 from pipeline import lock, verdict
 
@@ -86,6 +88,20 @@ assert p.shape == (2, 1) and ((0 < p) & (p < 1)).all(), p
 assert "tfx" not in sys.modules and "tensorflow_transform" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], cwd=local.parent, check=True)
+
+
+def test_the_pushed_version_answers_its_own_warm_up_requests(local, local_run):
+    """As a server does before it says AVAILABLE: rows of the eval split, by both signatures."""
+    version = document(local_run, "run.json")["model_version"]
+    folder = str(local.parent / "root" / "models" / "shop" / str(version))
+    model, asked = tf.saved_model.load(folder), []
+    for record in tf.data.TFRecordDataset(folder + "/assets.extra/tf_serving_warmup_requests").as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+        answer = model.signatures[request.model_spec.signature_name](**inputs)["click_probability"].numpy()
+        assert request.model_spec.name == "shop" and ((answer > 0) & (answer < 1)).all()
+        asked.append((request.model_spec.signature_name, len(answer)))
+    assert asked == [(name, rows) for name in ("serving_default", "predict") for rows in (1, 8, 55)]
 
 
 def test_report_page_and_curves_are_there(local_run):
