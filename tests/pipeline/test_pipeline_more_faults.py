@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -87,16 +88,26 @@ def test_run_that_was_killed_after_its_push_is_not_judged_against_itself(tmp_pat
 def test_metadata_that_refuses_connections_ends_a_run_with_6_and_the_next_one_goes_on(shop, store, capsys):
     versions = store.versions()
     words = ["--set", "metadata.retries=1", "--set", "training.epochs=3"]
-    holder = sqlite3.connect(shop.parent / "root" / "metadata.db", isolation_level=None)
-    try:
-        holder.execute("BEGIN EXCLUSIVE")
+    with _locked_by_another_process(shop.parent / "root" / "metadata.db"):
         assert _run(shop, *words) == 6
-        assert "metadata" in capsys.readouterr().err
-    finally:
-        holder.close()
+    assert "metadata" in capsys.readouterr().err
     assert store.versions() == versions
     assert _run(shop, *words) == 0
     assert len(store.versions()) == len(versions) + 1
+
+
+@contextlib.contextmanager
+def _locked_by_another_process(file: Path):
+    """SQLite's locks are POSIX locks: they keep out other processes only."""
+    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN EXCLUSIVE')"
+    command = [sys.executable, "-c", f"{code}; print('held', flush=True); input()", str(file)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        yield
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 def test_partition_that_changes_between_plan_and_reading_stops_the_run_with_3(shop, monkeypatch, capsys):
