@@ -24,6 +24,8 @@ from serving.experiment.columns import OPTIONAL_COLUMNS, REQUIRED_COLUMNS
 from serving.experiment.exposure_values import Values
 
 MAX_NAMED_ROWS = 10
+MAX_REPEATED_SHARE = 0.2
+"""Logs that are written at least once repeat a few rows. More than this are several impressions under one id."""
 _NUMBERS = {
     "propensity": ("must be above 0 and at most 1", lambda v: (v > 0) & (v <= 1)),
     "prediction": ("must be 0 to 1", lambda v: (v >= 0) & (v <= 1)),
@@ -216,7 +218,14 @@ def _cleaned(frame: pd.DataFrame, reader: _Reader, places: tuple[str, ...]) -> E
         frame[name] = frame[name].astype("category")
     if frame.empty:
         raise DataNotReadyError(f"{places[0]}: the exposure log has no row with a user in the time asked for")
-    frame, duplicates, conflicts = _without_duplicates(frame)
+    unique, duplicates, conflicts = _without_duplicates(frame)
+    if duplicates + conflicts > MAX_REPEATED_SHARE * len(frame):
+        raise DataNotReadyError(
+            f"{places[0]}: {duplicates + conflicts:,} of {len(frame):,} rows repeat a request_id, more than "
+            f"{MAX_REPEATED_SHARE:.0%}: it does not say which impression a row is",
+            hint="Write one id for each impression, such as request/position, or leave the column out.",
+        )
+    frame = unique
     counts = Counts(
         rows=rows,
         bad_rows=reader.num_bad,

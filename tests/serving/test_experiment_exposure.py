@@ -97,10 +97,21 @@ def test_duplicates_are_merged_and_conflicts_left_out(tmp_path):
         "2026-11-01T08:00:06Z,u4,r3,stable,0.5,0",
         "2026-11-01T08:00:07Z,u5,,canary,0.5,0",
         "2026-11-01T08:00:08Z,u5,,canary,0.5,0",
+        *(f"2026-11-01T09:00:00Z,v{number},v{number},canary,0.5,0" for number in range(50)),
     ]
     log = read_log(csv(tmp_path, HEADER, *lines))
-    assert log.frame[["user_id", "click"]].values.tolist() == [["u1", 1.0], ["u5", 0.0], ["u5", 0.0]]
-    assert (log.counts.duplicate_rows, log.counts.conflicting_rows, log.counts.rows) == (2, 4, 9)
+    assert log.frame[["user_id", "click"]].values.tolist()[:3] == [["u1", 1.0], ["u5", 0.0], ["u5", 0.0]]
+    assert (log.counts.duplicate_rows, log.counts.conflicting_rows, log.counts.rows) == (2, 4, 59)
+    assert len(log.frame) == 53
+
+
+@pytest.mark.parametrize("ids", [lambda frame: frame.index // 2, lambda frame: "all"])
+def test_a_request_id_for_several_impressions_is_refused(tmp_path, ids):
+    """They would be merged into one, and the CTR would be that of requests."""
+    frame = exposures(users=100)
+    frame.assign(request_id=ids(frame)).to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(DataNotReadyError, match="repeat a request_id, more than 20%"):
+        read_log(tmp_path / "log.parquet")
 
 
 def test_rows_that_break_a_rule_are_named(tmp_path):
