@@ -18,6 +18,8 @@ from typing import Any
 RECORD_NAME = "partition.json"
 _VERSION = 1
 _LEFTOVER_SECONDS = 24 * 3600
+_NOTE_SECONDS = 90 * 86_400
+NOTE_SUFFIX = ".reading"
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,13 @@ def discard(partitions_path: str, fingerprint: str) -> None:
 
 
 def remove_leftovers(partitions_path: str) -> None:
-    """Removes what killed runs left half-written. Younger ones stay: another run may be writing them now."""
+    """Removes what killed runs left half-written. Younger ones stay: another run may be writing them now.
+
+    Notes of what was read when a process ended (reading.py) stay for the next run, be it weeks later.
+    """
     with contextlib.suppress(OSError):
         for path in Path(partitions_path).glob(".*"):
             with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+                limit = _NOTE_SECONDS if path.suffix == NOTE_SUFFIX else _LEFTOVER_SECONDS
+                if time.time() - path.stat().st_mtime > limit:
                     shutil.rmtree(path, ignore_errors=True)

@@ -16,7 +16,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from common.errors import DataNotReadyError
 from common.files import cannot_write, folder_published_at, write_json_atomically
-from components.hive_example_gen import cache
+from components.hive_example_gen import cache, reading
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.cache import PartitionRecord, Shard
 from components.hive_example_gen.columns import all_kinds, with_partition_values
@@ -57,7 +57,8 @@ def convert_partition(
     with _translated(partitions_path):
         try:
             cache.discard(partitions_path, partition.fingerprint)
-            with folder_published_at(cache.entry_path(partitions_path, partition.fingerprint)) as folder:
+            entry = cache.entry_path(partitions_path, partition.fingerprint)
+            with reading.noted(partition, table, partitions_path), folder_published_at(entry) as folder:
                 with QuarantineWriter(folder) as kept:
                     bad = BadRows(bad_rows, keep=kept.add)
                     with _steps(partition, table, partitions_path, bad) as steps:
