@@ -61,8 +61,10 @@ class Comparison:
 
     @property
     def lift(self) -> float | None:
-        """Relative: 0.05 is 5 % more. None where control has no click."""
-        return self.difference / self.control.value if self.control.value > 0 else None
+        """Relative: 0.05 is 5 % more. None where control has no click, or a variant no impression."""
+        if not self.control.value > 0 or math.isnan(self.treatment.value):
+            return None
+        return self.difference / self.control.value
 
     @property
     def p_value(self) -> float | None:

@@ -105,6 +105,8 @@ def test_no_lift_where_control_has_hardly_a_click():
     assert made.lift_interval(1.96) is None
     nothing = ratio.compare(Sample(np.zeros(1000), np.ones(1000)), Sample(np.zeros(1000), np.ones(1000)))
     assert (nothing.lift, nothing.p_value) == (None, None)
+    nobody = ratio.compare(control, Sample(np.zeros(0), np.zeros(0)))
+    assert (nobody.lift, nobody.p_value) == (None, None)
 
 
 def test_cuped_takes_away_what_was_known_before_and_moves_no_mean():
