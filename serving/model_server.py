@@ -6,7 +6,6 @@ agree before a label moves.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from serving import protos, server_config
 AVAILABLE = "AVAILABLE"
 _FAILED = "END"
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.02, 1.0
+_NOT_FOUND = "NOT_FOUND"
 _FAILURE_STANDS_SECONDS = 2.0  # a failure of an earlier attempt is shown until the server begins the new one
 
 
@@ -46,7 +46,7 @@ class ModelServers:
         """`timeout_seconds` is for one call, in which a server does not wait for a model to load."""
         import grpc
 
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds, self._rpc_error = timeout_seconds, grpc.RpcError
         self._channels = {address: grpc.insecure_channel(address) for address in addresses}
         stub = protos.load("apis.model_service_pb2_grpc").ModelServiceStub
         self._stubs = {address: stub(channel) for address, channel in self._channels.items()}
@@ -59,33 +59,47 @@ class ModelServers:
             channel.close()
 
     def reload(self, config_text: str) -> None:
+        """All servers are told at once, whatever becomes of one; InfrastructureError tells of those that failed."""
         request = protos.load("apis.model_management_pb2").ReloadConfigRequest()
         request.config.CopyFrom(server_config.parse_models_config(config_text))
-        for address, stub in self._stubs.items():
-            with _translated(address, "took no new config"):
-                status = stub.HandleReloadConfigRequest(request, timeout=self._timeout_seconds).status
-            if status.error_code:
-                raise _refused(address, "took no new config", status.error_message)
+        failures = []
+        for address, answer in self._answers("HandleReloadConfigRequest", request).items():
+            try:
+                status = answer.result().status
+                if status.error_code:
+                    failures.append(_refused(address, "took no new config", status.error_message))
+            except self._rpc_error as error:
+                failures.append(_failed(address, "took no new config", error))
+        _raise_together(failures)
 
     def states(self, model: str) -> dict[int, VersionState]:
-        per_server = [self._states_of(address, model) for address in self._stubs]
-        versions = {version for states in per_server for version in states}
-        return {version: _worst([states.get(version) for states in per_server]) for version in versions}
-
-    def _states_of(self, address: str, model: str) -> dict[int, VersionState]:
-        import grpc
-
         messages = protos.load("apis.get_model_status_pb2")
         request = messages.GetModelStatusRequest()
         request.model_spec.name = model
-        try:
-            response = self._stubs[address].GetModelStatus(request, timeout=self._timeout_seconds)
-        except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.NOT_FOUND:
-                return {}
-            raise _unreachable(address, "tells no state", error) from error
         state_name = messages.ModelVersionStatus.State.Name
-        return {one.version: VersionState(state_name(one.state), _error(one)) for one in response.model_version_status}
+        per_server = [
+            {one.version: VersionState(state_name(one.state), _error(one)) for one in versions}
+            for versions in self._version_states(request)
+        ]
+        versions = {version for states in per_server for version in states}
+        return {version: _worst([states.get(version) for states in per_server]) for version in versions}
+
+    def _version_states(self, request: Any) -> Iterator[Sequence[Any]]:
+        """Per server; none of a server that does not know the model yet."""
+        for address, answer in self._answers("GetModelStatus", request).items():
+            try:
+                yield answer.result().model_version_status
+            except self._rpc_error as error:
+                if error.code().name != _NOT_FOUND:
+                    raise _failed(address, "tells no state", error) from error
+                yield ()
+
+    def _answers(self, method: str, request: Any) -> dict[str, Any]:
+        """A future of each server's answer; all are asked at the same time."""
+        return {
+            address: getattr(stub, method).future(request, timeout=self._timeout_seconds)
+            for address, stub in self._stubs.items()
+        }
 
 
 def wait_until_available(server: Server, model: str, versions: Sequence[int], timeout_seconds: float) -> None:
@@ -125,23 +139,18 @@ def _error(one: Any) -> str:
     return one.status.error_message or f"error {one.status.error_code}" if one.status.error_code else ""
 
 
-@contextlib.contextmanager
-def _translated(address: str, what: str) -> Iterator[None]:
-    import grpc
-
-    try:
-        yield
-    except grpc.RpcError as error:
-        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            raise _unreachable(address, what, error) from error
-        raise _refused(address, what, error.details()) from error
-
-
-def _unreachable(address: str, what: str, error: Any) -> InfrastructureError:
+def _failed(address: str, what: str, error: Any) -> InfrastructureError:
+    if error.code().name not in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+        return _refused(address, what, error.details())
     return InfrastructureError(
         f"the model server {address} {what}: {error.code().name}: {error.details()}",
         hint="Is it running, is rollout.server its gRPC address? `--without-server` moves labels without asking it.",
     )
+
+
+def _raise_together(failures: Sequence[InfrastructureError]) -> None:
+    if failures:
+        raise InfrastructureError("; ".join(failure.message for failure in failures), hint=failures[0].hint)
 
 
 def _refused(address: str, what: str, why: str | None) -> InfrastructureError:

@@ -14,7 +14,7 @@ import dataclasses
 import datetime
 import fcntl
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from common.errors import (
     ConfigError,
@@ -24,6 +24,7 @@ from common.errors import (
     ModelNotBlessedError,
     RolloutAbortedError,
 )
+from serving.audit import signature
 from serving.model_server import AVAILABLE, Server, VersionState
 from serving.model_store import CANARY, PREVIOUS, STABLE, ModelStore
 from serving.rollout import guardrails
@@ -57,6 +58,7 @@ class RolloutMachine:
         """`server` None moves labels without asking anyone."""
         self._store, self._options, self._server = store, options, server
         self._mover = Mover(store, server, options.load_timeout_seconds)
+        self._has_gone_back = False
 
     def start(self, version: int | None = None, why: str | None = None, again: bool = False) -> Outcome:
         """Puts `version`, the newest when None, under canary at the first percentage."""
@@ -91,14 +93,18 @@ class RolloutMachine:
 
     def abort(self, why: str | None = None) -> Outcome:
         """Gives all traffic back to stable. Raises ConfigError where no rollout is running."""
-        with self._alone() as notes:
+        with self._alone(strictly=False) as notes:
+            if self._has_gone_back:
+                return self._outcome("It was interrupted; it is done now.", notes)
             rollout = self._running()
             self._abort(rollout, why)
             return self._outcome(f"Aborted: {rollout.stable} serves all again.", notes)
 
     def rollback(self, why: str | None = None) -> Outcome:
         """Back to the last stable version: aborts a running rollout, or undoes the last promotion."""
-        with self._alone() as notes:
+        with self._alone(strictly=False) as notes:
+            if self._has_gone_back:
+                return self._outcome("It was interrupted; it is done now.", notes)
             state = self._store.state()
             rollout = rollout_of(state.rollout)
             if rollout is not None and rollout.is_running():
@@ -190,8 +196,12 @@ class RolloutMachine:
             )
         if STABLE not in state.labels:
             raise ConfigError(f"{self._store.model} has no stable version yet", hint="`hivemill run` pushes the first.")
-        canary = self._store.versions()[-1] if version is None else version
-        self._store.path_of(canary)
+        versions = self._store.versions()
+        canary = versions[-1] if version is None else version
+        if canary not in versions:
+            raise ConfigError(
+                f"there is no version {canary} of {self._store.model}", hint="`hivemill models` lists those that are."
+            )
         if canary == state.labels[STABLE]:
             raise ConfigError(f"version {canary} is stable already", hint="`hivemill models` lists the others.")
         if str(canary) in state.rejected and not again:
@@ -220,16 +230,28 @@ class RolloutMachine:
         return Outcome(message, rollout, judgement, (*notes, *self._mover.warnings))
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[list[str]]:
+    def _alone(self, strictly: bool = True) -> Iterator[list[str]]:
         """Holds the lock of the model's rollouts; yields what became of an interrupted call."""
         if not self._store.folder.is_dir():
             raise ConfigError(f"{self._store.path} has no model {self._store.model}", hint="`hivemill run` pushes one.")
-        with open(self._store.folder / LOCK_FILE, "a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LockHeldError(
-                    f"another rollout command for {self._store.model} is at work", hint="Wait until it is done."
-                ) from None
-            note = self._mover.end_interrupted()
-            yield [note] if note else []
+        with open(self._store.folder / LOCK_FILE, "a+") as lock:
+            _acquire(lock, self._store.model)
+            ended = self._mover.end_interrupted(strictly)
+            self._has_gone_back = ended is not None and ended.leads_back
+            yield [ended.message] if ended else []
+
+
+def _acquire(lock: TextIO, model: str) -> None:
+    """The text in the file only tells who it is; the lock dies with its holder."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise LockHeldError(
+            f"another rollout command for {model} is at work: {lock.read().strip() or 'unknown'}",
+            hint="Wait until it is done, or end it: a start that is still loading is taken back then.",
+        ) from None
+    lock.truncate(0)
+    who = signature()
+    lock.write(f"process {who['pid']} of {who['who']} on {who['host']} since {who['time_utc']}")
+    lock.flush()

@@ -53,6 +53,14 @@ class Move:
         return not {*self.labels.values()} <= {*self.labels_before.values()}
 
 
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """What became of an interrupted move; `leads_back` where it was on its way back to stable, and is there now."""
+
+    message: str
+    leads_back: bool
+
+
 def move_from(
     state: StoreState,
     action: str,
@@ -80,38 +88,57 @@ class Mover:
         self.warnings: list[str] = []
 
     def carry_out(self, move: Move) -> StoreState:
-        """Sees the move through. Raises InfrastructureError where the servers do not follow; it is taken back then."""
+        """Sees the move through. Raises InfrastructureError where the servers do not follow.
+
+        It is taken back then, unless it leads back to stable: the store says so from the first moment, for clients that
+        read it and for servers that poll it, and the move stays pending until every server was told.
+        """
         try:
             if move.needs_loading():
                 self._write(move, LOAD, _loading)
                 self._reload()
-            self._wait(move)
+            if move.needs_loading() or not move.leads_back():
+                self._wait(move)
             self._write(move, LABEL, _labelled)
             return self._end(move)
         except InfrastructureError as error:
-            if self._store.state().pending is not None and not move.leads_back():
-                self._take_back(move, error.message)
-            raise
+            if not move.leads_back():
+                if self._store.state().pending is not None:
+                    self._take_back(move, error.message)
+                raise
+            raise InfrastructureError(
+                f"the store is back at {sorted({*move.labels.values()})}, but {error.message}",
+                hint="Run it again until every server was told; one that polls models.config follows by itself.",
+            ) from error
 
-    def end_interrupted(self) -> str | None:
-        """Ends what a killed call began, and says what became of it; None where there was nothing."""
+    def end_interrupted(self, strictly: bool = True) -> Ended | None:
+        """Ends what a killed call began, and says what became of it; None where there was nothing.
+
+        Not `strictly`: a start or promotion is ended in the store whatever the servers say, because the caller is about
+        to lead everything back to stable.
+        """
         pending = self._store.complete().pending
         if pending is None:
             return None
         move = Move(**{name: value for name, value in pending.items() if name != "phase"})
         if pending["phase"] == LOAD and not move.leads_back():
             self._take_back(move, "it was interrupted while loading")
-            return f"an interrupted {move.action} was taken back"
-        self.carry_out(move) if pending["phase"] == LOAD else self._end(move)
-        return f"an interrupted {move.action} was finished"
+            return Ended(f"an interrupted {move.action} was taken back", leads_back=False)
+        if pending["phase"] == LOAD:
+            self.carry_out(move)
+        else:
+            self._end(move, strictly or move.leads_back())
+        return Ended(f"an interrupted {move.action} was finished", move.leads_back())
 
-    def _end(self, move: Move) -> StoreState:
-        self._reload()
+    def _end(self, move: Move, strictly: bool = True) -> StoreState:
         try:
+            self._reload()
             # Told before it is written: killed in between, the move is still pending and the next call tells it again.
             self._reload(_drained(self._store.state(), move))
-        except InfrastructureError as error:  # the labels hold everywhere; a version too many is loaded
-            self.warnings.append(f"a version that nobody is given any more stays loaded for now: {error.message}")
+        except InfrastructureError as error:
+            if strictly:
+                raise
+            self.warnings.append(error.message)
         return self._write(move, None, _drained)
 
     def _take_back(self, move: Move, why: str) -> None:

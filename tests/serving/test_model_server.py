@@ -124,6 +124,24 @@ def test_a_label_that_is_refused(serve, tmp_path):
             wait_until_available(servers, "shop", [old, new], 0.2)
 
 
+def test_one_replica_that_is_away_does_not_keep_the_others_from_going_back(serve, tmp_path):
+    store = make_store(tmp_path)
+    old, new = store.versions()
+    servicer = Servicer()
+    address = serve(servicer)
+    with ModelServers([address]) as servers:
+        servers.reload(store.server_config())
+        RolloutMachine(store, NO_WAIT, servers).start()
+    assert servicer.labels["canary"] == new
+    with ModelServers(["127.0.0.1:1", address], timeout_seconds=5) as servers:
+        with pytest.raises(InfrastructureError, match=r"127\.0\.0\.1:1 took no new config"):
+            RolloutMachine(store, NO_WAIT, servers).rollback()
+        assert servicer.labels == {"stable": old, "canary": old}
+    with ModelServers([address]) as servers:  # the dead one was taken out of rollout.server
+        RolloutMachine(store, NO_WAIT, servers).rollback()
+    assert set(servicer.ready) == {old} and store.state().pending is None
+
+
 def test_nobody_there():
     with ModelServers(["127.0.0.1:1"], timeout_seconds=2) as servers:
         with pytest.raises(InfrastructureError, match=r"127\.0\.0\.1:1 tells no state: UNAVAILABLE"):
