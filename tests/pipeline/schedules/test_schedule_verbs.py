@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import kubernetes_validate
@@ -50,8 +51,11 @@ def config(tmp_path, monkeypatch):
     folder = tmp_path / "my 100% $shop"
     folder.mkdir()
     (folder / "hivemill.yaml").write_text(CONFIG)
-    monkeypatch.setenv("TZ", "UTC")
-    return folder / "hivemill.yaml"
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield folder / "hivemill.yaml"
+    time.tzset()
 
 
 @pytest.fixture
