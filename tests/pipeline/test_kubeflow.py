@@ -45,7 +45,7 @@ CLUSTER = {
 @pytest.fixture(scope="module")
 def config_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("config") / "hivemill.yaml"
-    path.write_text(yaml.safe_dump(CONFIG | CLUSTER))
+    path.write_text(yaml.safe_dump(CONFIG | CLUSTER, sort_keys=False))
     return path
 
 
@@ -125,6 +125,7 @@ def test_config_inside_has_the_overrides_and_lies_on_the_volume(config_file):
     assert (inside.config.training.epochs, inside.config.training.batch_size) == (7, 64)
     assert (inside.config.root, inside.config.source.table) == ("/hivemill/root", "/hivemill/log/clicks")
     assert spec.config_inside(inside).config == inside.config
+    assert list(inside.config.features) == list(CONFIG["features"])  # their order is the model's
 
 
 def test_no_password_is_in_the_file(package, monkeypatch):

@@ -45,7 +45,8 @@ def cluster(volume, database, tmp_path_factory):
     config["metadata"] = {"backend": "mysql", "host": "127.0.0.1", "port": database.port, "user": "hivemill"}
     config["kubeflow"] = {"image": "hivemill", "mount_path": str(volume)}
     path = folder / "cluster.yaml"
-    path.write_text(yaml.safe_dump(config | {"root": str(volume / "root")}))
+    # The order of the features is the model's, so the keys are not sorted.
+    path.write_text(yaml.safe_dump(config | {"root": str(volume / "root")}, sort_keys=False))
     # Compiled where the volume is not: the config's own relative paths are those of the volume.
     compiled = folder / "pipeline.yaml"
     command = hivemill_command(path, "compile", "--engine", "kubeflow", "-o", str(compiled))
