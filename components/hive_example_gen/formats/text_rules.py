@@ -17,7 +17,7 @@ from components.hive_example_gen.hive_types import parse_type
 from components.hive_example_gen.table_spec import TableSpec
 
 # After the three that a table can choose; those that text is likely to hold are left out (Hive's own list).
-_FURTHER = (*range(4, 9), 11, *range(14, 27), *range(28, 32), *range(128, 256))
+_FURTHER = tuple(bytes([code]) for code in (*range(4, 9), 11, *range(14, 27), *range(28, 32), *range(128, 256)))
 _LEVELS = 8
 _EXTENDED_LEVELS = 24
 ENCODING = "serialization.encoding"
@@ -26,10 +26,8 @@ ENCODING = "serialization.encoding"
 def rules_of(spec: TableSpec) -> TextRules:
     """Raises ConfigError: types nested deeper than there are delimiters, or properties that cannot be honoured."""
     text, properties = spec.text, spec.serde_properties
-    levels = tuple(
-        bytes([code])
-        for code in (ord(text.field_delimiter), ord(text.collection_delimiter), ord(text.map_key_delimiter), *_FURTHER)
-    )[: _num_levels(properties)]
+    chosen = (text.field_delimiter, text.collection_delimiter, text.map_key_delimiter)
+    levels = (*(bytes([ord(delimiter)]) for delimiter in chosen), *_FURTHER)[: _num_levels(properties)]
     _check_depth(spec, len(levels))
     escape = ord(text.escape_char) if text.escape_char is not None else None
     null = text.null_text.encode()
