@@ -24,7 +24,7 @@ from typing import Any
 from unittest import mock
 
 from benchmarks._commands import seconds_of
-from benchmarks._harness import add_measure_argument, measure, print_result, print_table, run_measurement
+from benchmarks._harness import add_measure_argument, cpu_clock, measure, print_result, print_table, run_measurement
 
 BOUND_SHARE = 0.10
 DATE = "2026-11-15"
@@ -63,7 +63,8 @@ def _report(run: Path, whole_seconds: float, rounds: int) -> None:
     rows += [("the verdict", f"{total:.2f}", f"{total / whole_seconds:.1%}")]
     rows += [("the whole run", f"{whole_seconds:.1f}", ""), ("its Evaluator", f"{nodes['Evaluator']:.1f}", "")]
     print_table(("part", "seconds", "of the run"), rows)
-    print(f"Evaluator, with everything {evaluator['full']} s, without {evaluator['plain']} s, by turns")
+    print(f"Evaluator, wall: with everything {evaluator['full']} s, without {evaluator['plain']} s, by turns")
+    print(f"Evaluator, CPU: with everything {evaluator['full_cpu']} s, without {evaluator['plain_cpu']} s")
     print_result(
         "verdict_cost",
         total / whole_seconds / BOUND_SHARE,
@@ -72,6 +73,7 @@ def _report(run: Path, whole_seconds: float, rounds: int) -> None:
         share=round(total / whole_seconds, 4),
         verdict_seconds=round(total, 2),
         run_seconds=round(whole_seconds, 1),
+        evaluator_cpu_seconds=round(evaluator["full_cpu"][0] - min(evaluator["plain_cpu"]), 2),
         rows=evaluator["rows"],
     )
 
@@ -84,19 +86,21 @@ def _recorded_seconds(run: Path) -> float:
 
 
 def evaluator_seconds(run: str, rounds: int) -> dict[str, Any]:
-    """Wall seconds of the Evaluator's executor on the run's rows and model: {rows, plain, full, parts}."""
+    """Seconds of the Evaluator on the run's rows and model: {rows, plain, full, plain_cpu, full_cpu, parts}."""
     from common import runtime
 
     runtime.prepare_tensorflow()
     from components.evaluator import executor
 
-    facts: dict[str, Any] = {"plain": [], "full": [], "parts": {}}
+    facts: dict[str, Any] = {"plain": [], "full": [], "plain_cpu": [], "full_cpu": [], "parts": {}}
     for number in range(rounds):
-        with tempfile.TemporaryDirectory() as place, _without_the_verdict():
-            facts["plain"].append(_seconds(lambda at=Path(place): _evaluate(executor, Path(run), at)))
-        with tempfile.TemporaryDirectory() as place, _timed_parts(facts["parts"] if number == 0 else {}):
-            facts["full"].append(_seconds(lambda at=Path(place): _evaluate(executor, Path(run), at)))
-            verdict = _json(Path(place) / "verdict" / "verdict.json")
+        timed = _timed_parts(facts["parts"] if number == 0 else {})
+        for name, switched in (("plain", _without_the_verdict()), ("full", timed)):
+            with tempfile.TemporaryDirectory() as place, switched, cpu_clock() as clock:
+                _evaluate(executor, Path(run), Path(place))
+                verdict = _json(Path(place) / "verdict" / "verdict.json")
+            facts[name].append(round(clock["wall_seconds"], 2))
+            facts[f"{name}_cpu"].append(round(clock["cpu_seconds"], 2))
     whole = next(one for one in verdict["slices"] if not one["slice"])
     return facts | {"rows": whole["metrics"]["example_count"]}
 
