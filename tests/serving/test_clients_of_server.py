@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -98,8 +100,11 @@ def test_grpcurl(server, expected, tmp_path):
     status, _, predicted = asked.partition("grpcurl -plaintext -protoset serving.protoset -max-time")
     assert '"AVAILABLE"' in shell(status, cwd=tmp_path)
     made = json.loads(shell("grpcurl -plaintext -protoset serving.protoset -max-time" + predicted, cwd=tmp_path))
-    assert made["outputs"]["click_probability"]["floatVal"] == [pytest.approx(expected["stable"], abs=1e-6)]
-    assert made["modelSpec"]["version"] == "1"
+    tensor = made["outputs"]["click_probability"]
+    content = base64.b64decode(tensor.get("tensor_content", ""))
+    values = struct.unpack(f"<{len(content) // 4}f", content) or tensor["float_val"]
+    assert list(values) == [pytest.approx(expected["stable"], abs=1e-6)]
+    assert made["model_spec"]["version"] == "1"
 
 
 def test_the_protoset_has_every_file_once_after_what_it_needs():
