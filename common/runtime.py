@@ -62,6 +62,7 @@ def tensorflow_core_only() -> None:
     package stands where `tensorflow` would, its subpackages are the real ones. Does nothing where TensorFlow is loaded.
     Call it before any import of TensorFlow; whoever asks for `tensorflow.something` afterwards is told why not.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     if "tensorflow" in sys.modules:
         return
     spec = importlib.util.find_spec("tensorflow")

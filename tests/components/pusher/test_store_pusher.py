@@ -36,11 +36,13 @@ def push(tmp_path):
     (serving / "variables" / "variables.index").write_bytes(b"index")
     (tmp_path / "verdict").mkdir()
 
-    def run(blessed: int, baseline: int | None = None, examples=None, **properties):
+    def run(blessed: int, baseline: int | None = None, examples=None, checked: int | None = None, **properties):
         (tmp_path / "verdict" / "verdict.json").write_text(json.dumps(VERDICT | {"baseline_version": baseline}))
         model, blessing, verdict = standard_artifacts.Model(), standard_artifacts.ModelBlessing(), ModelVerdict()
         model.uri, verdict.uri = str(tmp_path / "model"), str(tmp_path / "verdict")
         blessing.set_int_custom_property("blessed", blessed)
+        check = standard_artifacts.InfraBlessing()
+        check.set_int_custom_property("blessed", checked or 0)
         pushed = standard_artifacts.PushedModel()
         properties = {
             "store_path": str(tmp_path / "models"),
@@ -50,7 +52,8 @@ def push(tmp_path):
         } | properties
         Executor(base_executor.BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")).Do(
             {"model": [model], "blessing": [blessing], "model_verdict": [verdict]}
-            | ({"examples": [examples]} if examples else {}),
+            | ({"examples": [examples]} if examples else {})
+            | ({"infra_blessing": [check]} if checked is not None else {}),
             {"pushed_model": [pushed]},
             properties,
         )
@@ -73,6 +76,12 @@ def test_a_blessed_model_is_published_with_its_lineage(push):
     assert (record["baseline_version"], record["metrics"]) == (None, {"auc": 0.71})
     assert record["source_fingerprint"] == fingerprint("2026-11-15", saved_model_fingerprint(push.serving))
     assert (push.store.path_of(version) / "saved_model.pb").read_bytes() == b"graph"
+
+
+def test_a_blessed_model_is_pushed_only_where_its_serving_check_has_passed(push):
+    assert push(1, checked=0).get_int_custom_property("pushed") == 0
+    assert not push.store.path.exists()
+    assert push(1, checked=1).get_int_custom_property("pushed") == 1
 
 
 def test_a_model_that_is_not_blessed_goes_nowhere_and_the_node_succeeds(push):
