@@ -47,6 +47,6 @@ def translated(file: DataFile, what: str) -> Iterator[None]:
         raise DataNotReadyError(
             f"{file.name} cannot be read: permission denied", hint="Check its mode and owner."
         ) from error
-    except (pa.ArrowInvalid, OSError, EOFError, zlib.error) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().split("\n")[0]
         raise DataNotReadyError(f"{file.name} cannot be read as {what}: {reason}", hint=_SYNC) from error

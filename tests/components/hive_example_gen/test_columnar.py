@@ -398,6 +398,21 @@ def test_a_truncated_file(tmp_path, file_format, keep):
     assert raised.value.exit_code == 3
 
 
+def test_a_damaged_column_name(tmp_path):
+    file = _file(tmp_path, pa.table({"column_name": pa.array(range(8))}), "parquet")
+    data = Path(file.path).read_bytes()
+    Path(file.path).write_bytes(data.replace(b"column_name", b"column_n\x89me"))
+    with pytest.raises(DataNotReadyError, match="dt=x/000000_0 cannot be read as Parquet: 'utf-8' codec can't decode"):
+        _rows(file, _spec())
+
+
+def test_whatever_arrow_raises_is_translated():
+    """Damaged pages of Parquet end in this one, for example."""
+    with pytest.raises(DataNotReadyError, match="f cannot be read as Parquet: Integers with more than 64 bits"):
+        with translated(DataFile("f", "f"), "Parquet"):
+            raise pa.ArrowNotImplementedError("Integers with more than 64 bits not implemented")
+
+
 def test_damaged_pages(tmp_path):
     """Parquet only: on some damaged ORC files the C++ reader of pyarrow 18 ends the process (docs/formats.md)."""
     table = pa.table({"a": [f"{number * 7919 % 10007}" for number in range(20_000)]})
