@@ -93,6 +93,24 @@ def test_run_that_failed_goes_on_where_it_stopped(tmp_path, options):
     assert light_nodes.CALLS == ["Start", "Middle", "Middle", "Last"]
 
 
+def test_node_that_failed_is_launched_again_in_the_same_run(tmp_path, options):
+    """An orchestrator starts a container again, without a new attempt of the run."""
+
+    def fail():
+        raise ValueError("once")
+
+    light_nodes.DURING["Middle"] = fail
+    with pytest.raises(ValueError, match="once"):
+        run(tmp_path, options, "one.1")
+    light_nodes.DURING.clear()
+    assert set(run(tmp_path, options, "one.1").values()) == {"succeeded"}
+    assert light_nodes.CALLS == ["Start", "Middle", "Middle", "Last"]
+    nodes = lineage.of_run(light_nodes.compiled(tmp_path, options, "one.1"))["nodes"]
+    assert [(one["node_id"], one["state"]) for one in nodes] == [
+        (name, "complete") for name in ("Start", "Middle", "Last")
+    ]
+
+
 @pytest.mark.parametrize("node", ["Start", "Middle", "Last"])
 def test_server_that_is_killed_in_a_node_and_comes_back_loses_nothing(tmp_path, server, node):
     def away_for_a_moment():
