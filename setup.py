@@ -30,9 +30,14 @@ setup(
         "fastavro>=1.9,<2",
         "jinja2>=3.1,<4",
         "psutil",
+        "scipy>=1.15,<2",
+        "scikit-learn>=1.6,<2",
+        "tensorflow-serving-api>=2.19,<3",
+        "grpcio>=1.71,<2",
+        "cronsim>=2.7,<3",
     ],
     extras_require={
-        "kubeflow": ["kfp>=2.16,<2.17"],
+        "kubeflow": ["kfp>=2.16,<2.17", "kfp-kubernetes>=2.16,<2.17"],
         # A Hive metastore (hive://) and HiveServer2 (source.query). impyla's column attributes are not documented.
         "hive": [
             "pymetastore>=0.4.2,<0.5",
