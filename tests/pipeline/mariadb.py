@@ -66,7 +66,7 @@ class MariaDb:
 def server(folder: Path) -> MariaDb:
     """A started server. Skips, or in CI fails, where MariaDB is not installed."""
     if not (shutil.which("mariadbd") and shutil.which("mariadb-install-db")):
-        words = "MariaDB is missing: apt-get install mariadb-server-core"
+        words = "MariaDB is missing: apt-get install mariadb-server-core mariadb-client-core"
         pytest.fail(words) if os.environ.get("HIVEMILL_REQUIRE_MARIADB") else pytest.skip(words)
     made = MariaDb(folder)
     made.start()
