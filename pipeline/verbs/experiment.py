@@ -59,6 +59,7 @@ def _add_report_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--column", action="append", default=[], metavar="NAME=THEIRS", help="repeatable")
     verb.add_argument("--slice", action="append", default=[], metavar="COLUMN", help="repeatable")
     verb.add_argument("--covariate", action="append", default=[], metavar="COLUMN", help="CUPED; repeatable")
+    verb.add_argument("--history-days", type=count, metavar="N", help="CUPED by the log's N days before --since")
     verb.add_argument("--lift-of-interest", type=_number, metavar="X", help="found soonest (default: 0.1)")
     verb.add_argument("--planned-end", metavar="D", help="look once, after this day, instead of every day")
     verb.add_argument("--bootstrap", action="store_true", help="intervals by a bootstrap over users too")
@@ -111,6 +112,7 @@ def power(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def report(arguments: argparse.Namespace, output: Output) -> int:
+    from serving.experiment import history
     from serving.experiment.analysis import analyse
     from serving.experiment.exposure import read_log
 
@@ -125,10 +127,13 @@ def report(arguments: argparse.Namespace, output: Output) -> int:
         columns=options.columns,
         slices=options.slices,
         covariates=options.covariates,
-        since=since,
+        since=history.first_moment(since, options.history_days),
         until=until,
         max_bad_share=options.max_bad_share,
     )
+    if options.history_days is not None:
+        log = history.with_history(log, since, options.treatment)
+        options = options.model_copy(update={"covariates": (*options.covariates, *history.HISTORY_COLUMNS)})
     document = analyse(log, options, with_bootstrap=arguments.bootstrap)
     if arguments.page is not None:
         from pipeline.report.experiment import write_experiment_page
@@ -146,7 +151,7 @@ def _report_options(arguments: argparse.Namespace) -> ExperimentOptions:
 
     from serving.experiment.options import ExperimentOptions
 
-    base = _config_options(arguments)
+    base = config_options(arguments)
     given: dict[str, Any] = {
         "log": arguments.log,
         "control": arguments.control,
@@ -154,9 +159,10 @@ def _report_options(arguments: argparse.Namespace) -> ExperimentOptions:
         "treatment_share": arguments.treatment_share,
         "lift_of_interest": arguments.lift_of_interest,
         "planned_end": _day(arguments.planned_end),
+        "history_days": arguments.history_days,
         "slices": tuple(arguments.slice) or None,
         "covariates": tuple(arguments.covariate) or None,
-        "columns": {**base.columns, **_renamed(arguments.column)} if arguments.column else None,
+        "columns": {**base.columns, **renamed(arguments.column)} if arguments.column else None,
     }
     values = base.model_dump() | {name: value for name, value in given.items() if value is not None}
     try:
@@ -167,7 +173,7 @@ def _report_options(arguments: argparse.Namespace) -> ExperimentOptions:
         raise ConfigError(f"{name}: {first['msg']}; received {str(first['input'])[:100]}") from None
 
 
-def _config_options(arguments: argparse.Namespace) -> ExperimentOptions:
+def config_options(arguments: argparse.Namespace) -> ExperimentOptions:
     """Defaults where no config is named and none lies here: a report needs a log only."""
     from serving.experiment.options import ExperimentOptions
 
@@ -209,7 +215,7 @@ def _traffic(arguments: argparse.Namespace) -> tuple[Traffic, float | None]:
             raise ConfigError(f"--log says what {stated[0]} says too", hint="Leave one of the two out.")
         from serving.experiment.exposure import read_log
 
-        options = _config_options(arguments)
+        options = config_options(arguments)
         log = read_log(arguments.log, columns=options.columns, max_bad_share=options.max_bad_share)
         traffic, impressions_per_day, _ = sizes.traffic_of(log)
         return traffic, impressions_per_day
@@ -283,7 +289,7 @@ def _days(days: float | None) -> str | None:
     return None if days is None else f"{days:,.1f}"
 
 
-def _renamed(words: list[str]) -> dict[str, str]:
+def renamed(words: list[str]) -> dict[str, str]:
     pairs = [word.partition("=") for word in words]
     for word, (name, sign, theirs) in zip(words, pairs, strict=True):
         if not (name and sign and theirs):

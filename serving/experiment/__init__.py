@@ -6,6 +6,7 @@
     ratio.py        CTR with users as the unit: delta method, lift by Fieller, CUPED, bootstrap
     sequential.py   intervals and p-values that stay valid under daily peeking
     split.py         rows under the last split of a ramp
+    history.py      covariates from the log's time before the test
     srm.py          sample-ratio mismatch
     guardrails.py   errors, latency, calibration and the CTR interval of each variant
     power.py        sample size and smallest detectable lift

@@ -66,6 +66,12 @@ class ExperimentOptions(Options):
     covariates: tuple[str, ...] = Field(
         (), description="Columns with what was known of the user before the test (CUPED), e.g. past clicks."
     )
+    history_days: int | None = Field(
+        None,
+        ge=1,
+        description="Days before the beginning of the test whose impressions and clicks of each user become "
+        "covariates. No canary may have been in them.",
+    )
     max_bad_share: float = Field(
         0.001, ge=0, lt=1, description="Largest share of rows that may break the log's rules; they are left out."
     )

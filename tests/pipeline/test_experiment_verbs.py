@@ -113,6 +113,31 @@ def test_report_by_config_and_overrides(log, here, capsys):
     assert made["verdict"]["state"] == "worse" and made["method"]["control"] == "canary"
 
 
+def test_history_before_the_test_takes_variance(here, capsys):
+    """A week of stable for everybody, then the test: the same users, with the same rates of their own."""
+    frame = exposures(users=3000, days=10, visits=3, seed=4)
+    before = frame["request_time"] < "2026-11-08"
+    frame.loc[before, ["variant", "propensity"]] = ["stable", 1.0]
+    frame.to_parquet(here / "log.parquet")
+    since = ("ab", "report", "log.parquet", "--since", "2026-11-08")
+    _, plain = run_json(capsys, *since)
+    code, made = run_json(capsys, *since, "--history-days", "7")
+    assert code == 0 and made["period"] == plain["period"] and made["period"]["days"] == 3
+    assert made["method"]["covariates"] == ["history_impressions", "history_clicks"]
+    assert 0.03 < made["lift"]["cuped"]["variance_reduction"] < 0.6
+    assert made["lift"]["cuped"]["without"]["lift"] == pytest.approx(plain["lift"]["lift"])
+    assert made["lift"]["standard_error"] < plain["lift"]["standard_error"]
+
+
+def test_history_with_a_canary_in_it_is_refused(log, capsys):
+    code, _, err = run(capsys, "ab", "report", "log.parquet", "--since", "2026-11-02", "--history-days", "1")
+    assert code == 3 and "rows of canary are before 2026-11-02" in err
+    code, _, err = run(capsys, "ab", "report", "log.parquet", "--history-days", "1")
+    assert code == 2 and "beginning of the test" in err
+    code, _, err = run(capsys, "ab", "report", "log.parquet", "--since", "2026-11-01", "--history-days", "3")
+    assert code == 3 and "no row with a known click before" in err
+
+
 def test_data_that_may_not_be_compared_ends_with_4(here, capsys):
     frame = exposures(users=6000)
     frame[(frame["variant"] == "stable") | (frame["user_id"] % 5 > 0)].to_parquet(here / "log.parquet")
