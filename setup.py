@@ -31,7 +31,7 @@ setup(
         "jinja2>=3.1,<4",
         "psutil",
         "scipy>=1.15,<2",
-        "scikit-learn>=1.6,<2",
+        "scikit-learn>=1.5,<2",
         "tensorflow-serving-api>=2.19,<3",
         "grpcio>=1.71,<2",
         "cronsim>=2.7,<3",
