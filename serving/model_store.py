@@ -7,9 +7,10 @@
     <store>/<model>/1763190000/                    a SavedModel, complete or absent at any moment
     <store>/<model>/1763190000/hivemill_version.json
 
-One lock file for the whole store (flock, so a killed writer never leaves it locked) orders all writers. Readers take no
-lock: every file and folder appears by rename. Whatever is half written belongs to a dead writer once the lock is held;
-the next writer completes or removes it before it begins (docs/decisions/0060).
+One lock file for the whole store (flock, so a killed writer never leaves it locked) orders all changes, another one the
+publishers of a model, who copy outside of the first. Readers take no lock: every file and folder appears by rename.
+Whatever is half written belongs to a dead writer once its lock is held; the next writer completes or removes it before
+it begins (docs/decisions/0060).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 
 from common.clock import utc_now
 from common.errors import ConfigError, InfrastructureError
-from common.files import folder_published_at, sync_folder, write_json_atomically, write_text_atomically
+from common.files import folder_published_at, sync_folder, sync_tree, write_json_atomically, write_text_atomically
 from serving import server_config
 from serving.audit import AUDIT_FILE, AuditLog, signature
 from serving.store_state import LABELS_FILE, StoreState, read_json, read_state
@@ -39,7 +40,8 @@ from serving.store_state import LABELS_FILE, StoreState, read_json, read_state
 STABLE, CANARY, PREVIOUS = "stable", "canary", "previous"
 RECORD_FILE = "hivemill_version.json"
 SERVING_CONFIG_FILE = server_config.MODELS_FILE
-LOCK_FILE = ".lock"
+LOCK_FILE, PUBLISH_LOCK_FILE = ".lock", ".publish.lock"
+_REMOVED = ".removed.tmp"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _URL = re.compile(r"[a-z0-9+.-]+:/+", re.IGNORECASE)
 
@@ -117,26 +119,32 @@ class ModelStore:
         """Copies a SavedModel in as a new version and returns its number, at least the time in seconds since 1970.
 
         The same `source_fingerprint` again gives the version that it has: a publisher that was killed may simply run
-        again. The first version ever becomes `stable`. Of two publishers at once the second waits. `extra_files`
-        (content by relative path, e.g. warm-up requests) are part of the version from its first moment. `check` is
-        called with the labels under the lock before a new version is written; what it raises leaves the store alone.
+        again. The first version ever becomes `stable`. Of two publishers at once the second waits; labels move while a
+        version is copied. `extra_files` (content by relative path, e.g. warm-up requests) are part of the version from
+        its first moment. `check` is called with the labels before the copy, and under the lock in which the version
+        appears; what it raises leaves the store alone.
         """
         saved_model = Path(saved_model)
         if not (saved_model / "saved_model.pb").is_file():
             raise InfrastructureError(f"{saved_model}: there is no saved_model.pb, so this is no SavedModel to publish")
-        with self._locked():
+        with self._publishing():
             version = self._version_with(source_fingerprint)
             if version is None:
                 check(read_state(self.folder).labels)
-                version = self._add_version(saved_model, record, source_fingerprint, extra_files or {})
+                version = self._add_version(saved_model, record, source_fingerprint, extra_files or {}, check)
+            self._settle(version, record.get("run_id"))
+        return version
+
+    def _settle(self, version: int, run_id: str | None) -> None:
+        """What belongs to a version that has just appeared."""
+        with self._locked():
             self._tell_of_versions()
             state = read_state(self.folder)
             if STABLE not in state.labels:
                 labels = {STABLE: version} | dict(state.labels)
                 why = "the first version of a model is its stable one"
-                self._write(dataclasses.replace(state, labels=labels), "label", why, record.get("run_id"))
+                self._write(dataclasses.replace(state, labels=labels), "label", why, run_id)
             self._write_server_files()
-        return version
 
     def set_label(self, label: str, version: int, why: str | None = None) -> None:
         """Points `label` to a published version, for readers of labels.json and of models.config.
@@ -220,7 +228,8 @@ class ModelStore:
     def _complete(self) -> None:
         """What a killed writer has left to do or to tidy."""
         for leftover in (*self.folder.glob(".*.tmp"), *self.path.glob(".*.tmp")):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+            if not leftover.is_dir():  # folders are of publishers, or of `_finish_removal`
+                leftover.unlink(missing_ok=True)
         if not (self.folder / LABELS_FILE).is_file():
             return
         self._finish_removal()
@@ -238,9 +247,9 @@ class ModelStore:
             return
         for version in set(state.removing) - state.in_use():
             with contextlib.suppress(FileNotFoundError):
-                os.rename(self.folder / str(version), self.folder / f".{version}.removed.tmp")
+                os.rename(self.folder / str(version), self.folder / f".{version}{_REMOVED}")
         sync_folder(self.folder)
-        for removed in self.folder.glob(".*.removed.tmp"):
+        for removed in self.folder.glob(f".*{_REMOVED}"):
             shutil.rmtree(removed)
         self._write_labels(dataclasses.replace(state, removing=()))
 
@@ -257,7 +266,12 @@ class ModelStore:
                 log.append({"id": line_id, "action": "publish", "version": version, "run_id": run_id, **signed})
 
     def _add_version(
-        self, saved_model: Path, record: Mapping[str, Any], source_fingerprint: str, extra_files: Mapping[str, bytes]
+        self,
+        saved_model: Path,
+        record: Mapping[str, Any],
+        source_fingerprint: str,
+        extra_files: Mapping[str, bytes],
+        check: Callable[[Mapping[str, int]], None],
     ) -> int:
         version = max(int(time.time()), max(self.versions(), default=0) + 1)
         document = {
@@ -269,13 +283,16 @@ class ModelStore:
             "published": signature(),
             **record,
         }
-        with folder_published_at(self.folder / str(version)) as folder:
+        with contextlib.ExitStack() as locked, folder_published_at(self.folder / str(version)) as folder:
             _copy_files(saved_model, folder)
             for name, content in extra_files.items():
                 file = folder / PurePosixPath(name)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
             (folder / RECORD_FILE).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            sync_tree(folder)  # before the lock: gigabytes take their time, and a rollback must not wait for them
+            locked.enter_context(self._locked())
+            check(read_state(self.folder).labels)
         return version
 
     def _version_with(self, source_fingerprint: str) -> int | None:
@@ -307,6 +324,18 @@ class ModelStore:
         for name, text in server_config.STATIC_FILES.items():
             if not (self.path / name).exists():
                 write_text_atomically(self.path / name, text)
+
+    @contextlib.contextmanager
+    def _publishing(self) -> Iterator[None]:
+        """One publisher of a model at a time; half-written versions belong to dead ones then."""
+        with _translated(self.path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(self.folder / PUBLISH_LOCK_FILE, "a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                for leftover in self.folder.glob(".*.tmp"):
+                    if leftover.is_dir() and not leftover.name.endswith(_REMOVED):
+                        shutil.rmtree(leftover)
+                yield
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

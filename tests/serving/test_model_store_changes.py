@@ -3,13 +3,15 @@
 import json
 import multiprocessing
 import os
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 from rollouts import machine, make_store, metrics
 
 from common.errors import ConfigError, InfrastructureError
-from serving import audit, server_config
+from serving import audit, model_store, server_config
 from serving.audit import AuditLog
 from serving.model_store import ModelStore
 
@@ -83,6 +85,53 @@ def test_writers_at_once_lose_no_label_and_no_line(store):
     assert len({line["id"] for line in store.audit()}) == len(store.audit()) == 4 + 24
     config = server_config.parse_models_config((store.path / "models.config").read_text()).model_config_list.config[0]
     assert dict(config.version_labels) == store.labels()
+
+
+def _publish_slowly(path, source, copying, go_on):
+    copy = shutil.copyfile
+
+    def slowly(*arguments):
+        copying.set()
+        assert go_on.wait(60)
+        copy(*arguments)
+
+    model_store.shutil.copyfile = slowly
+    ModelStore(path, "shop").publish(Path(source), {}, "slow")
+
+
+def test_labels_move_while_a_version_is_copied(store, tmp_path):
+    """A rollback must not wait for gigabytes."""
+    context = multiprocessing.get_context("spawn")
+    copying, go_on = context.Event(), context.Event()
+    arguments = (str(store.path), str(tmp_path / "export"), copying, go_on)
+    publisher = context.Process(target=_publish_slowly, args=arguments)
+    publisher.start()
+    assert copying.wait(60)
+    before = store.versions()
+    store.set_label("canary", before[1])
+    assert store.versions() == before and publisher.is_alive()
+    go_on.set()
+    publisher.join()
+    assert publisher.exitcode == 0 and len(store.versions()) == len(before) + 1
+    assert store.labels() == {"stable": before[0], "canary": before[1]}
+
+
+def test_what_a_check_refuses_under_the_lock_leaves_no_version(store, tmp_path):
+    """Labels may move while a version is copied: the publisher's check has the last word."""
+    seen = []
+
+    def check(labels):
+        seen.append(dict(labels))
+        if len(seen) == 1:
+            store.set_label("stable", store.versions()[1])
+        else:
+            raise ConfigError("judged against another version")
+
+    before = store.versions()
+    with pytest.raises(ConfigError, match="judged against another"):
+        store.publish(tmp_path / "export", {}, "late", check=check)
+    assert [labels["stable"] for labels in seen] == before[:2]
+    assert store.versions() == before and not list(store.folder.glob(".*.tmp"))
 
 
 def test_retention_spares_labels_rollouts_and_the_young(tmp_path):
