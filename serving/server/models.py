@@ -199,7 +199,8 @@ class Models:
         started = time.monotonic()
         try:
             servable = self._load(target.name, number, target.path_of(number))
-        except ServingError as error:
+        except Exception as caught:
+            error = caught if isinstance(caught, ServingError) else _unforeseen(caught)
             self._log(f"version {number} of {target.name} cannot be loaded: {error.message}")
             with self._lock:
                 version.state, version.error, version.ended = _STATE.END, error, time.monotonic()
@@ -257,6 +258,10 @@ class Models:
                 "currently available for inference"
             )
         raise invalid(f"Unrecognized servable version label: {label}")
+
+
+def _unforeseen(error: Exception) -> ServingError:
+    return ServingError(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
 
 
 def _check_name(spec: model_pb2.ModelSpec) -> None:

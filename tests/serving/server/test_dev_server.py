@@ -518,14 +518,14 @@ def test_warm_up_requests_are_played_and_bad_ones_keep_the_version_from_serving(
     good, bad = prediction_log_pb2.PredictionLog(), prediction_log_pb2.PredictionLog()
     good.predict_log.request.CopyFrom(_request({"examples": ROWS}))
     bad.predict_log.request.CopyFrom(_request({"examples": [1.0]}))
-    for version, log in ((1, good), (2, bad)):
+    for version, log in ((1, good.SerializeToString()), (2, bad.SerializeToString()), (3, b"no protocol buffer")):
         extra = store.add(version) / "assets.extra"
         extra.mkdir()
         with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
-            writer.write(log.SerializeToString())
-    store.write([1, 2])
+            writer.write(log)
+    store.write([1, 2, 3])
     with running(store) as client:
-        client.wait_for(lambda: client.states().get(2) == STATE.END)
+        client.wait_for(lambda: [client.states().get(v) for v in (2, 3)] == [STATE.END] * 2)
         assert client.states()[1] == STATE.AVAILABLE
         message = client.rest("/v1/models/shop/versions/2")[1]["model_version_status"][0]["status"]["error_message"]
         assert "to be string but float" in message
