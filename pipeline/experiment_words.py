@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common import texts
 from pipeline.report import numbers
 from pipeline.verbs.output import table
 
@@ -105,7 +106,7 @@ def _checks(document: dict[str, Any]) -> list[str]:
 def _slices(document: dict[str, Any]) -> str:
     rows = [
         (
-            f"{row['column']}={row['value']}",
+            texts.shortened(f"{row['column']}={row['value']}", 40),
             signed_percent(row.get("lift")),
             between(row.get("lift_interval")),
             f"{row['corrected_p_value']:.3g}" if row["judged"] else "too little",

@@ -317,8 +317,9 @@ def _slice_interval(comparison: Comparison, alpha: float, options: ExperimentOpt
 
 
 def _p_value(look: Look, options: ExperimentOptions) -> float:
+    """Of the last look alone, so that it agrees with the slice's interval."""
     if not options.planned_end:
-        return look.p_value
+        return look.own_p_value
     return look.comparison.p_value if look.comparison.p_value is not None else 1.0
 
 

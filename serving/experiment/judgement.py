@@ -159,10 +159,12 @@ def _significant(evidence: Evidence, options: ExperimentOptions) -> Conclusion |
         return None
     better = crossed.comparison.difference > 0
     last = evidence.looks[-1].comparison
+    faded = not options.planned_end and evidence.looks[-1].own_p_value > options.alpha
     return Conclusion(
         "better" if better else "worse",
         f"{options.treatment} is {'better' if better else 'worse'} than {options.control}",
         f"{_ctrs(last, options)}; {when}.",
+        "The interval over all days includes 0 again: the difference may fade. Look at the days." if faded else None,
     )
 
 

@@ -44,6 +44,7 @@ class Look:
     date: datetime.date
     comparison: Comparison
     p_value: float
+    own_p_value: float
     interval: Interval | None
     lift_interval: Interval | None
     counts: bool
@@ -56,13 +57,14 @@ def looks(cells: Cells, *, alpha: float = 0.05, lift_of_interest: float = 0.1) -
     for date, (control, treatment) in zip(cells.dates, cells.looks(), strict=True):
         comparison = compare(control, treatment)
         if not _counts(comparison):
-            made.append(Look(date, comparison, smallest, None, None, False))
+            made.append(Look(date, comparison, smallest, 1.0, None, None, False))
             continue
         scale = comparison_scale(comparison, lift_of_interest, alpha)
-        smallest = min(smallest, p_value(comparison.difference, comparison.standard_error, scale))
+        own = p_value(comparison.difference, comparison.standard_error, scale)
+        smallest = min(smallest, own)
         reach = multiplier(comparison.standard_error, scale, alpha)
         interval, lift_interval = comparison.interval(reach), comparison.lift_interval(reach)
-        made.append(Look(date, comparison, smallest, interval, lift_interval, True))
+        made.append(Look(date, comparison, smallest, own, interval, lift_interval, True))
     return made
 
 

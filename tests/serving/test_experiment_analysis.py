@@ -37,13 +37,28 @@ def test_a_better_canary(tmp_path):
     assert [guard["state"] for guard in made["guardrails"]] == ["pass"] * 3
     assert made["variants"]["canary"]["model_versions"].keys() == {"1764000000"}
     assert {row["value"] for row in made["slices"]["rows"]} == {"phone", "desktop"}
-    assert all(row["corrected_p_value"] >= row["p_value"] for row in made["slices"]["rows"])
+    for row in made["slices"]["rows"]:
+        assert row["corrected_p_value"] >= row["p_value"]
+        assert row["significant"] or row["lift_interval"][0] < 0 < row["lift_interval"][1]
 
 
 def test_a_worse_canary_and_no_difference(tmp_path):
     assert report(tmp_path, exposures(users=8000, lift=-0.3))["verdict"]["state"] == "worse"
     same = report(tmp_path, exposures(users=3000))["verdict"]
     assert same["state"] == "undecided" and "always-valid p" in same["reason"]
+
+
+def test_a_difference_that_fades_is_said(tmp_path):
+    """Significant on the first days, gone over all of them: the stop was right, to rely on it now may not be."""
+    frame = exposures(users=6000, days=10, visits=2)
+    random = np.random.default_rng(1)
+    early = (frame["variant"] == "canary") & (frame["request_time"] < "2026-11-03")
+    late = (frame["variant"] == "canary") & ~early
+    frame.loc[early & (random.random(len(frame)) < 0.06), "click"] = 1
+    frame.loc[late & (random.random(len(frame)) < 0.16), "click"] = 0
+    verdict = report(tmp_path, frame)["verdict"]
+    assert verdict["state"] == "better" and "may fade" in verdict["hint"]
+    assert "may fade" not in str(report(tmp_path, exposures(users=8000, lift=0.3))["verdict"]["hint"])
 
 
 def test_a_lost_part_of_canary_is_no_conclusion(tmp_path):
