@@ -1,4 +1,4 @@
-"""The verbs `data generate import quarantine`: click logs as partitioned Hive tables, and their rows left out."""
+"""The verbs `data generate import collect quarantine`: click logs as partitioned Hive tables, and rows left out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.verbs.output import DATE_HELP, Output, add_verb, count, say
+
+if TYPE_CHECKING:
+    import datetime
 
 FORMATS = ("text", "parquet", "orc")
 DATA_SETS = ("movielens", "criteo", "open-bandit")
@@ -31,12 +34,48 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     verb.add_argument("--format", choices=FORMATS, default="parquet", help="as Hive writes it (default: parquet)")
     verb.add_argument("--pseudo-days", type=int, metavar="N", help="movielens, criteo: N equal parts in time order")
     verb.add_argument("--campaign", metavar="NAME", help="open-bandit: the campaign (default: men)")
+    _add_collect(actions, common)
     summary = "show the rows of a window that could not be read: file, row, column and why"
     verb = add_verb(actions, "quarantine", quarantine, summary, "hivemill data quarantine --date 2026-11-15", common)
     verb.add_argument("--date", required=True, metavar="D", help=DATE_HELP)
     verb.add_argument(
         "--limit", type=count, default=20, metavar="N", help="the first N of each partition (default: 20)"
     )
+
+
+def _add_collect(actions: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    summary = "join an exposure log to the features that were shown, as the next window's Hive partitions"
+    example = "hivemill data collect exposures impressions log/clicks --from 2026-11-09 --to 2026-11-15"
+    verb = add_verb(actions, "collect", collect, summary, example, common)
+    verb.add_argument("exposures", type=Path, metavar="LOG", help="the exposure log (docs/experiments.md)")
+    verb.add_argument("impressions", type=Path, metavar="FEATURES", help="Parquet: what was shown, with its request_id")
+    verb.add_argument("table", type=Path, metavar="TABLE", help="folder of the Hive table; gets one partition a day")
+    verb.add_argument("--from", dest="first", required=True, metavar="D", help="first day (UTC)")
+    verb.add_argument("--to", dest="last", metavar="D", help="last day (default: that of --from)")
+    verb.add_argument("--format", choices=("parquet", "orc"), default="parquet", help="default: parquet")
+    verb.add_argument("--date-column", default="dt", metavar="NAME", help="the table's partition column (default: dt)")
+    verb.add_argument("--label", default="click", metavar="NAME", help="name of the label's column (default: click)")
+    verb.add_argument(
+        "--unknown-clicks",
+        choices=("fail", "negative", "drop"),
+        default="fail",
+        help="what a click that is not known yet is: exit code 3, a 0, or a row left out (default: fail)",
+    )
+    verb.add_argument(
+        "--max-lost-share",
+        type=_share,
+        default=0.001,
+        metavar="P",
+        help="largest share of a day's exposures without features (default: 0.001)",
+    )
+    verb.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="NAME=THEIRS",
+        help="the log's name of a column; repeatable",
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace partitions that have other content")
 
 
 def _add_generate_options(verb: argparse.ArgumentParser) -> None:
@@ -89,6 +128,33 @@ def import_data_set(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def collect(arguments: argparse.Namespace, output: Output) -> int:
+    import datetime
+
+    from pipeline import collecting
+    from pipeline.verbs import experiment
+
+    options = experiment.config_options(arguments)
+    wanted = collecting.Collection(
+        exposures=arguments.exposures,
+        impressions=arguments.impressions,
+        table=arguments.table,
+        first=_day(arguments.first, "--from"),
+        last=_day(arguments.last or arguments.first, "--to"),
+        file_format=arguments.format,
+        date_column=arguments.date_column,
+        label=arguments.label,
+        unknown_clicks=arguments.unknown_clicks,
+        max_lost_share=arguments.max_lost_share,
+        max_bad_share=options.max_bad_share,
+        columns={**options.columns, **experiment.renamed(arguments.column)},
+        overwrite=arguments.overwrite,
+    )
+    document = collecting.collect(wanted, datetime.datetime.now(datetime.timezone.utc))
+    output.show(document, _collection_text(document))
+    return 0
+
+
 def quarantine(arguments: argparse.Namespace, output: Output) -> int:
     from pipeline import config, dates, quarantined
 
@@ -116,6 +182,36 @@ def shown_progress(name: str) -> Iterator[None]:
         console.line(f"{name:<20}done")
     finally:
         progress.listen(None)
+
+
+def _day(text: str, option: str) -> datetime.date:
+    import datetime
+
+    from common.errors import ConfigError
+
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise ConfigError(f"{option} must be a day like 2026-11-15; received {text!r}") from None
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be a share, 0 to below 1; received {text!r}")
+    return value
+
+
+def _collection_text(document: dict[str, Any]) -> str:
+    from pipeline.verbs.output import table
+
+    names = ("exposures", "rows", "clicks", "without_features", "without_request_id", "other_user", "unknown_clicks")
+    rows = [(day, facts["state"], *(facts[name] for name in names)) for day, facts in document["days"].items()]
+    header = ("DAY", "PARTITION", *(name.replace("_", " ").upper() for name in names))
+    return f"{document['table']}\n" + table(header, rows)
 
 
 def _truth_text(truth: dict[str, Any], folder: Path) -> str:

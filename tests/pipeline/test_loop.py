@@ -1,0 +1,208 @@
+"""Four simulated weeks: train, push, canary, A/B test, promote; a model stopped offline, and one stopped online.
+
+The generator's true model says what CTR each variant must get: given what was shown, clicks are independent with known
+probabilities, so mean and deviation of the observed CTR are exact.
+"""
+
+import datetime
+import json
+import time
+
+import pytest
+import yaml
+from loop import CANARY, STABLE, Application, Clock, without_items
+from shop import CONFIG, hivemill
+
+from data.click_log import click_log_options, generate
+from data.simulation import Traffic
+from serving.model_store import ModelStore
+from serving.server.app import Server
+from serving.server.options import ServerOptions
+
+pytestmark = pytest.mark.slow
+START = datetime.date(2025, 9, 1)  # a Monday
+REQUESTS_A_DAY = 500
+LOG = {"num_users": 3_000, "num_items": 300, "signal": 1.5, "hours": False}
+WEAK = {"position": {"type": "categorical"}, "device": {"type": "categorical"}, "age_band": {"type": "categorical"}}
+ITEMS = {name: {"type": "categorical"} for name in ("item_id", "category", "gender")}
+GOOD = {
+    **WEAK,
+    **ITEMS,
+    "log_price": {"type": "numeric", "column": "price", "transform": "log"},
+    "recent_items": {"type": "multivalent", "encoding": "hash", "hash_buckets": 100},
+    "query": {"type": "multivalent"},
+    "context": {"type": "multivalent", "of": "items"},
+}
+BAD = {"city": {"type": "categorical"}, "hour": {"type": "categorical"}}
+
+
+def day(number):
+    return START + datetime.timedelta(days=number)
+
+
+class Shop:
+    """One pipeline over the weeks, its logs and its server."""
+
+    def __init__(self, folder, capsys, monkeypatch):
+        self.folder, self._capsys = folder, capsys
+        self.config = folder / "hivemill.yaml"
+        self.clock = Clock(monkeypatch)
+        self.store = ModelStore(folder / "root" / "models", "shop")
+        options = click_log_options(start_date=START, days=7, rows_per_day=1_500, format="parquet", **LOG)
+        generate(options, folder / "log" / "clicks")
+        self.traffic, self.server, self.application = Traffic(options), None, None
+
+    def configure(self, features, train_days=12):
+        document = {
+            **CONFIG,
+            "features": features,
+            "window": {"train_days": train_days, "validation_days": 1, "eval_days": 2},
+            "training": {"batch_size": 256, "epochs": 4, "learning_rate": 0.005},
+            "gates": {
+                "metrics": {"clicks": {"min": 50}, "auc": {"min": 0.5, "max_drop": 0.01}},
+                "references": {"logistic_regression": False, "importance_predictions": 0},
+            },
+            # A recommender changes what is shown: neither the items nor the click rate stay as they were.
+            "data_verdict": {
+                "on_drift": "amber",
+                "click_rate": {"amber": 1.0, "red": 2.0},
+                "volume": {"amber": 4, "red": 8},
+            },
+            "serving_check": {"enabled": False},
+            "experiment": {"log": str(self.folder / "exposures")},
+            "rollout": {
+                "server": f"127.0.0.1:{self.server.port}" if self.server else None,
+                "percentages": [50, 100],
+                "min_hours": 20,
+                "min_impressions": 200,
+                "approval": "automatic",
+                "guardrails": {"max_p99_seconds": 10, "max_p99_ratio": 100, "max_calibration_error": 0.6},
+            },
+        }
+        self.config.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def hivemill(self, *words):
+        """(exit code, the JSON document)."""
+        self._capsys.readouterr()
+        code = hivemill(self.config, *words, "--json")
+        return code, json.loads(self._capsys.readouterr().out)
+
+    def train(self, date):
+        started = time.monotonic()
+        code, document = self.hivemill("run", "--date", date.isoformat())
+        print(f"run {date}: exit code {code}, {time.monotonic() - started:.0f} s")
+        return code, document
+
+    def serve(self):
+        options = ServerOptions(self.store.path / "models.config", port=0, rest_port=None, poll_seconds=0.5)
+        self.server = Server(options, log=lambda _: None)
+        self.server.start()
+        assert self.server.wait_until_loaded(60)
+        address = f"127.0.0.1:{self.server.port}"
+        self.application = Application(self.folder, self.traffic, address, self.store.folder, "shop")
+
+    def collect(self, first, last):
+        words = (str(self.folder / name) for name in ("exposures", "impressions", "log/clicks"))
+        return self.hivemill("data", "collect", *words, "--from", first.isoformat(), "--to", last.isoformat())
+
+    def roll_out(self, first, last, **how):
+        """Days of traffic with a look and a step at the end of each. (Days that ran, exit code, last report.)"""
+        self.clock.begin(first)
+        code, _ = self.hivemill("rollout", "start", "--auto")
+        assert code == 0 and self.store.state().rollout["state"] == "running"
+        report = None
+        for number in range((last - first).days + 1):
+            date = first + datetime.timedelta(days=number)
+            self.application.day(date, REQUESTS_A_DAY, **how)
+            _, report = self.hivemill("ab", "report", str(self.folder / "exposures"), "--since", first.isoformat())
+            self.clock.end(date)
+            code, document = self.hivemill("rollout", "step", "--auto")
+            print(date, code, document.get("message") or document["error"]["message"])
+            if code or self.store.state().rollout["state"] == "done":
+                break
+        return date, code, report
+
+    def check_truth(self, first, last, variants):
+        """Observed against expected CTR, 4 deviations; returns both variants."""
+        found = [self.application.served(variant, first, last) for variant in variants]
+        for variant, served in zip(variants, found, strict=True):
+            print(f"{first} {last} {variant:6} {served}")
+            assert abs(served.ctr - served.expected_ctr) < 4 * served.deviation, variant
+        return found
+
+
+@pytest.fixture
+def shop(tmp_path, capsys, monkeypatch):
+    made = Shop(tmp_path, capsys, monkeypatch)
+    yield made
+    if made.server:
+        made.server.stop()
+
+
+def within(interval, value):
+    return interval is not None and interval[0] <= value <= interval[1]
+
+
+def true_lift(control, treatment):
+    return treatment.expected_ctr / control.expected_ctr - 1
+
+
+def test_four_weeks(shop):
+    # Week 1: the first model, of a generated log, serves everybody.
+    shop.configure(WEAK, train_days=5)
+    assert shop.train(day(6))[0] == 0
+    (first,) = shop.store.versions()
+    assert shop.store.labels() == {"stable": first}
+    shop.serve()
+    for number in range(7, 14):
+        shop.application.day(day(number), REQUESTS_A_DAY)
+    (weak,) = shop.check_truth(day(7), day(13), [STABLE])
+
+    # Week 2: what the users saw is the newer half of the window; a better model gets half of the users, then all.
+    code, collected = shop.collect(day(7), day(13))
+    assert code == 0 and sum(one["rows"] for one in collected["days"].values()) == weak.impressions
+    assert sum(one["clicks"] for one in collected["days"].values()) == weak.clicks
+    shop.configure(GOOD)
+    assert shop.train(day(13))[0] == 0
+    second = shop.store.versions()[-1]
+    last, code, report = shop.roll_out(day(14), day(20))
+    assert code == 0 and shop.store.state().rollout["state"] == "done"
+    assert shop.store.labels() == {"stable": second, "canary": second, "previous": first}
+    assert report["verdict"]["state"] == "better"
+    control, treatment = shop.check_truth(day(14), last, [STABLE, CANARY])
+    assert true_lift(control, treatment) > 0.2
+    assert within(report["lift"]["always_valid"]["lift_interval"], true_lift(control, treatment))
+    for number in range((last - START).days + 1, 21):
+        shop.application.day(day(number), REQUESTS_A_DAY)
+
+    # Week 3: somebody takes the features away; the gates do not let that model out.
+    assert shop.collect(day(14), day(20))[0] == 0
+    shop.configure(BAD)
+    code, _ = shop.train(day(20))
+    assert code == 5
+    assert shop.store.versions() == [first, second] and shop.store.labels()["stable"] == second
+    for number in range(21, 28):
+        shop.application.day(day(number), REQUESTS_A_DAY)
+    (good,) = shop.check_truth(day(21), day(27), [STABLE])
+    assert good.expected_ctr > 1.2 * weak.expected_ctr
+
+    # Week 4: a model that passes every gate, and whose items are not found when it serves.
+    assert shop.collect(day(21), day(27))[0] == 0
+    shop.configure(GOOD)
+    assert shop.train(day(27))[0] == 0
+    third = shop.store.versions()[-1]
+    assert third != second
+    last, code, report = shop.roll_out(day(28), day(34), path=without_items)
+    assert code == 8
+    assert shop.store.labels()["stable"] == shop.store.labels()["canary"] == second
+    assert str(third) in shop.store.state().rejected
+    control, treatment = shop.check_truth(day(28), last, [STABLE, CANARY])
+    assert true_lift(control, treatment) < -0.2
+    assert within(report["lift"]["always_valid"]["lift_interval"], true_lift(control, treatment))
+    after = last + datetime.timedelta(days=1)
+    shop.application.day(after, REQUESTS_A_DAY)
+    shop.check_truth(after, after, [STABLE])
+    assert shop.application.served(CANARY, after, after) is None
+
+    actions = [line["action"] for line in shop.store.audit()]
+    print(actions)
