@@ -43,6 +43,13 @@ _AWAY = (
     "Server shutdown in progress",
     "mysql_real_connect failed",
     "database is locked",
+    "Concurrent writes aborted",  # of ML Metadata's own retries: its SQLite file is locked, or MySQL's rows are
+)
+_SQLITE_CANNOT = (
+    "unable to open database file",
+    "attempt to write a readonly database",
+    "database or disk is full",
+    "disk I/O error",
 )
 _HINT = "Finished nodes are in it: once it answers, run again, and the run goes on where it stopped."
 
@@ -130,7 +137,7 @@ class _PatientStore:
                 return result
             except (errors.StatusError, RuntimeError) as error:
                 if not _is_away(error):
-                    raise _translated(error) from error
+                    raise _translated(error) from None  # never from itself: that would be a circle
                 self._store = None
                 self._wait_or_give_up(None if _is_hopeless(self._config, error, tried) else pause, tried, error)
         raise AssertionError("the last pause gives up")
@@ -172,6 +179,10 @@ def _translated(error: Exception) -> Exception:
     """A server that answers but cannot do it (disk full, read-only, no rights) is no defect of ours."""
     if isinstance(error, errors.InternalError) and "mysql_query failed" in str(error):
         return InfrastructureError(f"the metadata server cannot carry out a query: {error}", hint=_HINT)
+    found = next((words for words in _SQLITE_CANNOT if words in str(error)), None)
+    if found is not None:
+        hint = "Free space there, or make the folder of `root` writable; then run again: it goes on where it stopped."
+        return InfrastructureError(f"the metadata file cannot be written: {found}", hint=hint)
     return error
 
 
