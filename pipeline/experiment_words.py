@@ -89,9 +89,12 @@ def _checks(document: dict[str, Any]) -> list[str]:
     lines = [f"Sample ratio: {ratio['state']}{p_value}" + (f" ({ratio['why']})" if ratio["why"] else "")]
     if mixed["users"]:
         lines.append(f"Users in both variants, left out: {mixed['users']:,} ({mixed['share']:.2%})")
-    others = document["split"]["rows_under_other_splits"]
-    if others:
-        lines.append(f"Rows under earlier splits, left out: {others:,}")
+    for key, what in (
+        ("rows_under_other_splits", "under earlier splits"),
+        ("rows_of_other_versions", "of other versions"),
+    ):
+        if document["split"][key]:
+            lines.append(f"Rows {what}, left out: {document['split'][key]:,}")
     for key in ("bad_rows", "rows_without_user", "duplicate_rows", "conflicting_rows", "rows_without_click"):
         if document["log"][key]:
             kept = "" if key == "rows_without_click" else ", left out"

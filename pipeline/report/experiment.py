@@ -112,6 +112,7 @@ def _left_out(document: Mapping[str, Any]) -> list[tuple[str, int]]:
         ("rows with the request id of another", log["duplicate_rows"]),
         ("rows whose request id belongs to several users or variants", log["conflicting_rows"]),
         ("rows under earlier splits", document["split"]["rows_under_other_splits"]),
+        ("rows from before this version, or of another one", document["split"]["rows_of_other_versions"]),
         ("users who saw both variants", document["mixed_users"]["users"]),
         ("rows whose click is not known yet (not in the CTR)", log["rows_without_click"]),
     ]

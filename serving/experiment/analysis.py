@@ -16,7 +16,7 @@ from serving.experiment.guardrails import VariantHealth, click_cells, too_little
 from serving.experiment.options import ExperimentOptions
 from serving.experiment.ratio import Comparison, Interval, Rate, bootstrap, compare, rate
 from serving.experiment.sequential import Look
-from serving.experiment.split import last_split
+from serving.experiment.split import last_split, last_version
 from serving.experiment.users import Cells, Sample
 
 DOCUMENT_VERSION = 1
@@ -35,7 +35,7 @@ def analyse(
     Raises ConfigError for a variant that the log does not have, DataNotReadyError for a log with one variant only.
     """
     _check_variants(log, options)
-    frame, split = _of_the_last_split(_up_to_the_planned_end(log, options), options)
+    frame, split = _of_the_last_test(_up_to_the_planned_end(log, options), options)
     arms = {name: frame[(frame["variant"] == name).to_numpy()] for name in (options.control, options.treatment)}
     for name, rows in arms.items():
         if rows.empty:
@@ -98,12 +98,19 @@ def _up_to_the_planned_end(log: ExposureLog, options: ExperimentOptions) -> pd.D
     return frame
 
 
-def _of_the_last_split(frame: pd.DataFrame, options: ExperimentOptions) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _of_the_last_test(frame: pd.DataFrame, options: ExperimentOptions) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows of treatment's last version under its last split, and the section `split`."""
+    frame, earlier = last_version(frame, options.treatment)
     found = last_split(frame, options.treatment)
     share = options.treatment_share if found.treatment_share is None else found.treatment_share
     origin = "propensity" if found.treatment_share is not None else "config" if share is not None else "unknown"
-    rows = found.rows_under_other_splits
-    return found.frame, {"treatment_share": share, "rows_under_other_splits": rows, "from": origin}
+    section = {
+        "treatment_share": share,
+        "rows_under_other_splits": found.rows_under_other_splits,
+        "rows_of_other_versions": earlier,
+        "from": origin,
+    }
+    return found.frame, section
 
 
 def _mismatch(frame: pd.DataFrame, share: float | None, options: ExperimentOptions) -> srm.Mismatch | None:

@@ -84,13 +84,34 @@ def test_a_ramp_is_judged_from_its_last_step_on(tmp_path):
     large["request_time"] += np.timedelta64(1, "D")
     large["request_id"] = "late-" + large["request_id"]
     made = report(tmp_path, pd.concat([small, large], ignore_index=True))
-    assert made["split"] == {"treatment_share": 0.5, "rows_under_other_splits": len(small), "from": "propensity"}
+    assert made["split"] == {
+        "treatment_share": 0.5,
+        "rows_under_other_splits": len(small),
+        "rows_of_other_versions": 0,
+        "from": "propensity",
+    }
     assert made["mixed_users"]["users"] == 0 and made["ratio_check"]["state"] == "pass"
     assert made["period"]["days"] == 2
 
 
+def test_last_weeks_canary_is_another_test(tmp_path):
+    """The same split both weeks; last week's version was much worse. Fallbacks of this week's stay."""
+    last, this = exposures(users=4000, lift=-0.5), exposures(users=4000, lift=0.4, seed=2)
+    last.loc[last["variant"] == "canary", "model_version"] = 1762000000
+    this["request_time"] += np.timedelta64(7, "D")
+    this["request_id"] = "this-" + this["request_id"]
+    fell_back = (this["variant"] == "canary") & (this.index % 500 == 250)
+    this["error"] = fell_back
+    this.loc[fell_back, "model_version"] = 1763000000
+    made = report(tmp_path, pd.concat([last, this], ignore_index=True))
+    assert made["verdict"]["state"] == "better" and made["period"]["first_utc"] >= "2026-11-08"
+    assert fell_back.sum() == made["variants"]["canary"]["errors"] > 0
+    before_canary = (this["request_time"] < this["request_time"][(this["model_version"] == 1764000000)].min()).sum()
+    assert made["split"]["rows_of_other_versions"] == len(last) + before_canary
+
+
 def test_users_in_both_variants(tmp_path):
-    frame = exposures(users=4000)
+    frame = exposures(users=4000).drop(columns="model_version")
     users = frame["user_id"].unique()
     few = frame.copy()
     few.loc[few["user_id"].isin(users[:20]) & (np.arange(len(few)) % 2 == 0), "variant"] = "canary"
