@@ -15,6 +15,8 @@ from pipeline.propose.columns import ColumnFacts, auc_alone
 
 LABEL_NAMES = ("click", "clicked", "is_click", "is_clicked", "clk", "label", "is_conversion", "converted", "target")
 USER_NAMES = ("user_id", "userid", "uid", "user", "member_id", "customer_id", "visitor_id", "account_id", "device_id")
+SERVING_NOTES = ("model_version", "variant", "propensity", "prediction")
+"""What `data collect` keeps of the exposure log (data/collection.py): a model that is asked does not have it."""
 _NO_IDS = ("bid", "paid", "valid", "grid")  # end in "id" and are none
 _FEW, _MANY = 50, 100_000
 _LEAK_AUC = 0.98
@@ -116,6 +118,8 @@ def _why_not(fact: ColumnFacts, schema: pa.Schema, user: str | None) -> str | No
     data_type = _type_of(fact, schema)
     if fact.name == user:
         return "the user's id: it invites a model to learn single users by heart"
+    if fact.name in SERVING_NOTES:
+        return "noted by serving when the model had answered: not known when it is asked"
     if fact.missing == 1.0:
         return "has no value in the sample"
     if fact.is_constant:

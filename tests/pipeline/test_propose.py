@@ -154,3 +154,19 @@ def test_options_of_the_generated_log_do_not_mix(tmp_path, table, capsys):
     assert "--days is for the generated log" in capsys.readouterr().err
     assert cli.main(["init", str(tmp_path / "a"), "--label", "click"]) == 2
     assert "--table names it" in capsys.readouterr().err
+
+
+def test_what_serving_noted_is_no_feature(tmp_path, table, capsys):
+    """The columns that `data collect` adds: a model that is asked does not have them."""
+    noted = {
+        "variant": pa.array(["stable", "canary"] * (ROWS // 2)),
+        "model_version": pa.array(["11", "12"] * (ROWS // 2)),
+        "propensity": pa.array([0.9, 0.1] * (ROWS // 2)),
+        "prediction": pa.array(np.linspace(0.1, 0.9, ROWS)),
+    }
+    for number, file in enumerate(sorted(table.rglob("000000_0"))):
+        pa.parquet.write_table(pa.table({**columns(number), **noted}), file)
+    document = run_json(capsys, "init", tmp_path / "shop", "--table", table)[1]
+    assert not set(noted) & set(document["features"])
+    left_out = document["left_out"]
+    assert {left_out[name].partition(":")[0] for name in noted} == {"noted by serving when the model had answered"}
