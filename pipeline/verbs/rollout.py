@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import ConfigError, DataNotReadyError, HivemillError
+from common.errors import ConfigError, HivemillError
 from pipeline.verbs.output import Output, add_verb, table
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _judgement(given: Path | None, config: PipelineConfig, rollout: Rollout, not
 
     try:
         metrics = _metrics(given, config, rollout)
-    except (ConfigError, DataNotReadyError) as error:
+    except HivemillError as error:
         notes.append(error.message)
         return None
     now = datetime.datetime.now(datetime.timezone.utc)
