@@ -62,3 +62,12 @@ def test_full_disk_in_beams_text_is_infrastructure():
 def test_what_is_ours_stays_what_it_is():
     error = ZeroDivisionError("x")
     assert translated(error) is error
+
+
+def test_errors_that_are_chained_in_a_circle_end():
+    """As `raise error from error` does; once this held a run for ever."""
+    first, second = RuntimeError("first"), RuntimeError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert translated(first) is first
+    second.__context__ = second.__cause__ = InfrastructureError("the disk is full")
+    assert translated(first).message == "the disk is full"
