@@ -12,7 +12,7 @@ from components.data_verdict.findings import Finding
 from components.data_verdict.profile import Distribution
 from components.data_verdict.reference import usual
 
-_SIGMAS = 6.0
+SIGMAS = 6.0
 _MIN_CLICKS = 30
 _LEAK_SIGMAS = 5.0
 _MIN_DEPENDENCE = 0.2
@@ -58,7 +58,7 @@ def values_are_present(evidence: Evidence) -> Iterator[Finding]:
         day, before, after = worst
         bounds = _missing_bounds(evidence, name)
         change = after.missing_share - before.missing_share
-        if abs(change) <= bounds.amber or abs(_rate_sigmas(before, after)) < _SIGMAS:
+        if abs(change) <= bounds.amber or abs(missing_sigmas(before, after)) < SIGMAS:
             continue
         severity = evidence.severity(name, change, bounds)  # fewer missing values never stop a run
         bound = bounds.red if severity == "red" else bounds.amber
@@ -93,7 +93,8 @@ def _usual_missing(evidence: Evidence, name: str) -> float:
     return usual([abs(share - mean) for share in shares])
 
 
-def _rate_sigmas(before: Distribution, after: Distribution) -> float:
+def missing_sigmas(before: Distribution, after: Distribution) -> float:
+    """How many standard errors the shares of missing values differ."""
     rate = (before.missing + after.missing) / max(before.rows + after.rows, 1)
     variance = rate * (1 - rate) * (1 / max(before.rows, 1) + 1 / max(after.rows, 1))
     return (after.missing_share - before.missing_share) / math.sqrt(max(variance, 1e-12))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from components.data_verdict.column_checks import pair, percent
+from components.data_verdict.column_checks import SIGMAS, missing_sigmas, pair, percent
 from components.data_verdict.comparison import compare
 from components.data_verdict.evidence import Evidence, Learnt, learnt
 from components.data_verdict.findings import Finding
@@ -49,7 +49,7 @@ def serving_is_like_train(evidence: Evidence) -> Iterator[Finding]:
         if finding:
             yield finding
         change = after.missing_share - before.missing_share
-        if abs(change) > evidence.options.missing.amber:
+        if abs(change) > evidence.options.missing.amber and abs(missing_sigmas(before, after)) > SIGMAS:
             severity = evidence.severity(name, abs(change), evidence.options.missing)
             bound = evidence.options.missing.red if severity == "red" else evidence.options.missing.amber
             yield Finding(

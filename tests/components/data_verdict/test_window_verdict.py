@@ -1,5 +1,6 @@
 """The verdict on a window against the last good one: nothing on clean weeks, the right cause first on broken ones."""
 
+import dataclasses
 import datetime
 import json
 from pathlib import Path
@@ -182,6 +183,17 @@ def test_a_serving_log_with_other_values_is_skew(baseline):
         ("skew", "plan", "red"),
     }
     assert judged(evidence_of(profiled(window(END)), baseline, serving=profiled(window(GOOD_END)))) == []
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(200, []), (20_000, [("skew", "amount", "amber", "missing_share")])])
+def test_missing_values_in_a_serving_log_are_skew_where_luck_does_not_explain_them(baseline, rows, expected):
+    serving = profiled(window(GOOD_END))
+    amounts = serving.columns["amount"].days
+    first, share = amounts[min(amounts)], np.mean([one.missing_share for one in amounts.values()])
+    amounts.clear()
+    amounts[min(serving.days)] = dataclasses.replace(first, rows=rows, missing=round((share + 0.04) * rows))
+    findings = judged(evidence_of(profiled(window(END)), baseline, serving=serving))
+    assert [(one.kind, one.feature, one.severity, one.measure) for one in findings] == expected
 
 
 def test_weekends_that_are_unlike_weekdays_are_no_finding():
