@@ -238,3 +238,10 @@ def test_other_pages_fit_a_telephone_too(chromium, pages, tmp_path, name):  # no
 def test_axe_finds_nothing_wrong_with_the_page(chromium, axe_script, pages, tmp_path, scheme):  # noqa: F811
     seen = examine(chromium, axe_script, pages["better"], tmp_path / "profile", scheme)
     assert seen.get("error") is None and seen["violations"] == [] and seen["passes"] > 15
+
+
+def test_the_page_of_one_planned_look(log, capsys):
+    code, out, _ = run(capsys, "ab", "report", "log.parquet", "--planned-end", "2026-11-03", "--page", "once.html")
+    assert code == 0 and "valid for one look, after 2026-11-03" in out
+    text = Path("once.html").read_text(encoding="utf-8")
+    assert "judged by one look, after 2026-11-03" in text and "may be stopped on any day" not in text
