@@ -14,6 +14,7 @@ import dataclasses
 import filecmp
 import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Literal
 
@@ -142,7 +143,10 @@ def _make_way(folder: Path, made: Path, overwrite: bool) -> None:
             hint="Logs that grew since then (late clicks) replace it with --overwrite; a generated or imported "
             "partition is kept by choosing another table or other days.",
         )
-    shutil.rmtree(folder)
+    # Renamed first: whatever kills the removal, no reader sees a partition with some of its files.
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    os.rename(folder, aside)
+    shutil.rmtree(aside)
 
 
 def _check_columns(exposures: pd.DataFrame, impressions: pa.Table, label: str) -> None:

@@ -137,3 +137,20 @@ def test_other_content_is_replaced_only_when_told(tmp_path):
     assert publish(late, folder, "parquet", overwrite=True)
     assert pq.ParquetFile(folder / "000000_0").read().column("click").to_pylist() == [1, 1, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["dt=2026-11-09"]
+
+
+def test_a_replacement_that_is_cut_off_leaves_no_part_of_the_old_partition(tmp_path, monkeypatch):
+    folder = tmp_path / "dt=2026-11-09"
+    publish(join_day(exposures(), impressions(), "click")[0], folder, "parquet")
+    late, _ = join_day(exposures(click=[1.0, 1.0, 0.0]), impressions(), "click")
+
+    def stopped(place, **_):
+        (place / "000000_0").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("data.collection.shutil.rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        publish(late, folder, "parquet", overwrite=True)
+    assert not folder.exists() and not list(tmp_path.glob("dt=*"))
+    monkeypatch.undo()
+    assert publish(late, folder, "parquet") and set(content(folder)) == {"000000_0", "_SUCCESS"}
