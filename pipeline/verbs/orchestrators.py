@@ -25,9 +25,7 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
         "hivemill compile --engine kubeflow -o shop.yaml",
         common,
     )
-    verb.add_argument(
-        "--engine", choices=("kubeflow",), required=True, help="IR YAML of Kubeflow Pipelines 2"
-    )
+    verb.add_argument("--engine", choices=("kubeflow",), required=True, help="IR YAML of Kubeflow Pipelines 2")
     verb.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write, *.yaml")
     submit_verb = verbs.add_parser("submit", help="start one run on a cluster", parents=[common], allow_abbrev=False)
     engines = submit_verb.add_subparsers(title="engines", metavar="ENGINE", dest="engine", required=True)
