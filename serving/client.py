@@ -237,13 +237,18 @@ def predict_request(model: str, label: str, examples: Sequence[bytes]) -> Any:
 
 
 def serialised_example(row: Mapping[str, Value]) -> bytes:
-    """A tf.Example: text and bytes, whole numbers (and booleans), floats, or lists of one kind; None is left out."""
+    """A tf.Example: text and bytes, whole numbers (and booleans), floats, or lists of one kind.
+
+    None is left out, and so is an empty list: it has no type, and one of the wrong type is refused by the server.
+    """
     example = protos.load("apis.input_pb2").ExampleList().examples.add()
     for name, value in row.items():
         if value is None:
             continue
         values = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
         values = [one.item() if isinstance(one, np.generic) else one for one in values]
+        if not values:
+            continue
         feature = example.features.feature[name]
         if all(isinstance(one, (str, bytes)) for one in values):
             feature.bytes_list.value.extend(one.encode() if isinstance(one, str) else one for one in values)

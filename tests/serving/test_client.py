@@ -98,6 +98,7 @@ def test_rows_become_examples():
     assert feature["i"].int64_list.value == [2] and feature["t"].bytes_list.value == ["ü".encode()]
     assert feature["b"].bytes_list.value == [b"\xff"] and feature["f"].float_list.value == [1.5]
     assert "n" not in feature and feature["l"].bytes_list.value == [b"a", b"b"] and feature["y"].int64_list.value == [1]
+    assert "e" not in feature  # a list of no type: as bytes, a column of whole numbers would be refused
     assert feature["m"].float_list.value == [1.0, 2.5] and feature["g"].int64_list.value == [7]
 
 
