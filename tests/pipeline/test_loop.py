@@ -6,6 +6,7 @@ probabilities, so mean and deviation of the observed CTR are exact.
 
 import datetime
 import json
+import re
 import time
 
 import pytest
@@ -21,7 +22,7 @@ from serving.server.options import ServerOptions
 
 pytestmark = pytest.mark.slow
 START = datetime.date(2025, 9, 1)  # a Monday
-REQUESTS_A_DAY = 500
+REQUESTS_A_DAY = 800
 LOG = {"num_users": 3_000, "num_items": 300, "signal": 1.5, "hours": False}
 WEAK = {"position": {"type": "categorical"}, "device": {"type": "categorical"}, "age_band": {"type": "categorical"}}
 ITEMS = {name: {"type": "categorical"} for name in ("item_id", "category", "gender")}
@@ -33,6 +34,7 @@ GOOD = {
     "query": {"type": "multivalent"},
     "context": {"type": "multivalent", "of": "items"},
 }
+ENDS = ("publish", "promote: done", "abort: done", "rollback: done")
 BAD = {"city": {"type": "categorical"}, "hour": {"type": "categorical"}}
 
 
@@ -77,15 +79,21 @@ class Shop:
             # Latency on a busy machine says nothing, and the best of six predictions is too high in so small a log.
             "experiment": {
                 "log": str(self.folder / "exposures"),
+                "lift_of_interest": 0.5,
                 "guardrails": {"max_p99_ratio": 100, "calibration_at_least": 0.5, "calibration_at_most": 2},
             },
             "rollout": {
                 "server": f"127.0.0.1:{self.server.port}" if self.server else None,
                 "percentages": [50, 100],
-                "min_hours": 20,
+                "min_hours": 44,  # two days at least
                 "min_impressions": 200,
                 "approval": "automatic",
-                "guardrails": {"max_p99_seconds": 10, "max_p99_ratio": 100, "max_calibration_error": 0.6},
+                "guardrails": {
+                    "max_p99_seconds": 10,
+                    "max_p99_ratio": 100,
+                    "max_calibration_error": 0.6,
+                    "max_ctr_loss_at_end": 0,
+                },
             },
         }
         self.config.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -218,5 +226,18 @@ def test_four_weeks(shop):
     shop.check_truth(after, after, [STABLE])
     assert shop.application.served(CANARY, after, after) is None
 
-    actions = [line["action"] for line in shop.store.audit()]
+    # The audit log has every change, with the run that each version came from and why the last one went.
+    audit = shop.store.audit()
+    actions = [line["action"] for line in audit]
     shop.say(actions)
+    assert [action for action in actions if action in ENDS] == [
+        "publish",
+        "publish",
+        "promote: done",
+        "publish",
+        "abort: done",
+    ]
+    runs = [line["run_id"] for line in audit if line["action"] == "publish"]
+    assert [run[:10] for run in runs] == [day(6).isoformat(), day(13).isoformat(), day(27).isoformat()]
+    (gone,) = [line for line in audit if line["action"] == "abort: done"]
+    assert gone["run_id"] == runs[-1] and re.search("click rate|lift in CTR", gone["why"])
