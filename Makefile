@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SPARK := .venvs/spark
+AIRFLOW := .venvs/airflow
 LOCK := requirements/requirements.lock
 DEMO ?= demo
 DATE ?= 2026-11-15
@@ -13,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow test-all check format lock docs report-picture image-check spark-env bench clean
+.PHONY: help env demo test test-slow test-all check format lock docs report-picture image-check spark-env airflow-env bench clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +49,17 @@ $(SPARK)/.installed: requirements/spark.lock.txt
 	$(SPARK)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/spark.lock.txt
 	@touch $@
 
-test-slow: env ## The slow tests: kill, Spark, image; what is missing for one is said in its skip
-	HIVEMILL_SPARK_PYTHON="$${HIVEMILL_SPARK_PYTHON:-$(wildcard $(abspath $(SPARK))/bin/python)}" $(BIN)/python -m pytest -m slow tests
+airflow-env: $(AIRFLOW)/.installed ## Airflow in .venvs/airflow, for the test that imports the DAG file
+
+$(AIRFLOW)/.installed: requirements/airflow.lock.txt
+	@test -x $(AIRFLOW)/bin/python || $(PYTHON) -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/airflow.lock.txt
+	@touch $@
+
+test-slow: env ## The slow tests: kill, Spark, Airflow, image; what is missing for one is said in its skip
+	HIVEMILL_SPARK_PYTHON="$${HIVEMILL_SPARK_PYTHON:-$(wildcard $(abspath $(SPARK))/bin/python)}" \
+	HIVEMILL_AIRFLOW_PYTHON="$${HIVEMILL_AIRFLOW_PYTHON:-$(wildcard $(abspath $(AIRFLOW))/bin/python)}" \
+	$(BIN)/python -m pytest -m slow tests
 
 test-all: test test-slow ## All tests
 
@@ -66,7 +76,9 @@ lock: ## Makes the lock files anew from requirements/*.in (needs uv on PATH or i
 	$$UV pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-annotate \
 	  --custom-compile-command "make lock" uv.in -o uv.lock.txt && \
 	$$UV pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-annotate \
-	  --custom-compile-command "make lock" spark.in -o spark.lock.txt
+	  --custom-compile-command "make lock" spark.in -o spark.lock.txt && \
+	$$UV pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" airflow.in -o airflow.lock.txt
 
 docs: env ## Makes the generated pages of docs/ anew
 	$(BIN)/python -m pipeline.config_reference > docs/config.md

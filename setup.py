@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["common*", "components*", "data*", "pipeline*", "schema*", "serving*"]),
-    package_data={"": ["*.yaml", "*.hql", "*.pbtxt", "*.css", "*.html", "*.j2", "*.json", "*.js"]},
+    package_data={"": ["*.yaml", "*.hql", "*.pbtxt", "*.css", "*.html", "*.j2", "*.json", "*.js", "*.c", "*.java"]},
     install_requires=[
         "tfx>=1.21,<1.22",
         "tf-keras>=2.21,<2.22",
@@ -30,6 +30,8 @@ setup(
         "fastavro>=1.9,<2",
         "jinja2>=3.1,<4",
         "psutil",
+        "numpy>=1.26,<3",
+        "pandas>=2.2,<3",
         "scipy>=1.15,<2",
         "scikit-learn>=1.5,<2",
         "tensorflow-serving-api>=2.19,<3",
