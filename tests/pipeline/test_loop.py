@@ -123,6 +123,10 @@ class Shop:
         address = f"127.0.0.1:{self.server.port}"
         self.application = Application(self.folder, self.traffic, address, self.store.folder, "shop")
 
+    def traffic_of(self, numbers):
+        for number in numbers:
+            self.application.day(day(number), REQUESTS_A_DAY)
+
     def collect(self, first, last):
         words = (str(self.folder / name) for name in ("exposures", "impressions", "log/clicks"))
         return self.hivemill("data", "collect", *words, "--from", first.isoformat(), "--to", last.isoformat())
@@ -169,75 +173,81 @@ def true_lift(control, treatment):
     return treatment.expected_ctr / control.expected_ctr - 1
 
 
-def test_four_weeks(shop):
-    # Week 1: the first model, of a generated log, serves everybody.
+def first_week(shop):
+    """The first model, of a generated log, serves everybody. (Its version, what its users did.)"""
     shop.configure(WEAK, train_days=5)
     assert shop.train(day(6))[0] == 0
-    (first,) = shop.store.versions()
-    assert shop.store.labels() == {"stable": first}
+    (version,) = shop.store.versions()
+    assert shop.store.labels() == {"stable": version}
     shop.serve()
-    for number in range(7, 14):
-        shop.application.day(day(number), REQUESTS_A_DAY)
-    (weak,) = shop.check_truth(day(7), day(13), [STABLE])
+    shop.traffic_of(range(7, 14))
+    return version, *shop.check_truth(day(7), day(13), [STABLE])
 
-    # Week 2: what the users saw is the newer half of the window; a better model gets half of the users, then all.
+
+def better_model(shop, first, weak):
+    """What the users saw is the newer half of the window; a better model gets half of the users, then all."""
     code, collected = shop.collect(day(7), day(13))
     assert code == 0 and sum(one["rows"] for one in collected["days"].values()) == weak.impressions
     assert sum(one["clicks"] for one in collected["days"].values()) == weak.clicks
     shop.configure(GOOD)
     assert shop.train(day(13))[0] == 0
-    second = shop.store.versions()[-1]
+    version = shop.store.versions()[-1]
     last, code, report = shop.roll_out(day(14), day(20))
     assert code == 0 and shop.store.state().rollout["state"] == "done"
-    assert shop.store.labels() == {"stable": second, "canary": second, "previous": first}
+    assert shop.store.labels() == {"stable": version, "canary": version, "previous": first}
     assert report["verdict"]["state"] == "better"
-    control, treatment = shop.check_truth(day(14), last, [STABLE, CANARY])
-    assert true_lift(control, treatment) > 0.2
-    assert within(report["lift"]["always_valid"]["lift_interval"], true_lift(control, treatment))
-    for number in range((last - START).days + 1, 21):
-        shop.application.day(day(number), REQUESTS_A_DAY)
+    lift = true_lift(*shop.check_truth(day(14), last, [STABLE, CANARY]))
+    assert lift > 0.2 and within(report["lift"]["always_valid"]["lift_interval"], lift)
+    shop.traffic_of(range((last - START).days + 1, 21))
+    return version
 
-    # Week 3: somebody takes the features away; the gates do not let that model out.
+
+def worse_model(shop, first, second, weak):
+    """Somebody takes the features away; the gates do not let that model out, and the better one serves on."""
     assert shop.collect(day(14), day(20))[0] == 0
     shop.configure(BAD)
     code, _ = shop.train(day(20))
     assert code == 5
     assert shop.store.versions() == [first, second] and shop.store.labels()["stable"] == second
-    for number in range(21, 28):
-        shop.application.day(day(number), REQUESTS_A_DAY)
+    shop.traffic_of(range(21, 28))
     (good,) = shop.check_truth(day(21), day(27), [STABLE])
     assert good.expected_ctr > 1.2 * weak.expected_ctr
 
-    # Week 4: a model that passes every gate, and whose items are not found when it serves.
+
+def model_that_fails_online(shop, second):
+    """A model that passes every gate, and whose items are not found when it serves: aborted, and nobody sees it."""
     assert shop.collect(day(21), day(27))[0] == 0
     shop.configure(GOOD)
     assert shop.train(day(27))[0] == 0
-    third = shop.store.versions()[-1]
-    assert third != second
+    version = shop.store.versions()[-1]
+    assert version != second
     last, code, report = shop.roll_out(day(28), day(34), path=without_items)
     assert code == 8
     assert shop.store.labels()["stable"] == shop.store.labels()["canary"] == second
-    assert str(third) in shop.store.state().rejected
-    control, treatment = shop.check_truth(day(28), last, [STABLE, CANARY])
-    assert true_lift(control, treatment) < -0.2
-    assert within(report["lift"]["always_valid"]["lift_interval"], true_lift(control, treatment))
+    assert str(version) in shop.store.state().rejected
+    lift = true_lift(*shop.check_truth(day(28), last, [STABLE, CANARY]))
+    assert lift < -0.2 and within(report["lift"]["always_valid"]["lift_interval"], lift)
     after = last + datetime.timedelta(days=1)
     shop.application.day(after, REQUESTS_A_DAY)
     shop.check_truth(after, after, [STABLE])
     assert shop.application.served(CANARY, after, after) is None
 
-    # The audit log has every change, with the run that each version came from and why the last one went.
-    audit = shop.store.audit()
-    actions = [line["action"] for line in audit]
-    shop.say(actions)
-    assert [action for action in actions if action in ENDS] == [
-        "publish",
-        "publish",
-        "promote: done",
-        "publish",
-        "abort: done",
-    ]
+
+def check_audit(store):
+    """Every change is in it, with the run that each version came from, and why the last one went."""
+    audit = store.audit()
+    actions = [line["action"] for line in audit if line["action"] in ENDS]
+    assert actions == ["publish", "publish", "promote: done", "publish", "abort: done"]
     runs = [line["run_id"] for line in audit if line["action"] == "publish"]
     assert [run[:10] for run in runs] == [day(6).isoformat(), day(13).isoformat(), day(27).isoformat()]
-    (gone,) = [line for line in audit if line["action"] == "abort: done"]
-    assert gone["run_id"] == runs[-1] and re.search("click rate|lift in CTR", gone["why"])
+    gone = audit[-1]
+    assert gone["action"] == "abort: done" and gone["run_id"] == runs[-1]
+    assert re.search("click rate|lift in CTR", gone["why"])
+
+
+def test_four_weeks(shop):
+    first, weak = first_week(shop)
+    second = better_model(shop, first, weak)
+    worse_model(shop, first, second, weak)
+    model_that_fails_online(shop, second)
+    check_audit(shop.store)
