@@ -64,6 +64,7 @@ def collect(wanted: Collection, now: datetime.datetime) -> dict[str, Any]:
     LockHeldError, InfrastructureError.
     """
     _check_days(wanted, now)
+    _check_table(wanted)
     log = _log(wanted)
     files = _impression_files(wanted)
     days = {}
@@ -100,6 +101,17 @@ def _check_days(wanted: Collection, now: datetime.datetime) -> None:
         raise DataNotReadyError(
             f"{wanted.last} is not over (UTC): its partition would lack the rows that are still to come",
             hint=f"Collect up to {today - datetime.timedelta(days=1)}.",
+        )
+
+
+def _check_table(wanted: Collection) -> None:
+    """A day's file beside folders of its hours would be read twice, or not at all."""
+    deeper = next(wanted.table.glob(f"{wanted.date_column}=*/*=*/"), None)
+    if deeper is not None:
+        raise ConfigError(
+            f"{wanted.table} has partitions below its days ({deeper.relative_to(wanted.table)}); one file a day is "
+            "written here",
+            hint="Collect into a table of daily partitions.",
         )
 
 

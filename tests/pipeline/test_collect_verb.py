@@ -201,6 +201,13 @@ def test_columns_of_the_config_and_of_the_command(logs):
     assert code == 0 and document["columns"]["clicked"] == "int32"
 
 
+def test_a_table_with_hours_is_refused(logs):
+    (logs.table / "dt=2025-09-07" / "hour=23").mkdir(parents=True)
+    code, said = logs.refused(*BOTH)
+    assert code == 2 and "has partitions below its days (dt=2025-09-07/hour=23)" in said
+    assert [path.name for path in logs.table.iterdir()] == ["dt=2025-09-07"]
+
+
 def test_two_at_once(logs):
     logs.table.mkdir()
     with open(logs.table / ".collect.lock", "a") as lock:
