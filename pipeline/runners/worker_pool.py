@@ -1,0 +1,68 @@
+"""Beam's external worker pool with this Python in its workers: `python -m pipeline.runners.worker_pool`.
+
+Beam's own (`apache_beam.runners.worker.worker_pool_main`) starts `python` from PATH, which may be another one, and
+reads no `--beam_plugins`. This one starts the interpreter that it runs in, prepared for TensorFlow; the protocol and
+the handling of its processes are Beam's. It does not fetch staged files: the workers' Python has the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.worker import worker_pool_main
+
+_WORKER = "import sys; from pipeline.runners.worker_pool import work; work(*sys.argv[1:])"
+
+
+class WorkerPool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
+    """One process per worker that a runner asks for; what they print goes where the pool prints."""
+
+    def StartWorker(
+        self, start_worker_request: beam_fn_api_pb2.StartWorkerRequest, unused_context: object
+    ) -> beam_fn_api_pb2.StartWorkerResponse:
+        request = start_worker_request
+        command = [sys.executable, "-c", _WORKER, request.control_endpoint.url, request.worker_id]
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            return beam_fn_api_pb2.StartWorkerResponse(error=f"{sys.executable} does not start: {error}")
+        self._worker_processes[request.worker_id] = process
+        return beam_fn_api_pb2.StartWorkerResponse()
+
+
+def work(control_endpoint: str, worker_id: str) -> None:
+    """A worker's whole life: until the runner at `control_endpoint` (host:port) closes its connection."""
+    importlib.import_module("common.beam_plugin")
+    from apache_beam.runners.worker.sdk_worker import SdkHarness
+
+    SdkHarness(control_endpoint, worker_id=worker_id).run()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, then ends its workers."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.runners.worker_pool", description=__doc__.split("\n")[0])
+    parser.add_argument("--service_port", type=int, required=True, help="it listens on all interfaces")
+    port = parser.parse_args(arguments).service_port
+    stopped = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+    address, server = WorkerPool.start(use_process=True, port=port)
+    print(f"worker pool at {address}", flush=True)
+    stopped.wait()
+    server.stop(0)  # the workers end with Beam's own atexit handler
+
+
+if __name__ == "__main__":
+    main()
