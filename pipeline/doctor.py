@@ -139,6 +139,21 @@ def _of_config(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
     yield from _root(loaded.config.root_path())
     yield from _metadata(loaded.config.metadata)
     yield from _source(loaded.config.source)
+    yield from _worker_pools((*loaded.config.runner.beam_args, *loaded.config.runner.orchestrator_args))
+
+
+def _worker_pools(beam_args: Sequence[str]) -> Iterator[Finding]:
+    from pipeline.worker_python import local_pool, why_wrong
+
+    pool = local_pool(beam_args)
+    if pool is None:
+        return
+    wrong = why_wrong()
+    if wrong is None:
+        yield Finding("worker pool", "ok", f"{pool}: `python` on PATH has this version and Apache Beam")
+    else:
+        fix = "Put this environment's bin folder first in PATH, and start the pool again (docs/clusters.md)."
+        yield _failed("worker pool", f"{pool}: {wrong}", fix)
 
 
 def _metadata(options: MetadataOptions) -> Iterator[Finding]:

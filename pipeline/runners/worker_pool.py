@@ -1,14 +1,13 @@
 """Beam's external worker pool with this Python in its workers: `python -m pipeline.runners.worker_pool`.
 
 Beam's own (`apache_beam.runners.worker.worker_pool_main`) starts `python` from PATH, which may be another one, and
-reads no `--beam_plugins`. This one starts the interpreter that it runs in, prepared for TensorFlow; the protocol and
-the handling of its processes are Beam's. It does not fetch staged files: the workers' Python has the package.
+data-validation 1.16.1 does not load in it. This one starts the interpreter that it runs in, prepared for TensorFlow;
+the protocol and the handling of its processes are Beam's. It fetches no staged files: its Python has the package.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import signal
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from types import FrameType
 
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.worker import worker_pool_main
+
+import common.runtime
 
 _WORKER = "import sys; from pipeline.runners.worker_pool import work; work(*sys.argv[1:])"
 
@@ -40,7 +41,7 @@ class WorkerPool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
 
 def work(control_endpoint: str, worker_id: str) -> None:
     """A worker's whole life: until the runner at `control_endpoint` (host:port) closes its connection."""
-    importlib.import_module("common.beam_plugin")
+    common.runtime.prepare_tensorflow()
     from apache_beam.runners.worker.sdk_worker import SdkHarness
 
     SdkHarness(control_endpoint, worker_id=worker_id).run()
