@@ -65,7 +65,7 @@ def test_verdict_has_metrics_of_whole_and_slices(local_run):
     # follows from them does not.
     assert data["colour"] == ("amber" if data["findings"] else "green")
     assert made["colour"] == ("amber" if data["findings"] or model["findings"] else "green")
-    judged = {"data": data, "model": model, "model_version": model["version"]}
+    judged = {"data": data, "model": model, "model_version": model["version"], "serving": made["serving"]}
     assert verdict.assemble(document(local_run, "run.json"), judged, error=None) == made
     whole = next(s for s in model["slices"] if s["slice"] == {})
     assert 0.5 < whole["metrics"]["auc"] < 0.9
