@@ -4,9 +4,14 @@ import datetime
 import gzip
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import apache_beam as beam
+import grpc
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -277,6 +282,46 @@ def test_worker_processes_give_the_same_manifest(case, monkeypatch):
     os.rename(case.folder / "partitions", case.folder / "partitions_of_first")
     case.run("again", [*IN_MEMORY, "--direct_running_mode=multi_processing", "--direct_num_workers=2"])
     assert case.manifest() == first
+
+
+@pytest.fixture
+def worker_pool():
+    """Beam's own external worker pool in a process of its own, with this Python on its PATH."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+    pool = subprocess.Popen(command, env=environment)
+    try:
+        grpc.channel_ready_future(grpc.insecure_channel(f"localhost:{port}")).result(60)
+        yield f"localhost:{port}"
+    finally:
+        pool.send_signal(signal.SIGINT)
+        pool.wait(60)
+
+
+@pytest.mark.slow
+def test_an_external_worker_pool_gives_the_same_examples(case, worker_pool):
+    case.run()
+    first, records = case.manifest(), _records(case)
+    os.rename(case.folder / "partitions", case.folder / "partitions_of_first")
+    environment = ["--environment_type=EXTERNAL", f"--environment_config={worker_pool}"]
+    case.run("again", ["--runner=PortableRunner", "--job_endpoint=embed", *environment, *IN_MEMORY[1:]])
+    assert case.manifest() == first
+    assert _records(case) == records
+
+
+def _records(case):
+    """Examples by split, sorted: the order of rows in a shard and of features in bytes is each process's own."""
+    shards = {split: list(map(str, case.shards(split))) for split in ("train", "validation", "eval")}
+    return {
+        split: sorted(
+            tf.train.Example.FromString(data).SerializeToString(deterministic=True)
+            for data in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
+        )
+        for split, files in shards.items()
+    }
 
 
 def test_format_properties_are_those_of_tfx():
