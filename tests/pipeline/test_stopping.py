@@ -61,6 +61,7 @@ def test_process_that_cannot_stop_is_ended_after_the_grace_with_its_last_words(t
     command = [sys.executable, "-c", _DEAF.format(body=body), str(words)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
+    time.sleep(1)  # it is where it cannot stop a moment later
     started = time.monotonic()
     process.terminate()
     assert process.wait(timeout=10) == 6

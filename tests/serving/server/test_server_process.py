@@ -28,6 +28,10 @@ def store(tmp_path):
     return store
 
 
+# Nobody listens any more; or gRPC had the request, and had not handed it to the server yet.
+_NOT_BEGUN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
 def test_sigterm_while_it_is_asked_fails_no_request_that_had_begun(store, tmp_path):
     socket = tmp_path / "grpc.sock"
     command = [sys.executable, "-m", "serving.server", "--model-config", str(store.config), "--socket", str(socket)]
@@ -46,7 +50,7 @@ def test_sigterm_while_it_is_asked_fails_no_request_that_had_begun(store, tmp_pa
                     stub.Predict(request, timeout=30)
                     answered[0] += 1
                 except grpc.RpcError as error:
-                    if error.code() != grpc.StatusCode.UNAVAILABLE:  # nobody listens any more
+                    if error.code() not in _NOT_BEGUN:
                         wrong.append(error)
                     return
 
@@ -55,7 +59,7 @@ def test_sigterm_while_it_is_asked_fails_no_request_that_had_begun(store, tmp_pa
             thread.start()
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(30) == 0  # all that had begun could finish
         for thread in asking:
             thread.join()
         log = process.stderr.read()
