@@ -33,6 +33,7 @@ Value = str | bytes | int | float | bool | None | Sequence[str] | Sequence[bytes
 _DT_FLOAT, _DT_STRING = 1, 7  # tensorflow/core/framework/types.proto
 _FALLBACK_CODES = (
     "ABORTED",
+    "CANCELLED",
     "DATA_LOSS",
     "DEADLINE_EXCEEDED",
     "FAILED_PRECONDITION",
