@@ -56,6 +56,7 @@ RELATIVE_PATHS = (
     ("data_verdict", "serving_statistics"),
     ("metadata", "tls_ca_file"),
     ("rollout", "metrics"),
+    ("experiment", "log"),
 )
 _SECTIONS_THAT_MAY_BE_EMPTY = (
     "window",
