@@ -292,12 +292,12 @@ def worker_pool():
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
-    pool = subprocess.Popen(command, env=environment)
+    pool = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         grpc.channel_ready_future(grpc.insecure_channel(f"localhost:{port}")).result(60)
         yield f"localhost:{port}"
     finally:
-        pool.send_signal(signal.SIGINT)
+        os.killpg(pool.pid, signal.SIGKILL)  # its workers too; SIGINT is ignored below a shell's background job
         pool.wait(60)
 
 
