@@ -171,6 +171,6 @@ def test_kserve_revision_serves_one_version_of_the_store():
     (mount,) = container["volumeMounts"]
     (variable,) = container["env"]
     assert mount["mountPath"] == f"/models/shop/{variable['value']}"
-    assert mount["subPath"] == f"root/models/shop/{variable['value']}"
+    assert mount["subPath"] == f"hivemill/models/shop/{variable['value']}"
     assert _flags(container["args"])["model_base_path"] == "/models/shop"
     assert 0 < KSERVE["spec"]["predictor"]["canaryTrafficPercent"] < 100
