@@ -24,7 +24,7 @@ from serving.server_config import METRICS_PATH, MODELS_FILE, MONITORING_FILE
 SERVING = Path(__file__).parents[2] / "deploy" / "serving"
 CONFIG = """
 name: shop
-root: root
+root: hivemill
 source: {table: log/clicks, columns: {id: bigint, click: int}}
 window: {train_days: 1, validation_days: 0}
 label: {column: click}
