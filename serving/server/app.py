@@ -31,6 +31,9 @@ from serving.server.rest import RestServer
 from serving.server.servable import Servable
 
 Log = Callable[[str], None]
+# gRPC's own stop cancels requests that it has taken and not handed on. So for a moment all that come are answered with
+# UNAVAILABLE, after which clients go elsewhere.
+_FAREWELL_SECONDS = 0.3
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -63,7 +66,7 @@ class Server:
     def start(self) -> None:
         """Listens, then loads; state LOADING is visible meanwhile. Raises InfrastructureError for a port in use."""
         options = self.options
-        self._grpc = grpc_service.make_server(self._operations, self.metrics, self.reload, options)
+        self._grpc = grpc_service.make_server(self._operations, self.metrics, self.reload, options, self._ending)
         if options.socket_path:
             _listen(self._grpc, f"unix:{options.socket_path}")
         if options.port is not None:
@@ -109,6 +112,7 @@ class Server:
         grace = self.options.grace_seconds
         self._ending.set()
         self._wake.set()
+        time.sleep(_FAREWELL_SECONDS)
         stopped = self._grpc.stop(grace) if self._grpc else None
         is_quiet = self._rest.stop(grace) if self._rest else True
         if stopped is not None:

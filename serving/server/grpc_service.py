@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent import futures
@@ -24,8 +25,11 @@ _ENTRYPOINT = "gRPC"
 _LONGEST_SECONDS = 86_400.0
 
 
-def make_server(operations: Operations, metrics: Metrics, reload: Reload, options: ServerOptions) -> grpc.Server:
-    """Not started, without ports. `reload(ModelServerConfig)` applies a config or raises ServingError."""
+def make_server(
+    operations: Operations, metrics: Metrics, reload: Reload, options: ServerOptions, ending: threading.Event
+) -> grpc.Server:
+    """Not started, without ports. `reload(ModelServerConfig)` applies a config or raises ServingError. Once `ending`
+    is set, new requests are answered with UNAVAILABLE."""
     server = grpc.server(
         futures.ThreadPoolExecutor(options.threads, "grpc"),
         options=[
@@ -35,7 +39,7 @@ def make_server(operations: Operations, metrics: Metrics, reload: Reload, option
         ],
         maximum_concurrent_rpcs=options.max_concurrent,
     )
-    calls = _Calls(metrics)
+    calls = _Calls(metrics, ending)
     prediction = prediction_service_pb2_grpc.PredictionServiceServicer()
     prediction.Predict = calls.of("Predict", operations.predict)
     prediction.Classify = calls.of("Classify", operations.classify)
@@ -61,13 +65,16 @@ def _reloading(reload: Reload) -> Callable[[Any, float | None], tuple[Any, None]
 class _Calls:
     """Turns an operation into a handler: its errors into gRPC's, its time into metrics."""
 
-    def __init__(self, metrics: Metrics):
+    def __init__(self, metrics: Metrics, ending: threading.Event):
         self._metrics = metrics
+        self._ending = ending
 
     def of(self, api: str, operation: Callable[[Any, float | None], tuple[Any, int | None]]) -> Callable[..., Any]:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             started = time.monotonic()
             try:
+                if self._ending.is_set():
+                    raise ServingError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
                 response, version = operation(request, _timeout(context))
             except ServingError as error:
                 self._metrics.request("", "", api, _ENTRYPOINT, error.code.name, time.monotonic() - started)
