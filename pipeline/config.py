@@ -36,6 +36,7 @@ from pipeline.config_yaml import Mistake, Tree, dotted
 from pipeline.kubeflow.options import KubeflowOptions
 from pipeline.metadata_options import MetadataOptions
 from pipeline.schedules.options import ScheduleOptions
+from pipeline.vertex.options import VertexOptions
 from serving.experiment.options import ExperimentOptions
 from serving.rollout.options import RolloutOptions
 
@@ -72,13 +73,14 @@ _SECTIONS_THAT_MAY_BE_EMPTY = (
     "runner",
     "metadata",
     "kubeflow",
+    "vertex",
     "alerts",
     "experiment",
     "rollout",
     "schedule",
 )
 
-_CHANGES_NO_MODEL = {"root", "runner", "metadata", "kubeflow", "alerts", "experiment", "rollout", "schedule"}
+_CHANGES_NO_MODEL = {"root", "runner", "metadata", "kubeflow", "vertex", "alerts", "experiment", "rollout", "schedule"}
 
 
 class LabelOptions(Options):
@@ -131,6 +133,7 @@ class PipelineConfig(Options):
         MetadataOptions(), description="Where ML Metadata keeps what ran and what came of it."
     )
     kubeflow: KubeflowOptions = Field(KubeflowOptions(), description="What the containers of Kubeflow Pipelines get.")
+    vertex: VertexOptions = Field(VertexOptions(), description="What the containers of Vertex AI Pipelines get.")
     alerts: AlertOptions = Field(AlertOptions(), description="Who is told of verdicts.")
     experiment: ExperimentOptions = Field(
         ExperimentOptions(), description="The A/B test between the versions that serve."

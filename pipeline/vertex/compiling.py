@@ -1,0 +1,62 @@
+"""`compile --engine vertex`: plans the run of a date as `run` does, and writes its PipelineJob. Imports TFX late."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import common.runtime
+from common.errors import ConfigError
+from common.files import write_text_atomically
+from pipeline import baseline, planning, waiting
+from pipeline.config import LoadedConfig
+from pipeline.runs import RunFolder
+from pipeline.vertex import config_limits
+from serving.model_store import ModelStore
+
+
+def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Writes the PipelineJob of the run of `date` to `path`, whole or not at all; returns what it is of.
+
+    Raises ConfigError for what Vertex AI cannot do; what a plan raises (DataNotReadyError, InfrastructureError).
+    """
+    config = loaded.config
+    config_limits.check(config)
+    _need_kfp()
+    for note in config_limits.notes(config):
+        say(f"note: {note}")
+    plan, _ = waiting.plan_when_ready(lambda: planning.make_plan(loaded, date), config.window, say)
+    plan.window.check()
+    if plan.window.incomplete:
+        say(f"INCOMPLETE WINDOW: the run goes on without {plan.window.incomplete_words}")
+    pushed = _pushed(loaded, plan.run_id)
+    if pushed is not None:
+        say(f"note: run {plan.run_id} of the same inputs has pushed version {pushed}; again it pushes nothing new")
+    bar = planning.baseline(config, plan.run_id)
+    data_baseline = baseline.write_baseline(config, RunFolder(config.root_path(), plan.run_id), date)
+    say("Loading TensorFlow and TFX …")
+    with common.runtime.quick_imports():
+        from pipeline import dag
+        from pipeline.vertex import job
+
+    inputs = dag.RunInputs(date, plan.run_id, plan.window.fingerprint, *bar, data_baseline)
+    document = job.job(config, inputs)
+    write_text_atomically(path, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return {"path": str(path), "run_id": plan.run_id, "date": date.isoformat(), "baseline_version": bar[1]}
+
+
+def _pushed(loaded: LoadedConfig, run_id: str) -> int | None:
+    """The version that this run has pushed before."""
+    store = ModelStore(loaded.config.places().store, loaded.config.model_name())
+    return next((version for version in store.versions() if store.record(version).get("run_id") == run_id), None)
+
+
+def _need_kfp() -> None:
+    try:
+        import kfp.pipeline_spec  # noqa: F401
+    except ImportError as error:
+        hint = "Install the extra: pip install 'hivemill[kubeflow]'."
+        raise ConfigError(f"kfp is needed: {error}", hint=hint) from error
