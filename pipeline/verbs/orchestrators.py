@@ -1,14 +1,14 @@
-"""The verbs `compile` and `submit`: the DAG for Kubeflow Pipelines, one run of it there, and a training by TFJob."""
+"""The verbs `compile` and `submit`: the DAG for Kubeflow Pipelines and Vertex AI, a run of it, a training by TFJob."""
 
 from __future__ import annotations
 
 import argparse
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigError
-from pipeline.verbs.output import Output, add_verb
+from pipeline.verbs.output import DATE_HELP, Output, add_verb
 
 if TYPE_CHECKING:
     from pipeline.config import LoadedConfig
@@ -27,11 +27,14 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     )
     verb.add_argument(
         "--engine",
-        choices=("kubeflow", "tfjob"),
+        choices=("kubeflow", "vertex", "tfjob"),
         required=True,
-        help="kubeflow: IR YAML of Kubeflow Pipelines 2; tfjob: the training of --pipeline on several machines",
+        help="kubeflow: IR YAML of Kubeflow Pipelines 2; vertex: the run of --date as a PipelineJob of Vertex AI; "
+        "tfjob: the training of --pipeline on several machines",
     )
-    verb.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write, *.yaml")
+    help_output = "file to write: *.yaml, with vertex *.json"
+    verb.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=help_output)
+    verb.add_argument("--date", metavar="D", help=f"with vertex: {DATE_HELP}")
     verb.add_argument("--pipeline", metavar="FILE", help="with tfjob: pipeline.json of the run, as containers see it")
     verb.add_argument("--workers", type=int, metavar="N", help="with tfjob: how many machines, the chief's too (2)")
     submit_verb = verbs.add_parser("submit", help="start one run on a cluster", parents=[common], allow_abbrev=False)
@@ -49,17 +52,43 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
 
 
 def compile_dag(arguments: argparse.Namespace, output: Output) -> int:
-    path = arguments.output
-    if path.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--output must end with .yaml; received {path}", hint="Kubeflow Pipelines reads IR YAML.")
-    if arguments.engine == "tfjob":
+    path, engine = arguments.output, arguments.engine
+    _check_options(arguments)
+    document = {"path": str(path)}
+    if engine == "vertex":
+        document = _write_vertex_job(_loaded(arguments), arguments.date, path)
+    elif engine == "tfjob":
         _write_training_job(_loaded(arguments), arguments, path)
-    elif arguments.pipeline is not None or arguments.workers is not None:
-        raise ConfigError("--pipeline and --workers are for --engine tfjob")
     else:
         write_package(_loaded(arguments), path)
-    output.show({"path": str(path)}, str(path))
+    output.show(document, str(path))
     return 0
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    path, engine = arguments.output, arguments.engine
+    if engine == "vertex" and path.suffix != ".json":
+        raise ConfigError(f"--output must end with .json for vertex; received {path}", hint="A PipelineJob is JSON.")
+    if engine != "vertex" and path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--output must end with .yaml; received {path}", hint="Kubeflow Pipelines reads IR YAML.")
+    if engine != "tfjob" and (arguments.pipeline is not None or arguments.workers is not None):
+        raise ConfigError("--pipeline and --workers are for --engine tfjob")
+    if engine != "vertex" and arguments.date is not None:
+        raise ConfigError("--date is for --engine vertex", hint="`submit kubeflow --date D` gives a run its date.")
+    if engine == "vertex" and arguments.date is None:
+        raise ConfigError(
+            "--engine vertex needs --date: its file is one run, with the window and the bar of that day",
+            hint="Like --date 2026-11-15, or `yesterday`.",
+        )
+
+
+def _write_vertex_job(loaded: LoadedConfig, date: str, path: Path) -> dict[str, Any]:
+    from pipeline import dates
+    from pipeline.console import Console
+    from pipeline.vertex import compiling
+
+    say = Console().line
+    return compiling.write(loaded, dates.resolve(date, loaded, say), path, say)
 
 
 def submit(arguments: argparse.Namespace, output: Output) -> int:

@@ -108,7 +108,7 @@ def _nodes(config: PipelineConfig) -> _Found:
         )
     if config.serving_check.docker_image:
         yield (
-            f"serving_check.docker_image is {config.serving_check.docker_image}, and Vertex AI's containers have no Docker",
+            f"serving_check.docker_image is {config.serving_check.docker_image}, and on Vertex AI there is no Docker",
             "Leave it out: TensorFlow Serving from the image if it is there, else the server in Python.",
         )
 

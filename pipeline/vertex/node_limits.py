@@ -62,7 +62,7 @@ def _kind(node: BaseNode) -> _Found:
     if isinstance(node, Resolver):
         yield (
             "is a Resolver: it would ask Vertex AI's own metadata, which knows nothing of runs elsewhere",
-            "Decide before compiling, as the plan of the window and the bar do, and hand it on as an execution property.",
+            "Decide before compiling, as with the window and the bar, and hand it on as an execution property.",
         )
     if isinstance(node, InfraValidator):
         yield (
@@ -175,8 +175,8 @@ def _artifact_type(what: str, channel: BaseChannel, build: Callable[[Any], Any])
         properties = ", ".join(kind.PROPERTIES or {})
         declared = f" with properties ({properties})" if properties else ""
         yield (
-            f"{what} is of the artifact type {kind.TYPE_NAME}{declared}; Vertex AI carries types of TFX, and types without "
-            "properties whose TYPE_NAME is `namespace.Title`",
+            f"{what} is of the artifact type {kind.TYPE_NAME}{declared}; Vertex AI carries types of TFX, and types "
+            "without properties whose TYPE_NAME is `namespace.Title`",
             "Use custom properties (set_int_custom_property), and a TYPE_NAME by which the class is imported.",
         )
         return

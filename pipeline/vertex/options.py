@@ -1,6 +1,6 @@
 """Options of Vertex AI (`vertex:` in hivemill.yaml): what the containers of a run get.
 
-Not those of `kubeflow`: Vertex has no volume, no Secrets and no node selectors, and accelerators have other names there.
+Not those of `kubeflow`: Vertex has no volume, no Secrets and no node selectors, and accelerators have other names.
 """
 
 from __future__ import annotations
