@@ -1,5 +1,5 @@
 """As much of Google Cloud Storage as Arrow's client asks for: listings, one object, its bytes, resumable uploads,
-removal.
+copies, removal.
 
 A listing is the service's: objects directly below the prefix as items, what lies deeper as prefixes alone, in pages.
 """
@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 
 _UPDATED = "2026-11-15T01:02:03.456Z"
@@ -39,13 +40,16 @@ def serving(objects):
 
 
 @contextlib.contextmanager
-def serving_here(objects, before_write=None, token=None):
+def serving_here(objects, before_write=None, token=None, requests=None, delay_seconds=0.0, modified=None):
     """In this process, for whoever wants to see `objects` change. Yields the port.
 
     `before_write(method, names)` is called before they change, one call at a time; what it returns, a status, is
     answered instead. With `token`, it is what /token gives to a user, and without it nothing is answered.
+    `requests` gets "METHOD name" of every request (COPY for a rewrite), each of which takes `delay_seconds`. `modified`
+    maps names to when they were written.
     """
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(objects, before_write, token)) as server:
+    handler = _handler(objects, before_write, token, requests, delay_seconds, modified)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield server.server_port
@@ -53,7 +57,8 @@ def serving_here(objects, before_write=None, token=None):
             server.shutdown()
 
 
-def _handler(objects, before_write=None, token=None):
+def _handler(objects, before_write=None, token=None, requests=None, delay_seconds=0.0, modified=None):
+    modified = {} if modified is None else modified
     generations = collections.defaultdict(lambda: 1)
     uploads = []
     one_at_a_time = threading.Lock()
@@ -64,6 +69,11 @@ def _handler(objects, before_write=None, token=None):
 
         def parse_request(self):
             is_parsed = super().parse_request()
+            if is_parsed and requests is not None:
+                method = "COPY" if "/rewriteTo/" in self.path else self.command
+                name = urllib.parse.unquote(self.path.split("?")[0].removeprefix("/storage/v1/b/"))
+                requests.append(f"{method} {name}")
+            time.sleep(delay_seconds)
             if not token or self.path == "/token" or self.headers.get("Authorization") == f"Bearer {token}":
                 return is_parsed
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -74,7 +84,7 @@ def _handler(objects, before_write=None, token=None):
             asked = urllib.parse.urlsplit(self.path)
             listing, one = f"/storage/v1/b/{BUCKET}/o", f"/storage/v1/b/{BUCKET}/o/"
             if asked.path == listing:
-                self._document(_listing(objects, generations, dict(urllib.parse.parse_qsl(asked.query))))
+                self._document(_listing(objects, generations, dict(urllib.parse.parse_qsl(asked.query)), modified))
             elif asked.path.startswith(one):
                 self._object(urllib.parse.unquote(asked.path.removeprefix(one)), "alt=media" in asked.query)
             else:  # the XML API, which bytes come from
@@ -87,6 +97,10 @@ def _handler(objects, before_write=None, token=None):
             self.rfile.read(int(self.headers["Content-Length"]))
             if asked.path == "/token":
                 return self._document(_TOKEN | {"access_token": token})
+            source, is_copy, target = asked.path.removeprefix(f"/storage/v1/b/{BUCKET}/o/").partition("/rewriteTo/")
+            if is_copy:
+                name = urllib.parse.unquote(target.removeprefix(f"b/{BUCKET}/o/"))
+                return self._copy(urllib.parse.unquote(source), name)
             if asked.path != f"/upload/storage/v1/b/{BUCKET}/o" or query.get("uploadType") != "resumable":
                 return self._error(404)
             uploads.append((query["name"], bytearray()))
@@ -106,7 +120,7 @@ def _handler(objects, before_write=None, token=None):
                 if not self._refused("PUT", name):
                     objects[name] = bytes(received)
                     generations[name] += 1
-                    self._document(_item(objects, generations, name))
+                    self._document(_item(objects, generations, name, modified))
 
         def do_DELETE(self):
             asked = urllib.parse.urlsplit(self.path)
@@ -118,6 +132,17 @@ def _handler(objects, before_write=None, token=None):
                 elif not self._refused("DELETE", name):
                     del objects[name]
                     self._answer(204, b"")
+
+        def _copy(self, source, name):
+            with one_at_a_time:
+                if source not in objects:
+                    self._error(404)
+                elif not self._refused("PUT", name):
+                    objects[name] = objects[source]
+                    generations[name] += 1
+                    size = str(len(objects[name]))
+                    answer = {"kind": "storage#rewriteResponse", "totalBytesRewritten": size, "objectSize": size}
+                    self._document(answer | {"done": True, "resource": _item(objects, generations, name, modified)})
 
         def _refused(self, method, name):
             status = before_write(method, [name]) if before_write else None
@@ -131,7 +156,7 @@ def _handler(objects, before_write=None, token=None):
             elif is_content:
                 self._send_range(objects[name])
             else:
-                self._document(_item(objects, generations, name))
+                self._document(_item(objects, generations, name, modified))
 
         def _send_range(self, data):
             if "Range" not in self.headers:
@@ -165,7 +190,7 @@ def _handler(objects, before_write=None, token=None):
     return Request
 
 
-def _listing(objects, generations, query):
+def _listing(objects, generations, query, modified):
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
     items, prefixes = [], set()
     for name in sorted(objects):
@@ -173,12 +198,12 @@ def _listing(objects, generations, query):
         if not name.startswith(prefix):
             continue
         if not delimiter or delimiter not in inner:
-            items.append(_item(objects, generations, name))
+            items.append(_item(objects, generations, name, modified))
             continue
         first = prefix + inner.split(delimiter)[0] + delimiter
         prefixes.add(first)
         if name == first and "includeTrailingDelimiter" in query:
-            items.append(_item(objects, generations, name))
+            items.append(_item(objects, generations, name, modified))
     page, rest = _split(items, query.get("pageToken", ""))
     after = {"nextPageToken": page[-1]["name"]} if rest else {}
     return {"kind": "storage#objects", "items": page, "prefixes": sorted(prefixes)} | after
@@ -189,10 +214,11 @@ def _split(items, after):
     return left[:PAGE_OBJECTS], left[PAGE_OBJECTS:]
 
 
-def _item(objects, generations, name):
+def _item(objects, generations, name, modified):
+    at = modified.get(name, _UPDATED)
     return {
         "kind": "storage#object", "name": name, "bucket": BUCKET, "generation": str(generations[name]),
-        "metageneration": "1", "size": str(len(objects[name])), "updated": _UPDATED, "timeCreated": _UPDATED,
+        "metageneration": "1", "size": str(len(objects[name])), "updated": at, "timeCreated": at,
     }  # fmt: skip
 
 

@@ -1,35 +1,51 @@
-"""As much of S3 as Arrow's client asks for: ListObjectsV2, HeadObject, GetObject with a range, PutObject, uploads in
-parts, DeleteObject, DeleteObjects."""
+"""As much of S3 as Arrow's client asks for: ListObjectsV2, HeadObject, GetObject with a range, PutObject, CopyObject,
+uploads in parts, DeleteObject, DeleteObjects."""
 
 import contextlib
 import http.server
 import re
 import threading
+import time
 import urllib.parse
 from xml.sax.saxutils import escape, unescape
 
 MODIFIED = "Sun, 15 Nov 2026 01:02:03 GMT"
 _MODIFIED_LISTED = "2026-11-15T01:02:03.456Z"  # a listing may say more than a header can
+NO_BUCKET = "no-bucket"
 
 
 @contextlib.contextmanager
-def serving(objects, listed=None, before_write=None):
+def serving(objects, listed=None, before_write=None, requests=None, delay_seconds=0.0, modified=None):
     """`objects` maps "bucket/key" to bytes. Yields the port; each listing's prefix is appended to `listed`.
 
     `before_write(method, keys)` is called before objects change; what it returns, a status, is answered instead.
+    `requests` gets "METHOD bucket/key" of every request (COPY for a PUT without a body of its own), each of which takes
+    `delay_seconds`. `modified` maps keys to when they were written, if that is not MODIFIED. Any bucket is there,
+    but NO_BUCKET.
     """
+    modified = {} if modified is None else modified
     parts = {}
 
     class Request(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
+        def parse_request(self):
+            is_parsed = super().parse_request()
+            if is_parsed and requests is not None:
+                method = "COPY" if "x-amz-copy-source" in self.headers else self.command
+                requests.append(f"{method} {self._asked()[0]}")
+            time.sleep(delay_seconds)
+            return is_parsed
+
         def do_GET(self):
             path, query = self._asked()
-            if "list-type" in query:
+            if path.split("/")[0] == NO_BUCKET:
+                self._answer(404, _xml("Error", "<Code>NoSuchBucket</Code><Message>No such bucket</Message>"))
+            elif "list-type" in query:
                 if listed is not None:
                     listed.append(query.get("prefix", [""])[0])
-                self._answer(200, _listing(objects, path.strip("/"), query).encode())
+                self._answer(200, _listing(objects, path.strip("/"), query, modified).encode())
             elif path in objects:
                 first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
                 data = objects[path][int(first) : int(last) + 1 if last else None]
@@ -47,7 +63,11 @@ def serving(objects, listed=None, before_write=None):
         def do_PUT(self):
             path, query = self._asked()
             content = self._body()
-            if "partNumber" in query:
+            if path.split("/")[0] == NO_BUCKET:
+                self._answer(404, _xml("Error", "<Code>NoSuchBucket</Code><Message>No such bucket</Message>"))
+            elif "x-amz-copy-source" in self.headers:
+                self._copy(urllib.parse.unquote(self.headers["x-amz-copy-source"]).lstrip("/"), path)
+            elif "partNumber" in query:
                 parts[query["uploadId"][0]][int(query["partNumber"][0])] = content
                 self._answer(200, tag='"part"')
             elif not self._refused("PUT", [path]):
@@ -57,7 +77,9 @@ def serving(objects, listed=None, before_write=None):
         def do_POST(self):
             path, query = self._asked()
             content = self._body().decode()
-            if "uploads" in query:
+            if path.split("/")[0] == NO_BUCKET:
+                self._answer(404, _xml("Error", "<Code>NoSuchBucket</Code><Message>No such bucket</Message>"))
+            elif "uploads" in query:
                 number = str(len(parts) + 1)
                 parts[number] = {}
                 self._answer(200, _xml("InitiateMultipartUploadResult", f"<UploadId>{number}</UploadId>"))
@@ -77,6 +99,13 @@ def serving(objects, listed=None, before_write=None):
             if not self._refused("DELETE", [path]):
                 objects.pop(path, None)
                 self._answer(204)
+
+        def _copy(self, source, path):
+            if source not in objects:
+                self._answer(404, _xml("Error", "<Code>NoSuchKey</Code><Message>No such key</Message>"))
+            elif not self._refused("PUT", [path]):
+                objects[path] = objects[source]
+                self._answer(200, _xml("CopyObjectResult", "<ETag>whole</ETag>"))
 
         def _body(self):
             if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -138,7 +167,7 @@ def _without_chunks(content):
     return whole
 
 
-def _listing(objects, bucket, query):
+def _listing(objects, bucket, query, modified):
     prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
     keys, folders = [], set()
     for name in sorted(objects):
@@ -149,10 +178,10 @@ def _listing(objects, bucket, query):
         if found:
             folders.add(prefix + head + delimiter)
         else:
-            keys.append((key, len(objects[name])))
+            keys.append((key, len(objects[name]), modified.get(name, _MODIFIED_LISTED)))
     contents = "".join(
-        f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size><LastModified>{_MODIFIED_LISTED}</LastModified></Contents>"
-        for key, size in keys
+        f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size><LastModified>{at}</LastModified></Contents>"
+        for key, size, at in keys
     )
     prefixes = "".join(f"<CommonPrefixes><Prefix>{escape(each)}</Prefix></CommonPrefixes>" for each in sorted(folders))
     return (
