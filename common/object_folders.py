@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import datetime
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,14 +33,12 @@ def join(url: str, *parts: str) -> str:
 
 def sizes(url: str) -> dict[str, int]:
     """Bytes by name, relative to `url`, of all files below it; empty where there is nothing."""
-    import pyarrow.fs
+    return {name: each.size or 0 for name, each in _listing(url).items()}
 
-    with _translated(url, "cannot be listed"):
-        filesystem, root = urls.filesystem_of(url.rstrip("/"))
-        selector = pyarrow.fs.FileSelector(root, allow_not_found=True, recursive=True)
-        found = filesystem.get_file_info(selector)
-    files = (each for each in found if each.type == pyarrow.fs.FileType.File)
-    return {each.path.removeprefix(f"{root}/"): each.size or 0 for each in files if not each.path.endswith("/")}
+
+def modified(url: str) -> dict[str, datetime.datetime]:
+    """When each file below `url` was written, by the store's clock (UTC), by name."""
+    return {name: each.mtime.astimezone(datetime.timezone.utc) for name, each in _listing(url).items()}
 
 
 def is_file(url: str) -> bool:
@@ -59,6 +58,10 @@ def read_bytes(url: str) -> bytes | None:
             with filesystem.open_input_stream(path) as stream:
                 return stream.read()
         except FileNotFoundError:
+            return None
+        except OSError:  # it was removed between two of the client's requests
+            if is_file(url):
+                raise
             return None
 
 
@@ -110,6 +113,17 @@ def delete(url: str) -> None:
 def files_below(folder: Path) -> list[str]:
     """Names relative to `folder` of all files in it, sorted."""
     return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+
+
+def _listing(url: str) -> dict[str, pyarrow.fs.FileInfo]:
+    import pyarrow.fs
+
+    with _translated(url, "cannot be listed"):
+        filesystem, root = urls.filesystem_of(url.rstrip("/"))
+        selector = pyarrow.fs.FileSelector(root, allow_not_found=True, recursive=True)
+        found = filesystem.get_file_info(selector)
+    files = (each for each in found if each.type == pyarrow.fs.FileType.File and not each.path.endswith("/"))
+    return {each.path.removeprefix(f"{root}/"): each for each in files}
 
 
 def _delete_file(filesystem: pyarrow.fs.FileSystem, path: str) -> None:

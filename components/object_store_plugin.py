@@ -1,5 +1,7 @@
-"""s3:// and gs:// for TFX's own file operations (tfx.dsl.io.fileio), by Arrow: one client, one place for credentials and
-endpoints, for what TFX does with URIs and for what Hivemill does. TensorFlow's own client knows no s3://.
+"""s3:// and gs:// for TFX's own file operations (tfx.dsl.io.fileio), by Arrow.
+
+So one client, with one place for credentials and endpoints, serves what TFX does with URIs and what Hivemill does.
+TensorFlow's own client knows no s3://.
 
 Importing this module registers it. Folders are what objects' names have in common: making one does nothing.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import io
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from tfx.dsl.io import filesystem, filesystem_registry
 from tfx.dsl.io.filesystem import PathType
@@ -22,7 +24,7 @@ _BEFORE_TENSORFLOWS = -1  # TFX takes the plugin of the lowest number
 class ObjectStore(filesystem.Filesystem):
     """See tfx.dsl.io.filesystem.Filesystem for what each method promises."""
 
-    SUPPORTED_SCHEMES = ["s3://", "gs://"]
+    SUPPORTED_SCHEMES: ClassVar[list[str]] = ["s3://", "gs://"]
 
     @staticmethod
     def open(name: PathType, mode: str = "r") -> Any:
@@ -114,6 +116,10 @@ class _Written(io.BytesIO):
     def __init__(self, url: str):
         super().__init__()
         self._url = url
+
+    def write(self, content: Any) -> int:
+        """Text too: TFX writes some to files that it opened for bytes, and TensorFlow's gfile takes it."""
+        return super().write(content.encode("utf-8") if isinstance(content, str) else content)
 
     def close(self) -> None:
         if not self.closed:

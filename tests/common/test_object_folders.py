@@ -22,7 +22,7 @@ def written(folder, **files):
 
 
 def test_put_then_fetch_is_the_same_folder(place, tmp_path):
-    objects, url = place
+    _, url = place
     source = written(tmp_path / "source", a="1", b__c="22", b__d__e="")
     object_folders.put(source, f"{url}/x")
     assert object_folders.sizes(f"{url}/x") == {"a": 1, "b/c": 2, "b/d/e": 0}

@@ -3,6 +3,7 @@ uploads in parts, DeleteObject, DeleteObjects."""
 
 import contextlib
 import http.server
+import itertools
 import re
 import threading
 import time
@@ -24,7 +25,7 @@ def serving(objects, listed=None, before_write=None, requests=None, delay_second
     but NO_BUCKET.
     """
     modified = {} if modified is None else modified
-    parts = {}
+    parts, numbers = {}, itertools.count(1)
 
     class Request(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -80,7 +81,7 @@ def serving(objects, listed=None, before_write=None, requests=None, delay_second
             if path.split("/")[0] == NO_BUCKET:
                 self._answer(404, _xml("Error", "<Code>NoSuchBucket</Code><Message>No such bucket</Message>"))
             elif "uploads" in query:
-                number = str(len(parts) + 1)
+                number = str(next(numbers))
                 parts[number] = {}
                 self._answer(200, _xml("InitiateMultipartUploadResult", f"<UploadId>{number}</UploadId>"))
             elif "uploadId" in query and not self._refused("PUT", [path]):
