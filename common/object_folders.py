@@ -110,6 +110,19 @@ def delete(url: str) -> None:
         _all(lambda path: _delete_file(filesystem, path), [root, *(f"{root}/{name}" for name in names)])
 
 
+def delete_folder(url: str) -> None:
+    """Removes all below `url` and what marks it as a folder, a thousand objects a request; not the object `url`."""
+    with _translated(url, "cannot be removed"):
+        filesystem, root = urls.filesystem_of(url.rstrip("/"))
+        try:
+            filesystem.delete_dir(root)
+        except OSError:
+            # On gs:// it says "not found" after all is removed, where no object marks the folder; and another one may
+            # have been quicker. So what is there afterwards tells.
+            if sizes(url):
+                raise
+
+
 def files_below(folder: Path) -> list[str]:
     """Names relative to `folder` of all files in it, sorted."""
     return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
