@@ -1,8 +1,8 @@
-"""What executes Beam pipelines in tests: the worker pool of this project, and Beam's job server for Flink.
+"""What executes Beam pipelines in tests: the worker pool of this project, and Beam's job servers for Flink and Spark.
 
-The job server is made by Maven from deploy/beam/pom.xml, once per checkout and pom (.venvs/flink-*). Where Java, Maven
-or Maven Central is missing, the tests that need it are skipped with these words; with HIVEMILL_REQUIRE_FLINK=1, as in
-CI, they fail.
+A job server is made by Maven from its pom in deploy/beam, once per checkout and pom (.venvs/flink-*, .venvs/spark-*).
+Where Java, Maven or Maven Central is missing, the tests that need it are skipped with these words; with
+HIVEMILL_REQUIRE_FLINK=1, as in CI, they fail.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ import portpicker
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-POM = REPOSITORY / "deploy" / "beam" / "pom.xml"
-JAR = "flink-job-server.jar"
+POMS = {"flink": REPOSITORY / "deploy/beam/pom.xml", "spark": REPOSITORY / "deploy/beam/spark/pom.xml"}
 _MAVEN_SECONDS = 480
 
 
@@ -48,14 +47,27 @@ def worker_pool(log: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def flink(jar: Path, folder: Path) -> Iterator[str]:
     """host:port of a job server with Flink in its own process: a job manager and a task manager, as threads."""
-    port = portpicker.pick_unused_port()
-    words = ["--flink-master=[local]", "--job-host=localhost", f"--job-port={port}", "--artifact-port=0"]
-    words += ["--expansion-port=0", f"--artifacts-dir={folder / 'staged'}", f"--flink-conf-dir={folder / 'conf'}"]
     (folder / "conf").mkdir()
     (folder / "conf" / "flink-conf.yaml").write_text(f"io.tmp.dirs: {folder / 'tmp'}\n")
-    log = folder / "flink.log"
+    with _job_server(jar, folder, ["--flink-master=[local]", f"--flink-conf-dir={folder / 'conf'}"]) as endpoint:
+        yield endpoint
+
+
+@contextlib.contextmanager
+def spark(jar: Path, folder: Path) -> Iterator[str]:
+    """host:port of a job server with Spark in its own process: a driver with two threads as executors."""
+    with _job_server(jar, folder, ["--spark-master-url=local[2]"]) as endpoint:
+        yield endpoint
+
+
+@contextlib.contextmanager
+def _job_server(jar: Path, folder: Path, words: list[str]) -> Iterator[str]:
+    port = portpicker.pick_unused_port()
+    words = [*words, "--job-host=localhost", f"--job-port={port}", "--artifact-port=0", "--expansion-port=0"]
+    log = folder / "log"
     with open(log, "wb") as stream:
-        command = ["java", "-Xmx1g", "-jar", str(jar), *words]
+        command = ["java", "-Xmx1g", f"-Djava.io.tmpdir={folder}", "-jar", str(jar), *words]
+        command += [f"--artifacts-dir={folder / 'staged'}"]
         server = subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
     try:
         _wait_for(port, server, log)
@@ -65,23 +77,24 @@ def flink(jar: Path, folder: Path) -> Iterator[str]:
         server.wait(60)
 
 
-def job_server_jar() -> Path:
-    """Beam's job server for Flink. Skips, or in CI fails, where it cannot be made."""
+def job_server_jar(engine: str) -> Path:
+    """Beam's job server for an engine of POMS. Skips, or in CI fails, where it cannot be made."""
     wrong = next((f"`{name}` is missing" for name in ("java", "mvn") if shutil.which(name) is None), None)
-    made = REPOSITORY / ".venvs" / f"flink-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
-    if wrong is None and not (made / JAR).exists():
-        wrong = _make(made)
+    made = REPOSITORY / ".venvs" / f"{engine}-{hashlib.sha256(POMS[engine].read_bytes()).hexdigest()[:12]}"
+    jar = made / f"{engine}-job-server.jar"
+    if wrong is None and not jar.exists():
+        wrong = _make(engine, made)
     if wrong is not None:
-        words = f"no job server for Flink: {wrong} (apt-get install maven default-jre-headless)"
+        words = f"no job server for {engine.capitalize()}: {wrong} (apt-get install maven default-jre-headless)"
         pytest.fail(words) if os.environ.get("HIVEMILL_REQUIRE_FLINK") else pytest.skip(words)
-    return made / JAR
+    return jar
 
 
-def _make(made: Path) -> str | None:
+def _make(engine: str, made: Path) -> str | None:
     """Makes the folder in one step, so that a build that was killed leaves none. Returns what went wrong."""
     made.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="flink-", dir=made.parent) as folder:
-        command = ["mvn", "-B", "-q", "-ntp", "-f", str(POM), "package", f"-Dfolder={folder}/made"]
+    with tempfile.TemporaryDirectory(prefix=f"{engine}-", dir=made.parent) as folder:
+        command = ["mvn", "-B", "-q", "-ntp", "-f", str(POMS[engine]), "package", f"-Dfolder={folder}/made"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_MAVEN_SECONDS, check=False)
         except subprocess.TimeoutExpired:
@@ -90,7 +103,7 @@ def _make(made: Path) -> str | None:
             return "Maven says " + " ".join(done.stdout.split())[:500]
         with contextlib.suppress(OSError):  # another process was quicker
             os.rename(f"{folder}/made", made)
-    return None if (made / JAR).exists() else f"{made} is in the way"
+    return None if any(made.glob("*.jar")) else f"{made} is in the way"
 
 
 def _wait_for(port: int, process: subprocess.Popen, log: Path) -> None:

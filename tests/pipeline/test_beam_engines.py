@@ -1,4 +1,5 @@
-"""One input, four engines of Beam: DirectRunner, worker processes, an external worker pool, Flink. The same artifacts.
+"""One input, five engines of Beam: DirectRunner, worker processes, an external worker pool, Flink, Spark. The same
+artifacts.
 
 ExampleGen, StatisticsGen, Transform and Evaluator run as they do in a run, launched from the compiled pipeline. Trainer
 is no Beam pipeline, and its model depends on the order of rows: the first run's model stands in for it in the others.
@@ -90,9 +91,17 @@ def pool(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def flink(tmp_path_factory):
-    jar = beam_engines.job_server_jar()
+    jar = beam_engines.job_server_jar("flink")
     with beam_engines.flink(jar, tmp_path_factory.mktemp("flink")) as endpoint:
         yield ["--runner=PortableRunner", f"--job_endpoint={endpoint}", "--parallelism=2"]
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory):
+    jar = beam_engines.job_server_jar("spark")
+    with beam_engines.spark(jar, tmp_path_factory.mktemp("spark")) as endpoint:
+        # Without the cache each of a job's stages starts workers anew.
+        yield ["--runner=PortableRunner", f"--job_endpoint={endpoint}", "--environment_cache_millis=600000"]
 
 
 def test_worker_processes_give_the_artifacts_of_direct_runner(launched, direct, monkeypatch):
@@ -110,6 +119,11 @@ def test_external_worker_pool_gives_the_artifacts_of_direct_runner(launched, dir
 
 def test_flink_gives_the_artifacts_of_direct_runner(launched, direct, flink, pool):
     ran = launched("flink", [*flink, *pool], direct.place("Trainer", "model"))
+    assert_same(ran, direct)
+
+
+def test_spark_gives_the_artifacts_of_direct_runner(launched, direct, spark, pool):
+    ran = launched("spark", [*spark, *pool], direct.place("Trainer", "model"))
     assert_same(ran, direct)
 
 
