@@ -55,7 +55,7 @@ def read_bytes(url: str) -> bytes | None:
     with _translated(url, "cannot be read"):
         filesystem, path = urls.filesystem_of(url)
         try:
-            with filesystem.open_input_stream(path) as stream:
+            with filesystem.open_input_stream(path, compression=None) as stream:
                 return stream.read()
         except FileNotFoundError:
             return None
@@ -69,7 +69,7 @@ def write_bytes(url: str, content: bytes) -> None:
     """Replaces one object; a reader sees the old one or the new one."""
     with _translated(url, "cannot be written"):
         filesystem, path = urls.filesystem_of(url)
-        with filesystem.open_output_stream(path) as stream:
+        with filesystem.open_output_stream(path, compression=None) as stream:
             stream.write(content)
 
 
@@ -97,7 +97,10 @@ def copy(source: str, target: str) -> None:
         if filesystem == other:
             filesystem.copy_file(path, place)
             return
-        with filesystem.open_input_stream(path) as stream, other.open_output_stream(place) as written:
+        with (
+            filesystem.open_input_stream(path, compression=None) as stream,
+            other.open_output_stream(place, compression=None) as written,
+        ):
             while chunk := stream.read(_CHUNK_BYTES):
                 written.write(chunk)
 
@@ -149,7 +152,7 @@ def fetch_file(url: str, file: Path) -> None:
     with _translated(url, "cannot be read"):
         file.parent.mkdir(parents=True, exist_ok=True)
         filesystem, path = urls.filesystem_of(url)
-        with filesystem.open_input_stream(path) as stream, open(file, "wb") as written:
+        with filesystem.open_input_stream(path, compression=None) as stream, open(file, "wb") as written:
             while chunk := stream.read(_CHUNK_BYTES):
                 written.write(chunk)
 
@@ -158,7 +161,7 @@ def put_file(file: Path, url: str) -> None:
     """Copies `file` to one object, replacing what is there."""
     with open(file, "rb") as source, _translated(url, "cannot be written"):
         filesystem, path = urls.filesystem_of(url)
-        stream = filesystem.open_output_stream(path)
+        stream = filesystem.open_output_stream(path, compression=None)
         try:
             while chunk := source.read(_CHUNK_BYTES):
                 stream.write(chunk)

@@ -222,7 +222,7 @@ class StoreMirror:
     def _read(self, key: str) -> str | None:
         with self._translated(key, "cannot be read"):
             try:
-                with self._filesystem.open_input_stream(self._place(key)) as stream:
+                with self._filesystem.open_input_stream(self._place(key), compression=None) as stream:
                     return stream.read().decode("utf-8", "replace")
             except FileNotFoundError:
                 return None
@@ -230,14 +230,14 @@ class StoreMirror:
     def _write(self, key: str, content: bytes) -> None:
         with (
             self._translated(key, "cannot be written"),
-            self._filesystem.open_output_stream(self._place(key)) as stream,
+            self._filesystem.open_output_stream(self._place(key), compression=None) as stream,
         ):
             stream.write(content)
         self._uploaded.append(key)
 
     def _copy(self, source: Path, key: str) -> None:
         with open(source, "rb") as file, self._translated(key, "cannot be written"):
-            stream = self._filesystem.open_output_stream(self._place(key))
+            stream = self._filesystem.open_output_stream(self._place(key), compression=None)
             try:
                 while chunk := file.read(_CHUNK_BYTES):
                     stream.write(chunk)

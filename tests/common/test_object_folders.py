@@ -31,6 +31,18 @@ def test_put_then_fetch_is_the_same_folder(place, tmp_path):
     assert (tmp_path / "copy" / "b" / "c").read_text() == "22"
 
 
+def test_a_name_says_nothing_of_the_content(place, tmp_path):
+    """Arrow would compress what is called so, and decompress what is read."""
+    objects, url = place
+    source = written(tmp_path / "source", **{"a.gz": "1"})
+    object_folders.put(source, f"{url}/x")
+    object_folders.write_bytes(f"{url}/b.bz2", b"2")
+    assert sorted(objects.values()) == [b"1", b"2"]
+    assert object_folders.read_bytes(f"{url}/x/a.gz") == b"1"
+    object_folders.fetch(f"{url}/x", tmp_path / "copy")
+    assert (tmp_path / "copy" / "a.gz").read_text() == "1"
+
+
 def test_names_with_hive_escapes_stay_what_they_are(place, tmp_path):
     _, url = place
     name = "dt=a%3Ab%2Fc/größe x/000000_0"
