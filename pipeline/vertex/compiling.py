@@ -11,11 +11,11 @@ from typing import Any
 import common.runtime
 from common.errors import ConfigError
 from common.files import write_text_atomically
-from pipeline import baseline, planning, waiting
+from pipeline import baseline, object_root, planning, waiting
 from pipeline.config import LoadedConfig
 from pipeline.runs import RunFolder
 from pipeline.vertex import config_limits
-from serving.model_store import ModelStore
+from serving.model_store_bucket import open_store
 
 
 def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -36,7 +36,9 @@ def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[
     if pushed is not None:
         say(f"note: run {plan.run_id} of the same inputs has pushed version {pushed}; again it pushes nothing new")
     bar = planning.baseline(config, plan.run_id)
-    data_baseline = baseline.write_baseline(config, RunFolder(config.root_path(), plan.run_id), date)
+    root = config.root_path()
+    data_baseline = baseline.write_baseline(config, RunFolder(root, plan.run_id), date)
+    object_root.put_changes(root)  # the node reads it there
     say("Loading TensorFlow and TFX …")
     with common.runtime.quick_imports():
         from pipeline import dag
@@ -50,7 +52,7 @@ def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[
 
 def _pushed(loaded: LoadedConfig, run_id: str) -> int | None:
     """The version that this run has pushed before."""
-    store = ModelStore(loaded.config.places().store, loaded.config.model_name())
+    store = open_store(loaded.config.places().store, loaded.config.model_name())
     return next((version for version in store.versions() if store.record(version).get("run_id") == run_id), None)
 
 

@@ -153,6 +153,8 @@ def _why_not_asked_for(value: RuntimeParameter) -> str | None:
 
 
 def _channels(node: BaseNode) -> _Found:
+    if isinstance(node, Resolver):
+        return
     for key, channel in node.inputs.items():
         if not isinstance(channel, Channel):
             yield (
@@ -161,8 +163,6 @@ def _channels(node: BaseNode) -> _Found:
             )
         else:
             yield from _artifact_type(f"input `{key}`", channel, compiler_utils.build_input_artifact_spec)
-    if isinstance(node, Resolver):
-        return
     for key, channel in node.outputs.items():
         yield from _artifact_type(f"output `{key}`", channel, compiler_utils.build_output_artifact_spec)
 
