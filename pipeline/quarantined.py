@@ -23,7 +23,8 @@ def find(loaded: LoadedConfig, date: datetime.date, limit: int) -> dict[str, Any
     """The partitions of the window for `date` with bad rows, and the first `limit` of each. Raises as `make_plan`."""
     kept_in = str(loaded.config.places().partitions)
     window = planning.make_plan(loaded, date).window
-    records = [(partition, cache.find(kept_in, partition.fingerprint)) for partition in window.partitions]
+    found = cache.find_all(kept_in, [partition.fingerprint for partition in window.partitions])
+    records = [(partition, found.get(partition.fingerprint)) for partition in window.partitions]
     partitions = [
         {
             "partition": partition.name,
@@ -31,7 +32,7 @@ def find(loaded: LoadedConfig, date: datetime.date, limit: int) -> dict[str, Any
             "rows_read": record.rows_read,
             "bad_rows": record.bad_rows,
             "row_notes": record.row_notes,
-            "file": str(cache.entry_path(kept_in, partition.fingerprint) / quarantine.FILE_NAME),
+            "file": quarantine.place_of(kept_in, record),
             "first": [
                 dataclasses.asdict(row)
                 for row in itertools.islice(quarantine.read(kept_in, partition.fingerprint), limit)
@@ -62,5 +63,5 @@ def render(document: dict[str, Any]) -> str:
         ]
         lines.append(table(("FILE", "ROW", "CAUSE", "COLUMN", "WHY", "BEGINS"), rows))
         if bad > len(rows):
-            lines.append(f"and {bad - len(rows):,} more: zcat {each['file']}")
+            lines.append(f"and {bad - len(rows):,} more: {quarantine.shown_by(each['file'])}")
     return "\n".join(lines).strip() or "No row was left out."

@@ -112,8 +112,8 @@ def _profile(
     examples = artifact_utils.get_single_instance(input_dict["examples"])
     facts = sampling.window_facts(manifest, roles)
     num_rows = sum(sum(hours.values()) for hours in facts.rows.values())
-    folders = sampling.split_folders(examples.uri, _splits(examples))
-    rows, hashes = sampling.read_sample(folders, num_rows, options.sample_rows)
+    files = sampling.files_of_splits(examples.uri, _splits(examples))
+    rows, hashes = sampling.read_sample(files, num_rows, options.sample_rows)
     return profile_of(rows, roles, facts, hashes)
 
 

@@ -19,8 +19,8 @@ from components.data_verdict.roles import ColumnRoles
 _BATCH_ROWS = 8_192
 
 
-def read_sample(folders: Sequence[str], num_rows: int, sample_rows: int) -> tuple[pa.Table, np.ndarray]:
-    """About `sample_rows` of the rows below `folders` (GZIP TFRecords of tf.Example), and the hash of each.
+def read_sample(files: Sequence[str], num_rows: int, sample_rows: int) -> tuple[pa.Table, np.ndarray]:
+    """About `sample_rows` of the rows of `files` (GZIP TFRecords of tf.Example), and the hash of each.
 
     All rows where they are no more than that. A row is taken by its hash: the same rows every time, spread over all
     files, and copies of a row are taken or left together, so that their share can be measured.
@@ -28,9 +28,8 @@ def read_sample(folders: Sequence[str], num_rows: int, sample_rows: int) -> tupl
     import tensorflow as tf
     from tfx_bsl.coders import example_coder
 
-    files = sorted(f"{folder}/{name}" for folder in folders for name in fileio.listdir(folder) if name.endswith(".gz"))
     every = max(1, -(-num_rows // sample_rows))
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP", buffer_size=1 << 20)
+    records = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP", buffer_size=1 << 20)
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     tables, hashes = [], []
     for batch in records.batch(_BATCH_ROWS).as_numpy_iterator():
@@ -98,5 +97,7 @@ def _with_lists(table: pa.Table) -> pa.Table:
     return pa.table(kept, names=names)
 
 
-def split_folders(uri: str, splits: Sequence[str]) -> list[str]:
-    return [os.path.join(uri, f"Split-{split}") for split in splits]
+def files_of_splits(uri: str, splits: Sequence[str]) -> list[str]:
+    """The files of an Examples artifact."""
+    folders = [os.path.join(uri, f"Split-{split}") for split in splits]
+    return [f"{folder}/{name}" for folder in folders for name in fileio.listdir(folder) if name.endswith(".gz")]

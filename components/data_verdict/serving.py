@@ -15,7 +15,8 @@ from components.data_verdict.profile import Column, Distribution, Profile, bucke
 from components.data_verdict.profiling import profile_of
 from components.data_verdict.roles import ColumnRoles, Kind
 from components.data_verdict.serving_plan import plan_of_serving
-from components.hive_example_gen import cache, convert
+from components.hive_example_gen import convert
+from components.hive_example_gen.kept_entries import store_at
 from components.hive_example_gen.options import SourceOptions
 
 _STATISTICS_DAY = "1970-01-01"  # statistics do not say which day they are of
@@ -41,11 +42,13 @@ def _profile_of_log(
     """Converts the newest days as training data is converted, into the same cache, and samples them."""
     partitions = plan_of_serving(source, options, date, partitions_path).splits["eval"]
     records = [convert.convert_partition(one, source.place, source.bad_rows, partitions_path) for one in partitions]
-    folders = [str(cache.entry_path(partitions_path, one.fingerprint)) for one in partitions]
     own_roles = roles.model_copy(
         update={"date": source.date_column, "date_format": source.date_format, "hour": source.hour_column}
     )
-    rows, hashes = sampling.read_sample(folders, sum(record.rows for record in records), options.sample_rows)
+    shards = [(record.fingerprint, shard.name) for record in records for shard in record.shards]
+    with store_at(partitions_path).local(shards) as files:
+        num_rows = sum(record.rows for record in records)
+        rows, hashes = sampling.read_sample(list(map(str, files)), num_rows, options.sample_rows)
     return profile_of(rows, own_roles, None, hashes)
 
 

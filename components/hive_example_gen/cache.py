@@ -1,25 +1,18 @@
 """The converted partitions that are kept: `<partitions path>/<fingerprint>/partition.json` and its shards.
 
-An entry is complete or absent (it is published by a rename); one that was damaged afterwards counts as absent.
+An entry is complete or absent; one that was damaged afterwards counts as absent. How that comes: kept_entries.py.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import shutil
-import time
-import uuid
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
+
+from components.hive_example_gen.kept_entries import Kind, store_at
 
 RECORD_NAME = "partition.json"
 _VERSION = 1
-_LEFTOVER_SECONDS = 24 * 3600
-_NOTE_SECONDS = 90 * 86_400
-NOTE_SUFFIX = ".reading"
 
 
 @dataclass(frozen=True)
@@ -80,42 +73,27 @@ class PartitionRecord:
         return cls(**values)
 
 
-def entry_path(partitions_path: str, fingerprint: str) -> Path:
-    return Path(partitions_path) / fingerprint
+def _parsed(fingerprint: str, document: Any) -> PartitionRecord:
+    record = PartitionRecord.from_json(document)
+    if record.fingerprint != fingerprint:
+        raise ValueError("another partition")
+    return record
+
+
+PARTITION = Kind(
+    RECORD_NAME, _parsed, PartitionRecord.to_json, lambda record: {shard.name: shard.bytes for shard in record.shards}
+)
+"""How a converted partition is kept (kept_entries)."""
 
 
 def find(partitions_path: str, fingerprint: str) -> PartitionRecord | None:
-    """The record of a converted partition; None where there is none, or where a shard is gone or has another size."""
-    folder = entry_path(partitions_path, fingerprint)
-    try:
-        record = PartitionRecord.from_json(json.loads((folder / RECORD_NAME).read_text(encoding="utf-8")))
-        whole = all(os.stat(folder / shard.name).st_size == shard.bytes for shard in record.shards)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return record if whole and record.fingerprint == fingerprint else None
+    """The record of a converted partition; None where there is none, or where a shard is gone or has another size.
 
-
-def discard(partitions_path: str, fingerprint: str) -> None:
-    """Removes an entry if it is damaged; renamed away first, so that nobody finds half of it."""
-    folder = entry_path(partitions_path, fingerprint)
-    if not folder.exists() or find(partitions_path, fingerprint) is not None:
-        return
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.damaged")
-    try:
-        os.rename(folder, aside)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def remove_leftovers(partitions_path: str) -> None:
-    """Removes what killed runs left half-written. Younger ones stay: another run may be writing them now.
-
-    Notes of what was read when a process ended (reading.py) stay for the next run, be it weeks later.
+    Raises InfrastructureError where a URL does not answer.
     """
-    with contextlib.suppress(OSError):
-        for path in Path(partitions_path).glob(".*"):
-            with contextlib.suppress(OSError):
-                limit = _NOTE_SECONDS if path.suffix == NOTE_SUFFIX else _LEFTOVER_SECONDS
-                if time.time() - path.stat().st_mtime > limit:
-                    shutil.rmtree(path, ignore_errors=True)
+    return find_all(partitions_path, [fingerprint]).get(fingerprint)
+
+
+def find_all(partitions_path: str, fingerprints: Iterable[str]) -> dict[str, PartitionRecord]:
+    """The records of those that are kept whole. Raises InfrastructureError where a URL does not answer."""
+    return store_at(partitions_path).find(PARTITION, fingerprints)

@@ -56,7 +56,7 @@ class HiveLogExampleGen(base_beam_component.BaseBeamComponent):
         """Args:
         plan_fingerprint: of `window.plan_window` for the same arguments. The executor plans again, and refuses with
             DataNotReadyError where the files have changed since.
-        partitions_path: folder that keeps converted partitions, on a filesystem that all workers see.
+        partitions_path: what keeps converted partitions: a folder that all workers see, or a URL (s3://, gs://).
         """
         spec = HiveLogExampleGenSpec(
             source=source.model_dump_json(),

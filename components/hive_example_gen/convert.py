@@ -5,17 +5,14 @@ Imports neither TensorFlow nor TFX: a Beam worker starts in under a second.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from common.errors import DataNotReadyError
-from common.files import cannot_write, folder_published_at, write_json_atomically
 from components.hive_example_gen import cache, reading
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.cache import PartitionRecord, Shard
@@ -23,6 +20,7 @@ from components.hive_example_gen.columns import all_kinds, with_partition_values
 from components.hive_example_gen.flatten import FeatureKind, flatten
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile, translated
+from components.hive_example_gen.kept_entries import Entry, ensure, store_at
 from components.hive_example_gen.options import BadRowOptions
 from components.hive_example_gen.projection import check_unchanged
 from components.hive_example_gen.quarantine import QuarantineWriter
@@ -49,46 +47,24 @@ def convert_partition(
     Raises:
         DataNotReadyError: a file cannot be read as declared, or changed since the plan.
         ConfigError: a column does not fit in tf.Example.
-        InfrastructureError: the disk is full, or the cache cannot be written. Nothing half-written is left visible.
+        InfrastructureError: the disk is full, or what is kept cannot be written. Nothing half-written is left visible.
     """
-    record = cache.find(partitions_path, partition.fingerprint)
-    if record is not None:
-        return record
-    with _translated(partitions_path):
-        try:
-            cache.discard(partitions_path, partition.fingerprint)
-            entry = cache.entry_path(partitions_path, partition.fingerprint)
-            with reading.noted(partition, table, partitions_path), folder_published_at(entry) as folder:
-                with QuarantineWriter(folder) as kept:
-                    bad = BadRows(bad_rows, keep=kept.add)
-                    with _steps(partition, table, partitions_path, bad) as steps:
-                        record = _Conversion(partition, table, folder, bad, steps).run()
-                write_json_atomically(folder / cache.RECORD_NAME, record.to_json())
-        except OSError:
-            # Another worker may have been faster; what it published is the same.
-            record = cache.find(partitions_path, partition.fingerprint)
-            if record is None:
-                raise
-    return record
+    store = store_at(partitions_path)
 
+    def make(entry: Entry) -> PartitionRecord:
+        with reading.noted(partition, table, partitions_path), QuarantineWriter(entry.folder) as kept:
+            bad = BadRows(bad_rows, keep=kept.add)
+            with RowSteps(partition.rules, table, partition.files, partition.spec, partitions_path, bad) as steps:
+                return _Conversion(partition, table, entry, bad, steps).run()
 
-@contextlib.contextmanager
-def _translated(partitions_path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise cannot_write(partitions_path, error) from error
-
-
-def _steps(partition: PlannedPartition, table: str, partitions_path: str, bad: BadRows) -> RowSteps:
-    return RowSteps(partition.rules, table, partition.files, partition.spec, partitions_path, bad)
+    return ensure(store, cache.PARTITION, partition.fingerprint, make)
 
 
 @dataclass
 class _Conversion:
     partition: PlannedPartition
     table: str
-    folder: Path
+    entry: Entry
     bad: BadRows
     steps: RowSteps
     shards: list[Shard] = field(default_factory=list)
@@ -105,7 +81,7 @@ class _Conversion:
         more = True
         while more:
             more = self._write_shard(batches)
-        self.steps.save(self.folder)
+        self.steps.save(self.entry.folder)
         declared = self.spec.schema.names if self.spec.schema else ()
         return PartitionRecord(
             fingerprint=self.partition.fingerprint,
@@ -123,7 +99,7 @@ class _Conversion:
 
     def _write_shard(self, batches: Iterator[pa.RecordBatch]) -> bool:
         """Writes the next shard; False when the batches came to their end before it was full."""
-        path = self.folder / f"data-{len(self.shards):05d}.gz"
+        path = self.entry.shard(len(self.shards))
         encoder = RecordBatchToExamplesEncoder()
         full = False
         with TFRecordWriter(path) as writer:
@@ -134,6 +110,7 @@ class _Conversion:
                     break
         if writer.num_records:
             self.shards.append(Shard(path.name, writer.num_records, path.stat().st_size))
+            self.entry.done(path)
         else:
             path.unlink()
         return full

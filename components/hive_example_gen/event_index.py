@@ -19,7 +19,7 @@ NEVER_AFTER = np.iinfo(np.int64).max
 NEVER_BEFORE = np.iinfo(np.int64).min
 
 PAIR = np.dtype([("hash1", "<u8"), ("hash2", "<u8"), ("time", "<i8")])
-_FIELDS = ("hash1", "hash2", "time")
+FILE_NAMES = ("hash1", "hash2", "time")
 _BUCKET_BITS = 6
 _HASH_BITS = 64
 
@@ -67,7 +67,7 @@ class EventSorter:
         whole keys. Raises OSError."""
         target.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            return self._write_to([stack.enter_context(open(target / name, "wb")) for name in _FIELDS], final)
+            return self._write_to([stack.enter_context(open(target / name, "wb")) for name in FILE_NAMES], final)
 
     def _add(self, pairs: np.ndarray) -> None:
         self._parts.append(pairs)
@@ -110,7 +110,7 @@ class EventSorter:
             del pairs
             return sum(self._write_bucket(bucket, files, final) for bucket in sorted(self._buckets))
         pairs = pairs[final(pairs)] if final else pairs
-        for file, name in zip(files, _FIELDS, strict=True):
+        for file, name in zip(files, FILE_NAMES, strict=True):
             np.ascontiguousarray(pairs[name]).tofile(file)
         return len(pairs)
 
@@ -130,7 +130,7 @@ class EventIndex:
     def __init__(self, folder: Path):
         self._hash1, self._hash2, self._time = (
             _mapped(folder / name, PAIR.fields[name][0])  # type: ignore[index]
-            for name in _FIELDS
+            for name in FILE_NAMES
         )
 
     def __len__(self) -> int:

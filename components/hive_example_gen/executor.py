@@ -1,4 +1,4 @@
-"""Executor of HiveLogExampleGen: plans again, converts what is not kept, links the splits, writes the manifest."""
+"""Executor of HiveLogExampleGen: plans again, converts what is not kept, hands out the splits, writes the manifest."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import Any
 
 import apache_beam as beam
 from tfx.dsl.components.base import base_beam_executor
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 
+from common import object_folders, urls
 from common.errors import DataNotReadyError, InfrastructureError
-from common.files import cannot_write, link_or_copy, write_text_atomically
+from common.files import write_text_atomically
 from components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
 from components.hive_example_gen import cache, converted_days, manifest, progress, quarantine, row_checks, row_facts
 from components.hive_example_gen.beam_convert import ConvertPartitions
 from components.hive_example_gen.cache import PartitionRecord
 from components.hive_example_gen.columns import example_features
 from components.hive_example_gen.failures import failures_below
+from components.hive_example_gen.kept_entries import store_at
 from components.hive_example_gen.label_join.beam import AfterIndexes
 from components.hive_example_gen.label_join.options import LabelRules
 from components.hive_example_gen.options import SourceOptions, WindowOptions
+from components.hive_example_gen.warehouse import storage
 from components.hive_example_gen.window import PlannedPartition, WindowPlan, plan_window
 
 EXAMPLES_KEY = "examples"
@@ -48,7 +50,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         plan = _plan_again(source, exec_properties)
         row_checks.check(source, plan)
         example_features(source, plan)  # a wrong column is found before anything is converted
-        cache.remove_leftovers(partitions_path)
+        store_at(partitions_path).remove_leftovers()
         self._convert(source, plan, partitions_path)
         records = _records(plan, partitions_path)
         _check_agreement(plan, records)
@@ -98,14 +100,15 @@ def _plan_again(source: SourceOptions, exec_properties: Mapping[str, Any]) -> Wi
 
 
 def _records(plan: WindowPlan, partitions_path: str) -> dict[str, PartitionRecord]:
-    records = {p.fingerprint: cache.find(partitions_path, p.fingerprint) for p in plan.partitions}
-    lost = [p.name for p in plan.partitions if records[p.fingerprint] is None]
+    records = cache.find_all(partitions_path, [partition.fingerprint for partition in plan.partitions])
+    lost = [partition.name for partition in plan.partitions if partition.fingerprint not in records]
     if lost:
         raise InfrastructureError(
-            f"partition {lost[0]} was converted, but {partitions_path} does not hold it",
+            f"partition {lost[0]} was converted, but {urls.shown(partitions_path)} does not hold it",
             hint="Beam's workers must write to the same filesystem as this process; set `root` to a shared place.",
         )
-    return {key: record for key, record in records.items() if record is not None}
+    store_at(partitions_path).remember(cache.PARTITION, records)
+    return records
 
 
 def _check_agreement(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> None:
@@ -138,32 +141,30 @@ def _check_rows(plan: WindowPlan, rows: Mapping[str, int]) -> None:
 def _assemble(
     examples: Artifact, plan: WindowPlan, records: Mapping[str, PartitionRecord], partitions_path: str
 ) -> None:
-    """Puts the shards of each split into its folder: hard links where the filesystem has them, copies elsewhere."""
+    """Puts the shards of each split into its folder: hard links where the filesystem has them, copies elsewhere; from
+    an object store to itself they do not pass through this machine."""
     examples.split_names = artifact_utils.encode_split_names(list(plan.splits))
+    handed_out = []
     for split, partitions in plan.splits.items():
-        folder = artifact_utils.get_split_uri([examples], split)
-        fileio.makedirs(folder)
-        shards = _shards(partitions, records, partitions_path)
-        for index, shard in enumerate(shards):
-            _place(shard, f"{folder}/data_tfrecord-{index:05d}-of-{len(shards):05d}.gz")
+        folder = storage.joined(examples.uri, f"Split-{split}")  # as artifact_utils.get_split_uri
+        _make_folder(folder)
+        shards = _shards(partitions, records)
+        for index, (key, name) in enumerate(shards):
+            target = storage.joined(folder, f"data_tfrecord-{index:05d}-of-{len(shards):05d}.gz")
+            handed_out.append((key, name, target))
+    store_at(partitions_path).hand_out(handed_out)
 
 
-def _shards(
-    partitions: Sequence[PlannedPartition], records: Mapping[str, PartitionRecord], partitions_path: str
-) -> list[Path]:
+def _make_folder(folder: str) -> None:
+    """An object store needs none."""
+    if not urls.is_url(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def _shards(partitions: Sequence[PlannedPartition], records: Mapping[str, PartitionRecord]) -> list[tuple[str, str]]:
+    """Fingerprint and name of each."""
     keys = [partition.fingerprint for partition in partitions]
-    return [cache.entry_path(partitions_path, key) / shard.name for key in keys for shard in records[key].shards]
-
-
-def _place(shard: Path, target: str) -> None:
-    try:
-        if "://" in target:
-            fileio.copy(str(shard), target, overwrite=True)
-        else:
-            Path(target).unlink(missing_ok=True)  # left by an attempt that was killed
-            link_or_copy(shard, Path(target))
-    except OSError as error:
-        raise cannot_write(target, error) from error
+    return [(key, shard.name) for key in keys for shard in records[key].shards]
 
 
 def _describe(examples: Artifact, rows: Mapping[str, int], plan: WindowPlan) -> None:
@@ -180,10 +181,8 @@ def _describe(examples: Artifact, rows: Mapping[str, int], plan: WindowPlan) -> 
 
 def _write_manifest(artifact: Artifact, document: Mapping[str, Any]) -> None:
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    if "://" in artifact.uri:
-        fileio.makedirs(artifact.uri)
-        with fileio.open(f"{artifact.uri}/{manifest.FILE_NAME}", "w") as file:
-            file.write(text)
+    if urls.is_url(artifact.uri):
+        object_folders.write_bytes(storage.joined(artifact.uri, manifest.FILE_NAME), text.encode())
     else:
         write_text_atomically(Path(artifact.uri) / manifest.FILE_NAME, text)
     artifact.set_int_custom_property(NUM_ROWS_PROPERTY, sum(document["num_rows"].values()))

@@ -1,7 +1,7 @@
 """Errors of Beam workers on their way to the executor.
 
 Beam turns a worker's exception into a RuntimeError that holds its traceback as text; exit code and hint would be
-lost. So a worker leaves its error in a folder beside the converted partitions, and the executor raises it.
+lost. So a worker leaves its error beside the converted partitions, and the executor raises it.
 """
 
 from __future__ import annotations
@@ -13,38 +13,61 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from common import errors
+from common import errors, object_folders, urls
 from common.errors import HivemillError
 from common.files import write_json_atomically
 
+_SUFFIX = ".json"
+_BEGUN = "begun"
+
 
 class Failures:
-    """A folder of errors, one file per partition. Cheap to pickle."""
+    """A folder, or a URL, of errors, one file per partition. Cheap to pickle."""
 
-    def __init__(self, folder: str):
-        self.folder = folder
+    def __init__(self, place: str):
+        self.place = place
 
     def add(self, partition: str, fingerprint: str, error: HivemillError) -> None:
-        """Raises OSError where not even this can be written; Beam then reports that."""
+        """Raises OSError, InfrastructureError where not even this can be written; Beam then reports that."""
         document = {"kind": type(error).__name__, "partition": partition, "message": error.message, "hint": error.hint}
-        write_json_atomically(Path(self.folder) / f"{fingerprint}.json", document)
+        name = f"{fingerprint}{_SUFFIX}"
+        if urls.is_url(self.place):
+            object_folders.write_bytes(object_folders.join(self.place, name), json.dumps(document).encode())
+        else:
+            write_json_atomically(Path(self.place) / name, document)
 
     def any(self) -> bool:
-        return any(Path(self.folder).glob("*.json"))
+        return bool(self._names())
 
     def raise_first(self) -> None:
         """Raises the error of the first partition by name, and says how many others failed."""
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in Path(self.folder).glob("*.json")]
+        found = [json.loads(self._read(name)) for name in self._names()]
         if found:
             first, *others = sorted(found, key=lambda failure: failure["partition"])
             more = f" ({len(others)} more partitions failed)" if others else ""
             raise getattr(errors, first["kind"])(first["message"] + more, hint=first["hint"])
 
+    def _names(self) -> list[str]:
+        if urls.is_url(self.place):
+            return [name for name in object_folders.sizes(self.place) if name.endswith(_SUFFIX)]
+        return [path.name for path in Path(self.place).glob(f"*{_SUFFIX}")]
+
+    def _read(self, name: str) -> bytes:
+        if urls.is_url(self.place):
+            return object_folders.read_bytes(object_folders.join(self.place, name)) or b"{}"
+        return (Path(self.place) / name).read_bytes()
+
 
 @contextlib.contextmanager
 def failures_below(partitions_path: str) -> Iterator[Failures]:
-    """A folder for the failures of one execution, removed afterwards."""
-    folder = Path(partitions_path) / f".failures.{uuid.uuid4().hex}"
+    """A place for the failures of one execution, removed afterwards. Raises InfrastructureError where nothing can be
+    written: before any row is read."""
+    name = f".failures.{uuid.uuid4().hex}"
+    if urls.is_url(partitions_path):
+        with _at_url(object_folders.join(partitions_path, name)) as failures:
+            yield failures
+        return
+    folder = Path(partitions_path) / name
     try:
         folder.mkdir(parents=True)
     except OSError as error:
@@ -56,3 +79,13 @@ def failures_below(partitions_path: str) -> Iterator[Failures]:
         yield Failures(str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _at_url(url: str) -> Iterator[Failures]:
+    object_folders.write_bytes(object_folders.join(url, _BEGUN), b"")
+    try:
+        yield Failures(url)
+    finally:
+        with contextlib.suppress(errors.InfrastructureError):  # it goes with the leftovers
+            object_folders.delete_folder(url)

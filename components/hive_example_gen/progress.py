@@ -10,15 +10,15 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import common.progress
+from common.errors import InfrastructureError
 from components.hive_example_gen import cache, convert
+from components.hive_example_gen.kept_entries import store_at
 from components.hive_example_gen.window import PlannedPartition
-
-_EVERY_SECONDS = 1.0
 
 
 @contextlib.contextmanager
 def reported(partitions: Sequence[PlannedPartition], partitions_path: str) -> Iterator[None]:
-    """Reports every second while the block runs, and once at its end."""
+    """Reports every second (of a URL less often) while the block runs, and once at its end."""
     watcher = _Watcher(partitions, partitions_path)
     stop = threading.Event()
     thread = threading.Thread(target=watcher.watch, args=(stop,), daemon=True)
@@ -35,22 +35,21 @@ class _Watcher:
     def __init__(self, partitions: Sequence[PlannedPartition], partitions_path: str):
         self.waiting = {partition.fingerprint: partition.num_bytes for partition in partitions}
         self.num_bytes = sum(self.waiting.values())
-        self.partitions_path = partitions_path
+        self.store = store_at(partitions_path)
         self.bytes_done = 0
         self.rows_done = 0
         self.rows_before = convert.rows_converted
 
     def watch(self, stop: threading.Event) -> None:
-        while not stop.wait(_EVERY_SECONDS):
-            self.report()
+        while not stop.wait(self.store.seconds_between_looks):
+            with contextlib.suppress(InfrastructureError):  # what is to be said of it, the conversion says
+                self.report()
 
     def report(self) -> None:
         """The total is estimated from the rows per byte of finished partitions; unknown until the first is finished."""
-        for fingerprint in list(self.waiting):
-            record = cache.find(self.partitions_path, fingerprint)
-            if record is not None:
-                self.bytes_done += self.waiting.pop(fingerprint)
-                self.rows_done += record.rows
+        for fingerprint, record in self.store.find(cache.PARTITION, list(self.waiting)).items():
+            self.bytes_done += self.waiting.pop(fingerprint)
+            self.rows_done += record.rows
         rows = max(self.rows_done, convert.rows_converted - self.rows_before)
         total = round(self.rows_done * self.num_bytes / self.bytes_done) if self.bytes_done else None
         common.progress.report(rows, max(total, rows) if total is not None else None)

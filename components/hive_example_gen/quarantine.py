@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import io
 import itertools
+import shlex
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,13 +19,14 @@ from typing import Any, BinaryIO, TextIO, cast
 from common.amounts import share
 from common.errors import DataNotReadyError
 from common.files import cannot_write
-from components.hive_example_gen import cache
 from components.hive_example_gen.bad_rows import BadRow, added, in_words, quoted
 from components.hive_example_gen.cache import PartitionRecord
+from components.hive_example_gen.kept_entries import store_at
 from components.hive_example_gen.window import PlannedPartition, WindowPlan
 
 FILE_NAME = "quarantine.jsonl.gz"
 _NUM_PLACES = 3
+_PRINTED_BY = {"s3://": "aws s3 cp {} -", "gs://": "gcloud storage cat {}"}
 
 
 class QuarantineWriter:
@@ -62,13 +64,26 @@ class QuarantineWriter:
 
 def read(partitions_path: str, fingerprint: str) -> Iterator[BadRow]:
     """The rows kept for a converted partition; those up to the damage of a file that was damaged, none without one."""
-    path = cache.entry_path(partitions_path, fingerprint) / FILE_NAME
     with (
         contextlib.suppress(OSError, EOFError, zlib.error, ValueError, TypeError),
-        gzip.open(path, "rt", encoding="utf-8") as file,
+        store_at(partitions_path).open(fingerprint, FILE_NAME) as packed,
+        gzip.open(packed, "rt", encoding="utf-8") as file,
     ):
         for line in file:
             yield BadRow.from_json(line)
+
+
+def place_of(partitions_path: str, record: PartitionRecord) -> str:
+    """Path or URL of the file."""
+    return store_at(partitions_path).place_of(record.fingerprint, FILE_NAME)
+
+
+def shown_by(place: str) -> str:
+    """The shell command that shows the file at `place`."""
+    for scheme, command in _PRINTED_BY.items():
+        if place.startswith(scheme):
+            return f"{command.format(shlex.quote(place))} | zcat"
+    return f"zcat {place}"
 
 
 def check_shares(
@@ -95,8 +110,7 @@ def check_shares(
 def _places(records: list[PartitionRecord], partitions_path: str) -> str:
     worst = sorted(records, key=lambda record: -record.num_bad_rows)
     shown = [
-        f"  kept of {record.partition} ({record.num_bad_rows:,}): "
-        f"zcat {cache.entry_path(partitions_path, record.fingerprint) / FILE_NAME}"
+        f"  kept of {record.partition} ({record.num_bad_rows:,}): {shown_by(place_of(partitions_path, record))}"
         for record in worst[:_NUM_PLACES]
     ]
     more = len(worst) - _NUM_PLACES

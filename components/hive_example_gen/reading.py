@@ -16,47 +16,88 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import DataNotReadyError
-from components.hive_example_gen import cache
+from common import object_folders, urls
+from common.errors import DataNotReadyError, InfrastructureError
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.detect import format_of
 from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.kept_entries import NOTE_SUFFIX
 from components.hive_example_gen.table_spec import TableSpec
 from components.hive_example_gen.window import PlannedPartition
 
 _ATTEMPTS = 10
+_OWN: set[str] = set()
+"""Notes of this process."""
 _HINT = "Copy or write the file again, or leave its day out of the window."
 
 
 @contextlib.contextmanager
 def noted(partition: PlannedPartition, table: str, partitions_path: str) -> Iterator[None]:
-    """While a partition is read. Raises DataNotReadyError for a file over which an earlier process ended; OSError."""
-    folder = Path(partitions_path) / f".{partition.fingerprint}{cache.NOTE_SUFFIX}"
-    if left := [note for note in folder.glob("*") if not _is_alive(note.name)]:
+    """While a partition is read. Raises DataNotReadyError for a file over which an earlier process ended; OSError;
+    InfrastructureError where a URL does not answer."""
+    if urls.is_url(partitions_path) and partition.spec.format not in ("orc", "auto"):
+        yield  # no file of it can end the process, and a note at a URL costs three requests
+        return
+    notes = _notes_at(partitions_path, f".{partition.fingerprint}{NOTE_SUFFIX}")
+    if left := [note for note in notes.names() if not _is_alive(note)]:
         for source in partition.files:
             _try_in_child(DataFile.of(table, source.path), partition.spec)
         for note in left:
-            note.unlink(missing_ok=True)
-    note = _left_in(folder)
+            notes.remove(note)
+    note = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
+    _OWN.add(note)
+    notes.leave(note)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            note.unlink(missing_ok=True)
-            folder.rmdir()
+        with contextlib.suppress(OSError, InfrastructureError):
+            notes.remove(note)
+        _OWN.discard(note)
 
 
-def _left_in(folder: Path) -> Path:
-    note = folder / f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
-    for _ in range(_ATTEMPTS):
-        with contextlib.suppress(FileNotFoundError):  # another worker, which was done, took the folder away
-            folder.mkdir(parents=True, exist_ok=True)
-            note.touch()
-            return note
-    raise FileNotFoundError(f"{folder} is taken away again and again")
+def _notes_at(partitions_path: str, name: str) -> _FolderNotes | _UrlNotes:
+    if urls.is_url(partitions_path):
+        return _UrlNotes(object_folders.join(partitions_path, name))
+    return _FolderNotes(Path(partitions_path) / name)
+
+
+@dataclass(frozen=True)
+class _FolderNotes:
+    folder: Path
+
+    def names(self) -> list[str]:
+        return [note.name for note in self.folder.glob("*")]
+
+    def leave(self, name: str) -> None:
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):  # another worker, which was done, took the folder away
+                self.folder.mkdir(parents=True, exist_ok=True)
+                (self.folder / name).touch()
+                return
+        raise FileNotFoundError(f"{self.folder} is taken away again and again")
+
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others are left
+            self.folder.rmdir()
+
+
+@dataclass(frozen=True)
+class _UrlNotes:
+    url: str
+
+    def names(self) -> list[str]:
+        return list(object_folders.sizes(self.url))
+
+    def leave(self, name: str) -> None:
+        object_folders.write_bytes(object_folders.join(self.url, name), b"")
+
+    def remove(self, name: str) -> None:
+        object_folders.delete(object_folders.join(self.url, name))
 
 
 def _is_alive(note: str) -> bool:
@@ -64,6 +105,8 @@ def _is_alive(note: str) -> bool:
     host, process, _ = note.split(":")
     if host != socket.gethostname():
         return False
+    if int(process) == os.getpid():
+        return note in _OWN  # in a container that was started again the numbers are the same
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:

@@ -15,6 +15,7 @@ from components.hive_example_gen.deduplication import Deduplicator, deduplicator
 from components.hive_example_gen.flatten import FeatureKind
 from components.hive_example_gen.formats import reader
 from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.kept_entries import store_at
 from components.hive_example_gen.label_join.labels import Labeller, PartitionJoin
 from components.hive_example_gen.options import SamplingOptions
 from components.hive_example_gen.projection import including
@@ -99,7 +100,7 @@ class RowSteps:
     def __enter__(self) -> RowSteps:
         rules = self._rules
         if rules.deduplicate_by:
-            self._folder = tempfile.TemporaryDirectory(prefix=".keys.", dir=self._partitions_path)
+            self._folder = tempfile.TemporaryDirectory(prefix=".keys.", dir=store_at(self._partitions_path).scratch)
             table, files = self._source
             self._deduplicator = deduplicator(
                 table, files, self._spec, rules.deduplicate_by, self._bad.options, Path(self._folder.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.errors import ConfigError, DataNotReadyError
 from common.files import fingerprint
@@ -138,11 +138,12 @@ def plan_window(
     """The plan for run date `date`; what is not ready is in the plan, `WindowPlan.check` raises for it.
 
     Args:
-        partitions_path: folder of the converted partitions; it need not exist.
+        partitions_path: folder or URL of the converted partitions; it need not exist.
         label: needed where the label is joined or negatives are sampled.
 
     Raises:
-        ConfigError: source or DDL are wrong. DataNotReadyError: a folder cannot be read.
+        ConfigError: source or DDL are wrong. DataNotReadyError: a folder cannot be read. InfrastructureError: a URL
+        does not answer.
     """
     days = window_days(window, date)
     found = survey(source, window, [day for split in days.values() for day in split])
@@ -155,9 +156,12 @@ def plan_window(
 
     def planned(split: str, day: datetime.date) -> list[PlannedPartition]:
         rules = _rules(split, day, source, label, joined)
-        return [_planned(split, day, each, spec, source, partitions_path, rules) for each in ready[day]]
+        return [_planned(split, day, each, spec, source, rules) for each in ready[day]]
 
-    splits = {split: tuple(each for day in chosen for each in planned(split, day)) for split, chosen in days.items()}
+    splits = _with_what_is_kept(
+        {split: [each for day in chosen for each in planned(split, day)] for split, chosen in days.items()},
+        partitions_path,
+    )
     triage.find_empty_results(itertools.chain.from_iterable(splits.values()), window)
     return WindowPlan(
         date=date,
@@ -246,9 +250,9 @@ def _planned(
     found: PartitionListing,
     table_spec: TableSpec,
     source: SourceOptions,
-    partitions_path: str,
     rules: RowRules,
 ) -> PlannedPartition:
+    """Not looked for yet among what is kept."""
     spec = table_spec.for_partition(source, found.definition) if found.definition else table_spec
     key = fingerprint(
         CONVERTER_VERSION,
@@ -259,7 +263,6 @@ def _planned(
         *([found.query.identity] if found.query else []),
         *rules.identity,
     )
-    record = cache.find(partitions_path, key)
     return PlannedPartition(
         split=split,
         date=day,
@@ -268,11 +271,25 @@ def _planned(
         files=found.files,
         spec=spec,
         fingerprint=key,
-        cached=record is not None,
-        num_rows=record.rows if record else None,
+        cached=False,
+        num_rows=None,
         query=found.query,
         rules=rules,
     )
+
+
+def _with_what_is_kept(
+    splits: Mapping[str, Sequence[PlannedPartition]], partitions_path: str
+) -> dict[str, tuple[PlannedPartition, ...]]:
+    """Asked once for all of them: a URL answers that as quickly as for one."""
+    keys = [partition.fingerprint for partitions in splits.values() for partition in partitions]
+    kept = cache.find_all(partitions_path, keys)
+
+    def known(partition: PlannedPartition) -> PlannedPartition:
+        record = kept.get(partition.fingerprint)
+        return replace(partition, cached=True, num_rows=record.rows) if record else partition
+
+    return {split: tuple(map(known, partitions)) for split, partitions in splits.items()}
 
 
 def _plan_fingerprint(

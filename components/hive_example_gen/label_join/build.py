@@ -7,10 +7,9 @@ and they are about as many as the clicks.
 from __future__ import annotations
 
 import datetime
-import json
-import os
+import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from common.errors import DataNotReadyError
-from common.files import cannot_write, folder_published_at, write_json_atomically
-from components.hive_example_gen import cache, hashing
+from components.hive_example_gen import event_index, hashing, kept_entries
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.deduplication import deduplicator
 from components.hive_example_gen.event_index import NEVER_AFTER, EventIndex, EventSorter
-from components.hive_example_gen.label_join import times
+from components.hive_example_gen.kept_entries import Kind
+from components.hive_example_gen.label_join import open_indexes, times
 from components.hive_example_gen.label_join.options import TimeUnit
 from components.hive_example_gen.options import BadRowOptions
 from components.hive_example_gen.projection import projected_batches
@@ -33,7 +32,6 @@ from components.hive_example_gen.warehouse.listing import SourceFile
 
 # Part of every fingerprint of an index. Raise it with any change that alters what is written.
 INDEX_VERSION = 1
-_RECORD_NAME = "index.json"
 
 
 @dataclass(frozen=True)
@@ -119,46 +117,41 @@ class KeyedRows:
         return self.keyed & self.timed & self.inside
 
 
+def _parsed(fingerprint: str, document: dict[str, Any]) -> IndexRecord:
+    values = dict(document)
+    if values.pop("version") != INDEX_VERSION:
+        raise ValueError("another version")
+    return IndexRecord(**values)
+
+
+INDEX = Kind(
+    "index.json",
+    _parsed,
+    lambda record: {"version": INDEX_VERSION, **asdict(record)},
+    lambda record: dict.fromkeys(event_index.FILE_NAMES, 8 * record.pairs),
+)
+"""How an index is kept (kept_entries)."""
+
+
 def ensure(plan: DayIndex, partitions_path: str) -> IndexRecord:
     """The record of the index, found or built now. Raises DataNotReadyError, InfrastructureError."""
-    record = find(plan, partitions_path)
-    if record is not None:
-        return record
-    try:
-        cache.discard(partitions_path, plan.fingerprint)
-        with folder_published_at(folder_of(plan, partitions_path)) as folder:
-            record = _build(plan, folder, partitions_path)
-            write_json_atomically(folder / _RECORD_NAME, {"version": INDEX_VERSION, **asdict(record)})
-    except OSError as error:
-        # Another worker may have been faster; what it published is the same.
-        record = find(plan, partitions_path)
-        if record is None:
-            raise cannot_write(partitions_path, error) from error
-    return record
+    store = kept_entries.store_at(partitions_path)
+    return kept_entries.ensure(
+        store, INDEX, plan.fingerprint, lambda entry: _build(plan, entry.folder, partitions_path)
+    )
 
 
-def find(plan: DayIndex, partitions_path: str) -> IndexRecord | None:
-    """The record of a whole index, None where there is none."""
-    folder = folder_of(plan, partitions_path)
-    try:
-        document: dict[str, Any] = json.loads((folder / _RECORD_NAME).read_text(encoding="utf-8"))
-        version = document.pop("version")
-        record = IndexRecord(**document)
-        whole = all(os.stat(folder / name).st_size == 8 * record.pairs for name in ("hash1", "hash2", "time"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return record if whole and version == INDEX_VERSION else None
-
-
-def folder_of(plan: DayIndex, partitions_path: str) -> Path:
-    return cache.entry_path(partitions_path, plan.fingerprint)
+def find_all(plans: Iterable[DayIndex], partitions_path: str) -> dict[str, IndexRecord]:
+    """The records of the whole indexes among these, by fingerprint."""
+    return kept_entries.store_at(partitions_path).find(INDEX, [plan.fingerprint for plan in plans])
 
 
 def opened(plans: tuple[DayIndex, ...], partitions_path: str) -> list[EventIndex]:
     """The indexes, built where they are not there."""
-    for plan in plans:
-        ensure(plan, partitions_path)
-    return [EventIndex(folder_of(plan, partitions_path)) for plan in plans]
+    return [
+        open_indexes.opened(partitions_path, plan.fingerprint, functools.partial(ensure, plan, partitions_path))
+        for plan in plans
+    ]
 
 
 def first_at_or_after(indexes: list[EventIndex], hash1: np.ndarray, hash2: np.ndarray, time: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from components.hive_example_gen import cache
 from components.hive_example_gen.event_index import EventIndex
+from components.hive_example_gen.kept_entries import store_at
 from components.hive_example_gen.label_join import build
 from components.hive_example_gen.label_join.build import DayIndex
 from components.hive_example_gen.label_join.days import Day, days_with_clicks_of
@@ -55,8 +55,9 @@ def clicks_of_window(
             indexes[index.fingerprint] = index
             readers.setdefault(index.fingerprint, []).append(key)
     found = []
+    records = build.find_all(indexes.values(), partitions_path)
     for index in sorted(indexes.values(), key=lambda index: index.day):
-        record = build.find(index, partitions_path)
+        record = records.get(index.fingerprint)
         if record is not None:
             all_read = days.issuperset(days_with_clicks_of(options, index.day))
             alone = _without(index, readers[index.fingerprint], record.pairs, partitions_path) if all_read else None
@@ -80,14 +81,10 @@ def _document(record: build.IndexRecord, without_impression: int | None) -> dict
 def _without(index: DayIndex, readers: Sequence[str], num_clicks: int, partitions_path: str) -> int | None:
     """Clicks of the index that no partition's impressions stand before; None where a partition does not say."""
     covered = np.zeros((num_clicks + 7) // 8, np.uint8)
-    for key in readers:
-        try:
-            bits = np.fromfile(cache.entry_path(partitions_path, key) / _name(index), np.uint8)
-        except OSError:
+    for bits in store_at(partitions_path).contents(readers, _name(index)):
+        if bits is None or len(bits) != len(covered):
             return None
-        if len(bits) != len(covered):
-            return None
-        covered |= bits
+        covered |= np.frombuffer(bits, np.uint8)
     return num_clicks - int(np.unpackbits(covered, count=num_clicks).sum())
 
 

@@ -193,10 +193,10 @@ def test_rows_loaded_twice_are_named_also_in_a_sample(gate, baseline):
 
 def test_a_sample_is_the_same_rows_every_time_and_about_as_many_as_asked(tmp_path):
     folder = write_examples(tmp_path, window(MONDAY, num_days=2))
-    folders = sampling.split_folders(str(folder), ["train", "eval"])
-    num_rows = sampling.read_sample(folders, 1, 10)[0].num_rows
-    sample, hashes = sampling.read_sample(folders, num_rows, 1_000)
-    again, _ = sampling.read_sample(folders, num_rows, 1_000)
+    files = sampling.files_of_splits(str(folder), ["train", "eval"])
+    num_rows = sampling.read_sample(files, 1, 10)[0].num_rows
+    sample, hashes = sampling.read_sample(files, num_rows, 1_000)
+    again, _ = sampling.read_sample(files, num_rows, 1_000)
     assert sample.equals(again) and len(hashes) == sample.num_rows
     assert 800 < sample.num_rows < 1_200
     days = {day for day in profile_of(sample, ROLES).days}
@@ -209,7 +209,7 @@ def test_a_column_that_only_some_files_have_is_missing_elsewhere(tmp_path):
         with TFRecordWriter(tmp_path / "Split-train" / f"{index}.gz") as writer:
             batch = pa.table({name: pa.array(values) for name, values in rows.items()}).to_batches()[0]
             writer.write(RecordBatchToExamplesEncoder().encode(batch))
-    rows, _ = sampling.read_sample([str(tmp_path / "Split-train")], 2, 10)
+    rows, _ = sampling.read_sample(sampling.files_of_splits(str(tmp_path), ["train"]), 2, 10)
     assert sorted(rows.to_pylist(), key=str) == [{"a": [1], "b": None}, {"a": [2], "b": [b"x"]}]
 
 

@@ -15,6 +15,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from common.errors import ConfigError, DataNotReadyError, InfrastructureError
 from components.hive_example_gen import cache, convert, tfrecord
+from components.hive_example_gen.kept_entries import store_at
 from components.hive_example_gen.options import SourceOptions, WindowOptions
 from components.hive_example_gen.window import plan_window
 
@@ -263,7 +264,7 @@ def test_leftovers_of_killed_runs_are_removed_when_they_are_old(case):
         (case.cache / name).mkdir()
         moment = time.time() - age
         os.utime(case.cache / name, (moment, moment))
-    cache.remove_leftovers(str(case.cache))
+    store_at(str(case.cache)).remove_leftovers()
     assert {path.name for path in case.cache.iterdir()} == {record.fingerprint, ".young.tmp"}
 
 

@@ -4,7 +4,6 @@ import datetime
 import itertools
 import os
 import shutil
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -331,8 +330,8 @@ def test_indexes_are_built_once(tmp_path, monkeypatch):
     tables.labels(tables.rules())
     (plan,) = tables.plan(tables.rules()).splits["eval"]
     index = plan.rules.join.clicks[0]
-    Path(build.folder_of(index, str(tmp_path / "partitions")), "time").write_bytes(b"")
-    assert build.find(index, str(tmp_path / "partitions")) is None, "a damaged index counts as absent"
+    (tmp_path / "partitions" / index.fingerprint / "time").write_bytes(b"")
+    assert build.find_all([index], str(tmp_path / "partitions")) == {}, "a damaged index counts as absent"
 
 
 MISTAKES = {

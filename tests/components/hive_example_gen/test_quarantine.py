@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
 from common.errors import DataNotReadyError, InfrastructureError
-from components.hive_example_gen import bad_rows, cache, manifest, quarantine
+from components.hive_example_gen import bad_rows, manifest, quarantine
 from components.hive_example_gen.bad_rows import BadRow, BadRows
 from components.hive_example_gen.convert import convert_partition
 from components.hive_example_gen.options import BadRowOptions, SourceOptions, WindowOptions
@@ -77,7 +78,7 @@ def test_bad_rows_are_kept_with_file_row_column_and_cause(case):
         {"encoding": 1, "value": 2},
         3,
     )
-    path = cache.entry_path(case.kept, partition.fingerprint) / quarantine.FILE_NAME
+    path = Path(case.kept) / partition.fingerprint / quarantine.FILE_NAME
     rows = [json.loads(line) for line in _lines(path)]
     assert sorted((row["file"], row["row"], row["cause"], row["column"]) for row in rows) == [
         ("dt=2026-11-13/000000_0", 2, "value", "id"),
@@ -97,7 +98,7 @@ def test_bad_rows_are_kept_with_file_row_column_and_cause(case):
 def test_a_partition_without_bad_rows_has_no_quarantine(case):
     partition, record = _of(*case.convert(), "train")
     assert (record.bad_rows, record.row_notes) == ({}, {})
-    folder = cache.entry_path(case.kept, partition.fingerprint)
+    folder = Path(case.kept) / partition.fingerprint
     assert sorted(path.name for path in folder.iterdir()) == ["data-00000.gz", "partition.json"]
     assert list(quarantine.read(case.kept, partition.fingerprint)) == []
 
@@ -105,7 +106,7 @@ def test_a_partition_without_bad_rows_has_no_quarantine(case):
 def test_the_same_rows_give_the_same_bytes(case):
     case.write(13, b"x\x01a\n" + GOOD)
     partition, _ = _of(*case.convert(), "train")
-    path = cache.entry_path(case.kept, partition.fingerprint) / quarantine.FILE_NAME
+    path = Path(case.kept) / partition.fingerprint / quarantine.FILE_NAME
     first = path.read_bytes()
     os.rename(case.kept, case.kept + "_of_first")
     case.convert()
@@ -248,7 +249,7 @@ def test_a_full_disk_is_no_fault_of_the_file(case, monkeypatch):
 def test_a_quarantine_that_was_cut_gives_what_is_whole(case):
     case.write(13, b"".join(b"x%d\x01a\n" % row for row in range(2_000)))
     partition, _ = _of(*case.convert(BadRowOptions(max_share=1)), "train")
-    path = cache.entry_path(case.kept, partition.fingerprint) / quarantine.FILE_NAME
+    path = Path(case.kept) / partition.fingerprint / quarantine.FILE_NAME
     path.write_bytes(path.read_bytes()[:2_000])
     rows = list(quarantine.read(case.kept, partition.fingerprint))
     assert 0 < len(rows) < 2_000
@@ -357,7 +358,7 @@ def test_a_parquet_file_that_changes_while_it_is_read(tmp_path, monkeypatch, cha
 def test_rows_are_read_in_any_locale(tmp_path):
     """A scheduler often starts processes with LC_ALL=C."""
     kept, key = str(tmp_path), "ab" * 32
-    folder = cache.entry_path(kept, key)
+    folder = Path(kept) / key
     folder.mkdir(parents=True)
     with QuarantineWriter(folder) as writer:
         writer.add(BadRow("f", 1, "value", "no number", "stadt", "Köln 京都"))

@@ -12,8 +12,9 @@ import pytest
 from test_quarantine import Case
 
 from common.errors import DataNotReadyError
-from components.hive_example_gen import cache, reading
+from components.hive_example_gen import reading
 from components.hive_example_gen.convert import convert_partition
+from components.hive_example_gen.kept_entries import store_at
 from components.hive_example_gen.options import BadRowOptions
 
 ROOT = Path(__file__).parents[3]
@@ -99,7 +100,7 @@ def test_notes_stay_for_the_next_weekly_run(tmp_path, days, stays):
     (folder / GONE).touch()
     then = time.time() - days * 86_400
     os.utime(folder, (then, then))
-    cache.remove_leftovers(str(tmp_path))
+    store_at(str(tmp_path)).remove_leftovers()
     assert folder.exists() is stays
 
 

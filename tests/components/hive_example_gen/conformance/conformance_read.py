@@ -11,7 +11,6 @@ import pyarrow as pa
 from conformance_tables import DAY, Table
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.hive_example_gen import cache
 from components.hive_example_gen.bad_rows import BadRows
 from components.hive_example_gen.convert import convert_partition
 from components.hive_example_gen.flatten import flatten
@@ -70,7 +69,7 @@ def converted_examples(folder: Path, source: SourceOptions) -> list[dict]:
     for partition in planned(source, folder).splits["eval"]:
         record = convert_partition(partition, source.place, source.bad_rows, str(folder / "partitions"))
         for shard in record.shards:
-            path = cache.entry_path(str(folder / "partitions"), partition.fingerprint) / shard.name
+            path = folder / "partitions" / partition.fingerprint / shard.name
             batch = ExamplesToRecordBatchDecoder().DecodeBatch(_records(gzip.decompress(path.read_bytes())))
             rows += [_present(row) for row in batch.to_pylist()]
     return rows
