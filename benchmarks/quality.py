@@ -198,6 +198,7 @@ def train_and_judge(transformed: Path, features: Any, model: dict[str, Any], tra
     import tf_keras
 
     from components.trainer.input import InputSource
+    from components.trainer.kept_checkpoints import KeptCheckpoints
     from components.trainer.options import ModelOptions, TrainingOptions
     from components.trainer.run_fn import TrainingConfig, fit
     from components.transform.layout import FieldLayout
@@ -214,7 +215,7 @@ def train_and_judge(transformed: Path, features: Any, model: dict[str, Any], tra
             sources["train"],
             sources["validation"],
             tf.distribute.get_strategy(),
-            Path(scratch) / "checkpoints",
+            KeptCheckpoints(Path(scratch) / "checkpoints", None),
             Path(scratch) / "log",
         )
     return *judge(result.model, sources[split]), result.document

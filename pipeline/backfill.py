@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from common.errors import ConfigError, DataNotReadyError, InfrastructureError, LockHeldError
 from common.files import fingerprint, write_json_atomically
-from pipeline import lock, planning, runs
+from pipeline import lock, object_root, planning, runs
 from pipeline.config import LoadedConfig
 from pipeline.stopping import stopped_by_sigterm
 
@@ -90,12 +90,14 @@ def backfill(
     Raises:
         LockHeldError: where another backfill goes on below the same root.
     """
-    folder = loaded.config.root_path() / FOLDER
-    with lock.run_lock(folder, f"backfill of {request.first} to {request.last}", say=say):
+    root = loaded.config.root_path()
+    folder = root / FOLDER
+    with lock.backfill_lock(root, folder, f"backfill of {request.first} to {request.last}", say):
         journal = _Journal(folder, request, loaded.config.semantic_fingerprint())
         if journal.done():
             say(f"Goes on: {len(journal.done())} of {len(request.dates())} dates are done.")
         for date in request.dates():
+            object_root.refresh(root)  # the runs are processes of their own
             row = _row(loaded, date, request.reprocess, journal.done())
             if row.action == "skip":
                 journal.skipped(row)

@@ -13,10 +13,10 @@ from typing import Any
 
 from common.files import fingerprint, write_text_atomically
 from components.data_verdict.serving_plan import plan_of_serving
-from pipeline import planning, runs
+from pipeline import object_root, planning, runs
 from pipeline.config import PipelineConfig
 from pipeline.runs import RunFolder
-from serving.model_store import ModelStore
+from serving.model_store_bucket import open_store
 
 BASELINE_JSON = "baseline.json"
 
@@ -39,18 +39,19 @@ def write_baseline(config: PipelineConfig, folder: RunFolder, date: datetime.dat
     if document is not None:
         write_text_atomically(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")))
     serving = config.data_verdict.serving_log
-    partitions = str(config.places().partitions)
+    partitions = config.places().partitions
     seen = plan_of_serving(serving, config.data_verdict, date, partitions).fingerprint if serving else None
     if document is None and seen is None:
         return DataBaseline()
-    return DataBaseline(str(path.absolute()) if document else None, fingerprint(document, seen))
+    place = object_root.place_of(path.absolute())
+    return DataBaseline(place if document else None, fingerprint(document, seen))
 
 
 def _document(config: PipelineConfig, run_id: str) -> dict[str, Any] | None:
     version = planning.baseline(config, run_id)[1]
     if version is None:
         return None
-    record = ModelStore(config.places().store, config.model_name()).record(version)
+    record = open_store(config.places().store, config.model_name()).record(version)
     good = RunFolder(config.root_path(), str(record.get("run_id")))
     profile = runs.read_json(good.file(runs.PROFILE_JSON))
     if profile is None:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
+from common import object_folders, urls
 from common.files import write_json_atomically
 from pipeline import lineage, runs
 from pipeline.mlmd import metadata_of
 from pipeline.runs import RunFolder
 
+_READ = (
+    ("HiveLogExampleGen", "manifest"),
+    ("DataVerdict", "verdict"),
+    ("Trainer", "model_run"),
+    ("Evaluator", "verdict"),
+    ("ServingCheck", "infra_blessing"),
+    ("Pusher", "pushed_model"),
+)
 _TENSORBOARD_FILES = ("events.out.tfevents.*", "projector_config.pbtxt", "projector/*.tsv")
 
 
@@ -22,8 +32,12 @@ def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
 
     Returns {data, model, serving, model_version} for the verdict; a part is None where its node has not finished.
     """
-    outputs = _outputs(ir)
     write_json_atomically(folder.file(lineage.LINEAGE_JSON), lineage.of_run(ir))
+    with tempfile.TemporaryDirectory(prefix="hivemill-") as scratch:
+        return _collected(_read_here(_outputs(ir), Path(scratch)), folder)
+
+
+def _collected(outputs: dict[tuple[str, str], mlmd.Artifact], folder: RunFolder) -> dict[str, Any]:
     _copy(outputs.get(("HiveLogExampleGen", "manifest")), runs.MANIFEST_JSON, folder)
     _copy(outputs.get(("DataVerdict", "verdict")), runs.PROFILE_JSON, folder)
     model_run = outputs.get(("Trainer", "model_run"))
@@ -37,6 +51,17 @@ def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
         "serving": _document(outputs.get(("ServingCheck", "infra_blessing")), runs.SERVING_CHECK_JSON),
         "model_version": _pushed_version(pushed),
     }
+
+
+def _read_here(outputs: dict[tuple[str, str], mlmd.Artifact], scratch: Path) -> dict[tuple[str, str], mlmd.Artifact]:
+    """The artifacts that are read; those in an object store are fetched, and say where to."""
+    read = {key: outputs[key] for key in _READ if key in outputs}
+    for (node_id, key), artifact in read.items():
+        if urls.is_url(artifact.uri):
+            folder = scratch / node_id / key
+            object_folders.fetch(artifact.uri, folder)
+            artifact.uri = str(folder)
+    return read
 
 
 def _outputs(ir: pipeline_pb2.Pipeline) -> dict[tuple[str, str], mlmd.Artifact]:

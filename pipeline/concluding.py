@@ -9,7 +9,7 @@ from typing import Any
 from common.errors import HivemillError
 from common.files import write_json_atomically
 from components.hive_example_gen import quarantine
-from pipeline import runs, surfaces, verdict
+from pipeline import object_root, runs, surfaces, verdict
 from pipeline.alerts.delivery import Alerts, Reports
 from pipeline.runs import RunFolder
 
@@ -54,6 +54,7 @@ class Conclusion:
         )
         self.folder.write(self.record)
         surfaces.show(self.folder, root, self.say)
+        object_root.put_changes(root)  # whoever is told of the page finds it
         self.record["alerts"] = [*alerted, *surfaces.tell(self.alerts, made, self.folder, self.say)]
         self.folder.write(self.record)
 
@@ -61,12 +62,12 @@ class Conclusion:
         """The last lines that a person reads; `planned_small` are partitions named before the first node."""
         for line in self._left_out(runs.read_json(self.folder.file(runs.MANIFEST_JSON)) or {}, planned_small):
             self.say(line)
-        page = self.folder.file(runs.REPORT_HTML)
+        page = object_root.place_of(self.folder.file(runs.REPORT_HTML))
         if self.record["exit_code"] == 0:
             version = self.record["model_version"]
             self.say(f"Done in {seconds:.0f} s: version {version} is in the store.\nReport: {page}")
             return
-        log = self.folder.file(runs.LOG_TXT)
+        log = object_root.place_of(self.folder.file(runs.LOG_TXT))
         code = self.record["exit_code"]
         self.say(f"Failed after {seconds:.0f} s (exit code {code}).\nReport: {page}\nLog: {log}")
 
@@ -102,7 +103,7 @@ def error_card(error: BaseException | None, folder: RunFolder) -> dict[str, Any]
         return {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
     return {
         "message": f"{type(error).__name__}: {error}",
-        "hint": f"This is a defect of ours; the traceback is in {folder.file(runs.LOG_TXT)}.",
+        "hint": f"This is a defect of ours; the traceback is in {object_root.place_of(folder.file(runs.LOG_TXT))}.",
         "exit_code": 1,
     }
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from common import files
+from common import files, object_folders, urls
 from common.errors import ConfigError
 from common.options import Options
 from components.data_verdict.options import DataVerdictOptions
@@ -115,7 +115,11 @@ class PipelineConfig(Options):
         description="Name of the pipeline, and of the model in the store unless store.model says otherwise. At most 63 "
         "letters, digits, `_`, `.` and `-`, the first a letter or digit."
     )
-    root: str = Field("hivemill", description="Folder of everything that runs leave: artifacts, runs, models.")
+    root: str = Field(
+        "hivemill",
+        description="Folder of everything that runs leave: artifacts, runs, models. Or s3://BUCKET/FOLDER or "
+        "gs://BUCKET/FOLDER (docs/object-stores.md), with metadata on a server.",
+    )
     source: SourceOptions = Field(description="Where the click log lies and how its columns are typed.")
     window: WindowOptions = Field(WindowOptions(), description="Which days a run reads.")
     label: LabelOptions = Field(description="The columns that are no features.")
@@ -143,20 +147,19 @@ class PipelineConfig(Options):
     rollout: RolloutOptions = Field(RolloutOptions(), description="How a pushed version gets its traffic.")
 
     def root_path(self) -> Path:
-        return Path(self.root)
+        """The folder of the records of runs: `root`, or this process's copy of what is in an object store."""
+        from pipeline import object_root
+
+        return object_root.folder_of(self.root)
 
     def model_name(self) -> str:
         return self.store.model or self.name
 
     def places(self) -> Places:
-        root = self.root_path()
-        return Places(
-            artifacts=root / "artifacts",
-            partitions=root / "partitions",
-            checkpoints=root / "checkpoints",
-            metadata=root / "metadata.db",
-            store=root / self.store.path,
-        )
+        def below(name: str) -> str:
+            return object_folders.join(self.root, name) if urls.is_url(self.root) else str(Path(self.root) / name)
+
+        return Places(*map(below, ("artifacts", "partitions", "checkpoints", "metadata.db", self.store.path)))
 
     def feature_set(self) -> FeatureSet:
         return FeatureSet(features=self.features, label=self.label.column, weight=self.label.weight)
@@ -213,13 +216,13 @@ class PipelineConfig(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where things land below `root` (docs/cli.md)."""
+    """Where things land below `root` (docs/cli.md): paths, or URLs."""
 
-    artifacts: Path
-    partitions: Path
-    checkpoints: Path
-    metadata: Path
-    store: Path
+    artifacts: str
+    partitions: str
+    checkpoints: str
+    metadata: str
+    store: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from common.texts import did_you_mean
 from components.features import CategoricalFeature, CrossFeature, MultivalentFeature, NumericFeature
 from components.hive_example_gen.options import SourceOptions
 from pipeline.config_rows import row_rules
+from pipeline.config_workers import worker_rules
 from pipeline.config_yaml import Mistake, Path, Tree
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _MORE_IS_BETTER = ("auc", "auc_lower_bound", "auc_precision_recall", "gauc", "clicks", "example_count")
 _LESS_IS_BETTER = ("logloss", "normalized_entropy")
 _VOCABULARY_KEYS = ("min_count", "max_size", "oov_buckets")
+_BUCKET = re.compile(r"(s3|gs)://[^/?@:]+(/[^?]*)?")
+_INNER = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*")
 Found = Iterator[tuple[Path, str]]
 
 
@@ -36,6 +40,7 @@ def consistency(config: PipelineConfig, tree: Tree) -> list[Mistake]:
         _gates,
         _store,
         _runner,
+        worker_rules,
         _rollout,
     )
     for check in checks:
@@ -70,11 +75,15 @@ def columns_of(name: str, feature: Any) -> tuple[str, ...]:
 
 
 def _places(config: PipelineConfig) -> Found:
+    if "://" in config.root and not _BUCKET.fullmatch(config.root):
+        rule = "must be a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER (what else the store needs comes from the "
+        yield ("root",), f"{rule}environment: docs/object-stores.md); received {urls.shown(config.root)!r}"
     for path, value in ((("root",), config.root), (("store", "path"), config.store.path)):
-        if "://" in value:
-            yield path, f"must be a folder of a mounted filesystem (locks and metadata need one); received {value!r}"
-        elif not value.strip():
+        if not value.strip():
             yield path, "must not be empty"
+    if urls.is_url(config.root) and not _INNER.fullmatch(config.store.path):
+        rule = "must be a name below `root`, which is in an object store"
+        yield ("store", "path"), f"{rule}; received {config.store.path!r}"
 
 
 def _source(config: PipelineConfig) -> Found:
@@ -212,8 +221,6 @@ def _store(config: PipelineConfig) -> Found:
 _REFUSED_BEAM_ARGS = {
     "--direct_running_mode=multi_processing": "the workers that Beam starts with it are not prepared for TensorFlow; "
     "take --runner=pipeline.runners.worker_processes.WorkerProcesses with --direct_num_workers=N",
-    "--runner=DataflowRunner": "Dataflow's workers mount no folder of yours, and `root` and the table must be folders; "
-    "take Flink or Spark with a shared folder (docs/clusters.md)",
 }
 
 

@@ -21,7 +21,9 @@ from tfx.orchestration import pipeline  # noqa: E402
 from tfx.proto import trainer_pb2, transform_pb2  # noqa: E402
 from tfx.types import BaseChannel  # noqa: E402
 
+from common import urls  # noqa: E402
 from common.files import code_fingerprint  # noqa: E402
+from components import staging  # noqa: E402
 from components.data_verdict.component import DataVerdictGate  # noqa: E402
 from components.data_verdict.roles import ColumnRoles, kinds_of  # noqa: E402
 from components.evaluator.component import ModelEvaluator  # noqa: E402
@@ -78,15 +80,19 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
     serving_check = _serving_check(config, examples, trainer, evaluator)
     pusher = _pusher(config, inputs, examples, trainer, evaluator, serving_check)
     judges = [evaluator, *([serving_check] if serving_check else [])]
+    nodes = [
+        *(example_gen, statistics_gen, schema_gen, example_validator, data_verdict),
+        *(transform, trainer, *judges, pusher),
+    ]
+    if urls.is_url(config.root):
+        for node in nodes[1:]:  # the first one knows object stores by itself
+            staging.stage(node)
     return pipeline.Pipeline(
         pipeline_name=config.name if inputs.root_identity is None else f"{config.name}-{inputs.root_identity}",
-        pipeline_root=str(places.artifacts),
-        components=[
-            *(example_gen, statistics_gen, schema_gen, example_validator, data_verdict),
-            *(transform, trainer, *judges, pusher),
-        ],
+        pipeline_root=places.artifacts,
+        components=nodes,
         enable_cache=config.runner.cache,
-        metadata_connection_config=connection_config(config.metadata, places.metadata),
+        metadata_connection_config=connection_config(config.metadata, Path(places.metadata)),
         beam_pipeline_args=list(config.runner.beam_args or _BEAM_IN_THIS_PROCESS),
     )
 
@@ -98,7 +104,7 @@ def _example_gen(config: PipelineConfig, inputs: RunInputs) -> HiveLogExampleGen
         label=config.label_rules(),
         date=inputs.date,
         plan_fingerprint=inputs.plan_fingerprint,
-        partitions_path=str(config.places().partitions),
+        partitions_path=config.places().partitions,
     )
 
 
@@ -131,7 +137,7 @@ def _data_verdict(
         manifest=example_gen.outputs["manifest"],
         baseline_path=inputs.data_baseline.path,
         baseline_fingerprint=inputs.data_baseline.fingerprint,
-        partitions_path=str(config.places().partitions),
+        partitions_path=config.places().partitions,
     ).with_id("DataVerdict")
 
 
@@ -169,7 +175,7 @@ def _trainer(config: PipelineConfig, transform: Transform, schema_gen: base_node
             "features": config.feature_set().model_dump_json(),
             "model": config.model.model_dump_json(),
             "training": config.training.model_dump_json(),
-            "checkpoints": str(config.places().checkpoints),
+            "checkpoints": config.places().checkpoints,
             "code": _code_of("trainer"),
             **({"sample": sample.model_dump_json()} if sample else {}),
         },
@@ -218,7 +224,7 @@ def _pusher(
         blessing=evaluator.outputs["blessing"],
         model_verdict=evaluator.outputs["verdict"],
         infra_blessing=serving_check.outputs["infra_blessing"] if serving_check else None,
-        store_path=str(config.places().store),
+        store_path=config.places().store,
         model_name=config.model_name(),
         examples=examples,
         label_column=config.label.column,

@@ -14,12 +14,13 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
+from common import object_folders, urls
 from pipeline.mlmd import metadata_of
 
 _UNFINISHED = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
 
 
-def settle(ir: pipeline_pb2.Pipeline, run_id: str, attempt: int, artifacts: Path) -> list[str]:
+def settle(ir: pipeline_pb2.Pipeline, run_id: str, attempt: int, artifacts: str) -> list[str]:
     """Settles the attempts of `run_id` before `attempt`; returns the ids of the nodes that were cut off.
 
     Files are removed below `artifacts` only.
@@ -38,7 +39,7 @@ def settle(ir: pipeline_pb2.Pipeline, run_id: str, attempt: int, artifacts: Path
     return settled
 
 
-def _cancel(store: Any, execution: mlmd.Execution, artifacts: Path) -> None:
+def _cancel(store: Any, execution: mlmd.Execution, artifacts: str) -> None:
     outputs = _unfinished_outputs(store, execution)
     for artifact in outputs:
         _remove(artifact.uri, artifacts)
@@ -62,7 +63,8 @@ def _node_id(store: Any, execution: mlmd.Execution) -> str:
     return name.rpartition(".")[2]
 
 
-def _remove(uri: str, artifacts: Path) -> None:
-    path = Path(uri)
-    if "://" not in uri and artifacts.absolute() in path.absolute().parents:
-        shutil.rmtree(path, ignore_errors=True)
+def _remove(uri: str, artifacts: str) -> None:
+    if urls.is_url(uri) and uri.startswith(f"{artifacts}/"):
+        object_folders.delete(uri)
+    elif not urls.is_url(uri) and Path(artifacts).absolute() in Path(uri).absolute().parents:
+        shutil.rmtree(uri, ignore_errors=True)

@@ -11,11 +11,13 @@ import platform
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common import object_folders, urls
 from common.errors import ConfigError, HivemillError
 from pipeline import doctor_serving
 from pipeline.doctor_findings import Finding, failed
@@ -119,7 +121,7 @@ def _of_config(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
         yield failed("config", error.message, error.hint or f"Correct {path}.", ConfigError)
         return
     yield Finding("config", "ok", f"{path}: {len(loaded.config.features)} features")
-    yield from _root(loaded.config.root_path())
+    yield from _bucket(loaded.config) if urls.is_url(loaded.config.root) else _root(loaded.config.root_path())
     yield from _metadata(loaded.config.metadata)
     yield from _source(loaded.config.source)
     yield from _worker_pools((*loaded.config.runner.beam_args, *loaded.config.runner.orchestrator_args))
@@ -182,6 +184,29 @@ def _metadata(options: MetadataOptions) -> Iterator[Finding]:
         yield failed("metadata", f"the environment has no {PASSWORD_VARIABLE}", f"Set it for user {options.user}.")
     else:
         yield Finding("metadata", "ok", f"{place} answers; the first run tries the login")
+
+
+def _bucket(config: PipelineConfig) -> Iterator[Finding]:
+    """Of a root in an object store: writes, lists, reads and removes one object, which nobody looks for."""
+    place = urls.shown(config.root)
+    if config.metadata.backend != "mysql":
+        fix = "Set metadata.backend to mysql, and host and user (only `compile --engine vertex` needs none)."
+        yield failed("metadata", f"root is {place}, and a SQLite file cannot be there", fix)
+    probe = object_folders.join(config.root, "locks", "doctor", uuid.uuid4().hex)
+    try:
+        object_folders.write_bytes(probe, b"doctor")
+        is_right = object_folders.read_bytes(probe) == b"doctor" and bool(
+            object_folders.sizes(probe.rpartition("/")[0])
+        )
+        object_folders.delete(probe)
+    except HivemillError as error:
+        yield failed("root", error.message, error.hint or "Correct `root`.", type(error))
+        return
+    if is_right:
+        yield Finding("root", "ok", f"{place} can be written, listed and read")
+    else:
+        fix = "Locks need a store whose listings show finished writes at once (S3 and Cloud Storage do)."
+        yield failed("root", f"{place}: an object that was just written was not found", fix)
 
 
 def _root(root: Path) -> Iterator[Finding]:

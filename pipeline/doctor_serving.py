@@ -28,10 +28,10 @@ _LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp (net/tcp_states.h)
 
 def findings(config: PipelineConfig) -> Iterator[Finding]:
     """Of a config that is right."""
-    from serving.model_store import ModelStore
+    from serving.model_store_bucket import open_store
 
     yield from ports()
-    store = ModelStore(config.places().store, config.model_name())
+    store = open_store(config.places().store, config.model_name())
     yield from _model_server(config, store)
     yield from _mirror(config, store)
 

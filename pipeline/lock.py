@@ -4,6 +4,8 @@ Two things hold it together. The operating system's lock (flock) ends with the p
 hosts share the root, that lock may be known to one host only; so the owner also counts a heartbeat up in its card, and
 whoever finds the card of another host watches the count before it believes that the owner is dead. Counts are compared,
 never clocks: a host whose clock is wrong steals nothing.
+
+A root in an object store has its lock there (common.object_lock).
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from common import object_lock
 from common.clock import utc_now
 from common.errors import InfrastructureError, LockHeldError
+from common.object_lock import words
+from pipeline import object_root
 
 LOCK_NAME = "run.lock"
 BEAT_SECONDS = 10.0
@@ -60,6 +65,11 @@ def run_lock(
     Raises:
         LockHeldError: naming the owner. InfrastructureError: where the root cannot be written.
     """
+    copy = object_root.behind(root)
+    if copy is not None:
+        with copy.locked(run_id, _patience(options), say, lost) as left:
+            yield left
+        return
     path = root / LOCK_NAME
     with _acquired(path, options, say) as file:
         left = _taken_over(path, options, say)
@@ -73,17 +83,35 @@ def run_lock(
                 file.truncate(0)
 
 
+@contextlib.contextmanager
+def backfill_lock(root: Path, folder: Path, what: str, say: Say) -> Iterator[None]:
+    """One backfill at a time below `root`, whose journals are in `folder`; its runs take the root's lock, one by one."""
+    copy = object_root.behind(root)
+    if copy is None:
+        with run_lock(folder, what, say=say):
+            yield
+        return
+    with object_lock.object_lock(f"{copy.lock_url}-backfill", what, say=say):
+        copy.fetch()
+        try:
+            yield
+        finally:
+            copy.put()
+
+
 def owner(root: Path) -> dict[str, Any] | None:
     """Who holds the lock below `root`: {run_id, host, pid, since_utc, beat, age_seconds}, or None when it is free.
 
     A card of another host counts as held while its last beat is younger than the lease, by the file's time.
     """
-    return _card_where(root, is_held=True)
+    copy = object_root.behind(root)
+    return object_lock.owner(copy.lock_url) if copy else _card_where(root, is_held=True)
 
 
 def stale(root: Path) -> dict[str, Any] | None:
     """The card that a dead owner left, as `owner` gives it; the next run takes its lock over and says so."""
-    return _card_where(root, is_held=False)
+    copy = object_root.behind(root)
+    return object_lock.stale(copy.lock_url) if copy else _card_where(root, is_held=False)
 
 
 def remove(root: Path, dead_host: str | None, options: LockOptions = LockOptions()) -> dict[str, Any] | None:
@@ -92,6 +120,9 @@ def remove(root: Path, dead_host: str | None, options: LockOptions = LockOptions
     `dead_host` names the owner's host, of which somebody knows that it is dead: nothing is watched, and a lock that the
     file server still keeps for that host is replaced. Raises LockHeldError where the owner lives.
     """
+    copy = object_root.behind(root)
+    if copy is not None:
+        return object_lock.remove(copy.lock_url, dead_host, _patience(options))
     path = root / LOCK_NAME
     card = _peek(path)
     if card is None:
@@ -104,6 +135,10 @@ def remove(root: Path, dead_host: str | None, options: LockOptions = LockOptions
         _taken_over(path, options, lambda line: None)
         file.truncate(0)
     return card
+
+
+def _patience(options: LockOptions) -> object_lock.Patience:
+    return object_lock.Patience(options.wait_seconds, options.lease_seconds, options.beat_seconds)
 
 
 def _check_dead_host(card: dict[str, Any], dead_host: str, path: Path) -> None:
@@ -232,14 +267,6 @@ def _held(path: Path, card: dict[str, Any]) -> LockHeldError:
         f"another run holds {path}: {words(card)}",
         hint="Wait for it (`hivemill status`, `--lock-wait MINUTES`) or stop that process; a killed one holds no lock. "
         "`hivemill unlock` removes the lock of a dead host.",
-    )
-
-
-def words(card: dict[str, Any]) -> str:
-    """Whose card it is: run, process, host and time."""
-    return (
-        f"{card.get('run_id', 'unknown run')}, process {card.get('pid', '?')} on {card.get('host', '?')}, "
-        f"since {card.get('since_utc', '?')}"
     )
 
 

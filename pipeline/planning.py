@@ -15,7 +15,8 @@ from components.hive_example_gen.warehouse import storage
 from pipeline import config as config_module
 from pipeline.config import LoadedConfig, PipelineConfig
 from pipeline.runs import RunFolder
-from serving.model_store import STABLE, ModelStore
+from serving.model_store import STABLE
+from serving.model_store_bucket import open_store
 
 _CODE = Path(__file__).parents[1]
 
@@ -37,7 +38,7 @@ def make_plan(loaded: LoadedConfig, date: datetime.date) -> RunPlan:
     Raises ConfigError for columns that the table lacks. Missing partitions are in the plan: `plan.window.check()`.
     """
     config = loaded.config
-    partitions_path = str(config.places().partitions)
+    partitions_path = config.places().partitions
     window_plan = window.plan_window(config.source, config.window, date, partitions_path, config.label_rules())
     if any(window_plan.splits.values()):
         found = row_checks.mistakes(config.source, window_plan)
@@ -59,14 +60,14 @@ def baseline(config: PipelineConfig, run_id: str | None = None) -> tuple[str | N
     Where that version is of `run_id` itself, which was killed after its push, it is the version that this run was
     judged against then: no model is its own bar.
     """
-    store = ModelStore(config.places().store, config.model_name())
+    store = open_store(config.places().store, config.model_name())
     version = store.labels().get(STABLE)
     if version and run_id is not None:
         record = store.record(version)
         if record.get("run_id") == run_id:
             version = record.get("baseline_version")
             version = version if version in store.versions() else None
-    return (str(store.path_of(version)), version) if version else (None, None)
+    return (store.place_of(version), version) if version else (None, None)
 
 
 def _finished(config: PipelineConfig, run_id: str) -> dict[str, Any] | None:
@@ -79,7 +80,7 @@ def _finished(config: PipelineConfig, run_id: str) -> dict[str, Any] | None:
     if not record or record["state"] == "running":
         return None
     if record["exit_code"] == 0:
-        store = ModelStore(config.places().store, config.model_name())
+        store = open_store(config.places().store, config.model_name())
         return record if record["model_version"] in store.versions() else None
     refused_by_same_bar = record["exit_code"] == 5 and record.get("baseline_version") == baseline(config)[1]
     return record if refused_by_same_bar else None

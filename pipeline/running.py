@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import common.runtime
-from common.errors import BaselineMovedError, InfrastructureError
+from common import urls
+from common.errors import BaselineMovedError, ConfigError, InfrastructureError
 from common.files import write_text_atomically
 from pipeline import baseline, planning, runs, steps, surfaces, waiting
 from pipeline.alerts.delivery import Alerts, OverrunWatch
 from pipeline.concluding import Conclusion, error_card, gather
-from pipeline.config import LoadedConfig
+from pipeline.config import LoadedConfig, PipelineConfig
 from pipeline.console import Console, library_noise_to
 from pipeline.lock import LockOptions, run_lock
 from pipeline.root_identity import identity
@@ -72,6 +73,7 @@ def _under_lock(
             lambda: planning.make_plan(loaded, date), loaded.config.window, console.line
         )
         root = loaded.config.root_path()
+        _check_metadata(loaded.config)
         with run_lock(root, plan.run_id, lock_options, console.line, stop.now) as left:
             runs.check_no_other_job(root, job)
             plan = planning.make_plan(loaded, date)  # what was true before the lock may not be true under it
@@ -278,6 +280,15 @@ def _free_run_id(root: Path, run_id: str) -> str:
     while (root / "runs" / f"{run_id}-{number}").exists():
         number += 1
     return f"{run_id}-{number}"
+
+
+def _check_metadata(config: PipelineConfig) -> None:
+    if urls.is_url(config.root) and config.metadata.backend != "mysql":
+        raise ConfigError(
+            f"root is {urls.shown(config.root)}, and metadata.backend {config.metadata.backend}: a file in an object store "
+            "cannot be written in place",
+            hint="Set metadata.backend to mysql, and host and user.",
+        )
 
 
 def _check_disk(root: Path) -> None:

@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from common import urls
 from common.errors import (
     ConfigError,
     DataNotReadyError,
@@ -26,7 +27,7 @@ from common.errors import (
 )
 from common.files import write_json_atomically, write_text_atomically
 from common.texts import did_you_mean
-from pipeline import lock, overruns, runs, surfaces, training_task
+from pipeline import lock, object_root, overruns, runs, surfaces, training_task
 from pipeline.alerts.delivery import Alerts
 from pipeline.concluding import Conclusion, gather
 from pipeline.config import LoadedConfig
@@ -57,26 +58,29 @@ def begin(loaded: LoadedConfig, date: datetime.date, job: str, force: bool, cons
     begun = _begun_by(root, job)
     if begun is not None and begun.file(PIPELINE_JSON).exists():
         console.line(f"Job {job} goes on with run {begun.run_id}.")
-        return {**(begun.read() or {}), "pipeline": str(begun.file(PIPELINE_JSON))}
+        return {**(begun.read() or {}), "pipeline": object_root.place_of(begun.file(PIPELINE_JSON))}
     try:
         record = running.begin(loaded, date, job, force, console)
     except HivemillError as error:
         card = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
         with contextlib.suppress(OSError):
             write_json_atomically(file, {"run_id": None, "error": card})
+            object_root.put_changes(root)
         raise
     write_json_atomically(file, {"run_id": record["run_id"], "error": None})
-    return {**record, "pipeline": str(RunFolder(root, record["run_id"]).file(PIPELINE_JSON))}
+    object_root.put_changes(root)
+    return {**record, "pipeline": object_root.place_of(RunFolder(root, record["run_id"]).file(PIPELINE_JSON))}
 
 
-def launch(pipeline: Path, node_id: str, console: Console) -> NodeRecord | None:
-    """Launches one node of the compiled pipeline in the file `pipeline`; None where its run is finished already.
+def launch(pipeline: str, node_id: str, console: Console) -> NodeRecord | None:
+    """Launches one node of the compiled pipeline at `pipeline`, a path or URL; None where its run is finished already.
 
     Where TF_CONFIG names this process a worker that is not the chief, it only trains along (pipeline.runners.worker).
     What cannot change with a second try (a red verdict, refused data) is told again without one.
     Raises the node's error; ConfigError for a file or node that is not there.
     """
     folder, record = _run_of(pipeline)
+    file = folder.file(PIPELINE_JSON)
     if record["state"] == "succeeded":
         console.line(f"Nothing to do: run {folder.run_id} of the same inputs is finished.")
         return None
@@ -87,7 +91,7 @@ def launch(pipeline: Path, node_id: str, console: Console) -> NodeRecord | None:
     _raise_what_is_final(folder.node(node_id))
     worker = training_task.other_worker(os.environ)
     if worker is not None:
-        return _trained_along(pipeline, node_id, folder, worker, console)
+        return _trained_along(file, node_id, folder, worker, console)
     root = folder.path.parents[1]
     with (
         stopped_by_sigterm() as stop,
@@ -97,7 +101,7 @@ def launch(pipeline: Path, node_id: str, console: Console) -> NodeRecord | None:
     ):
         console.rebind(real_error)
         try:
-            return _launched(read_pipeline(pipeline), node_id, folder, console)
+            return _launched(read_pipeline(file), node_id, folder, console)
         finally:
             console.rebind(None)
 
@@ -245,8 +249,12 @@ def _never_begun(loaded: LoadedConfig, job: str, console: Console) -> dict[str, 
     return {"run_id": None, "exit_code": error.exit_code, "error": card}
 
 
-def _run_of(pipeline: Path) -> tuple[RunFolder, dict[str, Any]]:
-    folder = RunFolder(pipeline.absolute().parents[2], pipeline.absolute().parent.name)
+def _run_of(pipeline: str) -> tuple[RunFolder, dict[str, Any]]:
+    """Of `<root>/runs/<run id>/pipeline.json`."""
+    place = pipeline if urls.is_url(pipeline) else os.path.abspath(pipeline)
+    root, _, run_id, _ = (place.rsplit("/", 3) + [""] * 3)[:4]
+    folder = RunFolder(object_root.folder_of(root), run_id)
+    object_root.fetch_run(folder.path.parents[1], run_id)
     record = folder.read()
     if record is None:
         raise ConfigError(f"there is no run beside {pipeline}", hint=_HINT_PIPELINE)

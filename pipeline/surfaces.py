@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import HivemillError, LockHeldError
-from pipeline import report, runs, tensorboard, verdict
+from pipeline import object_root, report, runs, tensorboard, verdict
 from pipeline.alerts.delivery import Alerts, Reports
 from pipeline.config import PipelineConfig
 from pipeline.runs import RunFolder
@@ -33,12 +33,12 @@ def show(folder: RunFolder, root: Path, say: Say) -> None:
         except Exception:
             with open(folder.file(runs.LOG_TXT), "a", encoding="utf-8") as log:
                 traceback.print_exc(file=log)
-            say(f"The {name} could not be written; see {folder.file(runs.LOG_TXT)}")
+            say(f"The {name} could not be written; see {object_root.place_of(folder.file(runs.LOG_TXT))}")
 
 
 def tell(alerts: Alerts, made: dict[str, Any], folder: RunFolder, say: Say) -> Reports:
     """Sends the alerts that the verdict calls for; returns what became of them, for run.json."""
-    reports = alerts.verdict(made, folder.file(runs.REPORT_HTML))
+    reports = alerts.verdict(made, object_root.place_of(folder.file(runs.REPORT_HTML)))
     _say_failed(reports, say)
     return reports
 
@@ -58,6 +58,8 @@ def failures_told(config: PipelineConfig, date: datetime.date, say: Say) -> Iter
         card = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
         alerts = Alerts(config.alerts, config.root_path())
         _say_failed(alerts.verdict(verdict.assemble(record, {}, card)), say)
+        with contextlib.suppress(HivemillError):
+            object_root.put_changes(config.root_path())
         raise
 
 

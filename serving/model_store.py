@@ -59,11 +59,16 @@ class ModelStore:
         if _URL.match(str(path)):
             raise ConfigError(
                 f"the model store must be a folder of a POSIX file system; received {path}",
-                hint="An object store has neither rename nor lock. store.mirror keeps a copy of the store in one.",
+                hint="serving.model_store_bucket.open_store opens a store in an object store.",
             )
         self.path = Path(path).absolute()
         self.model = model
         self.folder = self.path / model
+
+    @property
+    def place(self) -> str:
+        """Where the store is, for people."""
+        return str(self.path)
 
     def versions(self) -> list[int]:
         """Published versions, oldest first."""
@@ -79,6 +84,10 @@ class ModelStore:
             known = ", ".join(map(str, self.versions())) or "none"
             raise InfrastructureError(f"{folder}: the store has no version {version} of {self.model} (it has: {known})")
         return folder
+
+    def place_of(self, version: int) -> str:
+        """The SavedModel folder of a version, for whoever opens it: a path, or a URL."""
+        return str(self.path_of(version))
 
     def record(self, version: int) -> dict[str, Any]:
         """What was known when the version was published: metrics, lineage, `source_fingerprint`, `created_utc`."""
@@ -298,9 +307,13 @@ class ModelStore:
                 file.write_bytes(content)
             (folder / RECORD_FILE).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
             sync_tree(folder)  # before the lock: gigabytes take their time, and a rollback must not wait for them
+            self._bring(folder, version)
             locked.enter_context(self._locked())
             check(read_state(self.folder).labels)
         return version
+
+    def _bring(self, folder: Path, version: int) -> None:
+        """What can be done for a new version before it appears (serving.model_store_bucket)."""
 
     def _version_with(self, source_fingerprint: str) -> int | None:
         versions = reversed(self.versions())

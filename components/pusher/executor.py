@@ -19,6 +19,7 @@ from common.files import fingerprint
 from components.evaluator.gates import refusals
 from components.pusher.options import StoreOptions
 from serving.model_store import STABLE, ModelStore
+from serving.model_store_bucket import open_store
 from serving.model_store_mirror import StoreMirror
 
 _CHUNK_BYTES = 1 << 20
@@ -46,7 +47,7 @@ class Executor(base_executor.BaseExecutor):
             return
         model = artifact_utils.get_single_instance(input_dict["model"])
         saved_model = Path(path_utils.serving_model_path(model.uri))
-        store = ModelStore(exec_properties["store_path"], exec_properties["model_name"])
+        store = open_store(exec_properties["store_path"], exec_properties["model_name"])
         # The run's id is part of the source: a pusher that is killed and run again finds its version, while a forced
         # run (an id of its own) gives a new one, even of a model with the same bytes.
         source = fingerprint(exec_properties["run_id"], saved_model_fingerprint(saved_model))
@@ -65,7 +66,7 @@ class Executor(base_executor.BaseExecutor):
         if options.mirror is not None:
             _mirror(store, options.mirror, version)
         pushed.set_int_custom_property("pushed", 1)
-        pushed.set_string_custom_property("pushed_destination", str(store.path_of(version)))
+        pushed.set_string_custom_property("pushed_destination", store.place_of(version))
         pushed.set_string_custom_property("pushed_version", str(version))
 
 

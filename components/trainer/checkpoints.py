@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -23,8 +24,16 @@ class TrainingCheckpoints:
     that nobody reads.
     """
 
-    def __init__(self, folder: Path, steps: TrainingSteps, is_chief: bool = True):
+    def __init__(
+        self,
+        folder: Path,
+        steps: TrainingSteps,
+        is_chief: bool = True,
+        saved: Callable[[], None] = lambda: None,
+    ):
+        """`saved` is called after each `save` of the one that counts."""
         self._folder = folder
+        self._saved = saved if is_chief else lambda: None
         self._place = folder if is_chief else folder / f"worker-{os.getpid()}-{uuid.uuid4().hex}"
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._history = tf.Variable("[]", dtype=tf.string, trainable=False)
@@ -51,6 +60,7 @@ class TrainingCheckpoints:
         self._step.assign(step)
         self._history.assign(history.to_json())
         self._manager.save(checkpoint_number=step)
+        self._saved()
 
     def save_best(self, epoch: int) -> None:
         """Keeps the weights of the best epoch. Call before `save`: a state must not point at weights not yet there."""

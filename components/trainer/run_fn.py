@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,13 @@ import tf_keras
 
 from common.files import fingerprint, write_json_atomically
 from components.features import FeatureSet
+from components.staging import true_place
 from components.trainer import signatures
 from components.trainer.checkpoints import TrainingCheckpoints
 from components.trainer.deepfm import DeepFM
 from components.trainer.embeddings import EmbeddingViews
 from components.trainer.input import InputSource, count_rows, evaluation_batches
+from components.trainer.kept_checkpoints import KeptCheckpoints, kept_at
 from components.trainer.model_fields import model_fields
 from components.trainer.monitoring import TensorBoardLog
 from components.trainer.optimizers import make_optimizer
@@ -37,7 +38,7 @@ class TrainingConfig:
     features: FeatureSet
     model: ModelOptions
     training: TrainingOptions
-    checkpoints: Path | None
+    checkpoints: str | None
     code: str
     sample: NegativeSample | None = None
 
@@ -49,7 +50,7 @@ class TrainingConfig:
             features=FeatureSet.model_validate_json(custom_config["features"]),
             model=ModelOptions.model_validate_json(custom_config["model"]),
             training=TrainingOptions.model_validate_json(custom_config["training"]),
-            checkpoints=Path(checkpoints) if checkpoints else None,
+            checkpoints=checkpoints,
             code=custom_config.get("code", ""),
             sample=NegativeSample.model_validate_json(sample) if sample else None,
         )
@@ -69,15 +70,15 @@ def run_fn(fn_args: Any) -> None:
     tf_keras.utils.set_random_seed(config.training.seed)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     strategy = make_strategy(config.training.strategy)
-    folder = _checkpoint_folder(config, fn_args, train_source, eval_source)
     logs = Path(fn_args.model_run_dir)
-    with lost_workers_told(strategy):
-        result = fit(config, transform_output, train_source, eval_source, strategy, folder, logs)
-    if is_chief(strategy):
-        folder_of_model = fn_args.serving_model_dir
-        signatures.export(result.model, transform_output, config.features, folder_of_model, config.sample)
-        write_json_atomically(logs / "history.json", result.document)
-        shutil.rmtree(folder, ignore_errors=True)
+    with kept_at(_checkpoint_place(config, fn_args, train_source, eval_source)) as kept:
+        with lost_workers_told(strategy):
+            result = fit(config, transform_output, train_source, eval_source, strategy, kept, logs)
+        if is_chief(strategy):
+            folder_of_model = fn_args.serving_model_dir
+            signatures.export(result.model, transform_output, config.features, folder_of_model, config.sample)
+            write_json_atomically(logs / "history.json", result.document)
+            kept.remove()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,7 @@ def fit(
     train_source: InputSource,
     eval_source: InputSource,
     strategy: tf.distribute.Strategy,
-    checkpoint_folder: Path,
+    kept: KeptCheckpoints,
     log_folder: Path,
 ) -> TrainingResult:
     """The training itself, without export: the model with the weights of the best epoch, and what history.json says."""
@@ -103,7 +104,7 @@ def fit(
         model = DeepFM(model_fields(config.features, config.model, transform_output), **_model_arguments(config.model))
         steps = TrainingSteps(model, make_optimizer(options), strategy)
         steps.build(train_source)
-    checkpoints = TrainingCheckpoints(checkpoint_folder, steps, is_chief(strategy))
+    checkpoints = TrainingCheckpoints(kept.folder, steps, is_chief(strategy), kept.put)
     validation = evaluation_batches(eval_source, options.batch_size) if eval_source.files else None
     views = EmbeddingViews(model, config.features)
     histograms = views.histograms if options.tensorboard.histograms else None
@@ -122,17 +123,15 @@ def _model_arguments(options: ModelOptions) -> dict[str, Any]:
     return options.model_dump()
 
 
-def _checkpoint_folder(
-    config: TrainingConfig, fn_args: Any, train_source: InputSource, eval_source: InputSource
-) -> Path:
-    """The same inputs, options and code find the same folder again after a kill; anything else starts afresh."""
-    files = [(name, tf.io.gfile.stat(name).length) for name in (*train_source.files, *eval_source.files)]
+def _checkpoint_place(config: TrainingConfig, fn_args: Any, train_source: InputSource, eval_source: InputSource) -> str:
+    """The same inputs, options and code find the same place again after a kill; anything else starts afresh."""
+    names = (*train_source.files, *eval_source.files)
     key = fingerprint(
-        files,
-        fn_args.transform_output,
+        [(true_place(name), tf.io.gfile.stat(name).length) for name in names],
+        true_place(fn_args.transform_output),
         config.features.model_dump(mode="json"),
         config.model.model_dump(mode="json"),
         config.training.model_dump(mode="json"),
         config.code,
     )
-    return (config.checkpoints or Path(fn_args.model_run_dir) / "checkpoints") / key[:32]
+    return f"{config.checkpoints or fn_args.model_run_dir + '/checkpoints'}/{key[:32]}"

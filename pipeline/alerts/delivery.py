@@ -44,7 +44,7 @@ class Alerts:
         self._environment, self._sleep = environment, sleep
         self._lock = threading.Lock()  # the overrun's thread and the run's end may meet
 
-    def verdict(self, verdict: Mapping[str, Any], report: Path | None = None) -> Reports:
+    def verdict(self, verdict: Mapping[str, Any], report: str | None = None) -> Reports:
         """Tells of a finished run, and remembers its colour for the recovery."""
         return self._safely("verdict", lambda: self._verdict(verdict, report))
 
@@ -66,10 +66,10 @@ class Alerts:
         except Exception as error:  # a defect here, a full disk: the run's outcome stands
             return [_report(event, "all", "failed", 0, type(error).__name__)]
 
-    def _verdict(self, verdict: Mapping[str, Any], report: Path | None) -> Reports:
+    def _verdict(self, verdict: Mapping[str, Any], report: str | None) -> Reports:
         state = self._state()
         last = (state.get("last") or {}).get("colour")
-        alert = messages.of_verdict(verdict, last, str(report) if report else None)
+        alert = messages.of_verdict(verdict, last, report)
         reports = self._deliver(alert) if alert else []
         self._save({**self._state(), "last": {key: verdict[key] for key in ("colour", "date", "run_id")}})
         return reports

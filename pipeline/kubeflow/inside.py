@@ -34,6 +34,14 @@ def check(config: PipelineConfig) -> None:
             raise ConfigError(rule, hint="Write it relative, or below kubeflow.mount_path.")
 
 
+def needs_volume(config: PipelineConfig) -> bool:
+    """Whether a container reads or writes below the volume: its root, or a table, is a folder."""
+    clicks = config.label.join.clicks.table if config.label.join else None
+    serving = config.data_verdict.serving_log.table if config.data_verdict.serving_log else None
+    tables = (config.source.table, clicks, serving)
+    return any(place is not None and "://" not in place for place in (config.root, *tables))
+
+
 def _is_below(place: str, folder: str) -> bool:
     return PurePosixPath(folder) in (PurePosixPath(place), *PurePosixPath(place).parents)
 

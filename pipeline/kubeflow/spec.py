@@ -61,15 +61,15 @@ def _pipeline(options: KubeflowOptions, inside: LoadedConfig, node_ids: Sequence
     def pipeline(date="yesterday", overrides=[]):  # noqa: B006 (KFP reads the defaults)
         def end() -> dsl.PipelineTask:
             task = _end_step(options.image, config_words)(job=dsl.PIPELINE_JOB_ID_PLACEHOLDER, overrides=overrides)
-            return _equipped(task, options, END)
+            return _equipped(task, inside.config, END)
 
         with dsl.ExitHandler(end(), name="run"):
             begin = _begin_step(options.image, config_words)
             begun = begin(date=date, job=dsl.PIPELINE_JOB_ID_PLACEHOLDER, overrides=overrides)
-            last = _equipped(begun, options, BEGIN)
+            last = _equipped(begun, inside.config, BEGIN)
             for node_id in node_ids:
                 task = _node_step(options.image, node_id)(pipeline=begun.outputs["pipeline"])
-                last = _equipped(task, options, node_id).after(last)
+                last = _equipped(task, inside.config, node_id).after(last)
             end().after(last)
 
     pipeline.__annotations__ = {"date": str, "overrides": list}  # KFP wants the types themselves, not their names
@@ -102,12 +102,14 @@ def _step(
     return components.load_component_from_text(yaml.safe_dump(document))
 
 
-def _equipped(task: dsl.PipelineTask, options: KubeflowOptions, name: str) -> dsl.PipelineTask:
+def _equipped(task: dsl.PipelineTask, config: PipelineConfig, name: str) -> dsl.PipelineTask:
     """The volume, the environment, what it may use, and when it is tried again."""
+    options = config.kubeflow
     step = options.step(name)
     task.set_display_name(name)
     task.set_caching_options(False)  # TFX's own caching decides, by inputs and code
-    kubernetes.mount_pvc(task, pvc_name=options.volume_claim, mount_path=options.mount_path)
+    if inside_of_containers.needs_volume(config):
+        kubernetes.mount_pvc(task, pvc_name=options.volume_claim, mount_path=options.mount_path)
     kubernetes.use_secret_as_env(task, options.metadata_secret, {"password": PASSWORD_VARIABLE})
     for secret in options.secrets:
         kubernetes.use_secret_as_env(task, secret.secret, {secret.key: secret.variable})

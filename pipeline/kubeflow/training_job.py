@@ -11,6 +11,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
+from common import urls
 from common.errors import ConfigError
 from pipeline.config import PipelineConfig
 from pipeline.kubeflow import inside
@@ -67,6 +68,11 @@ def _check(config: PipelineConfig, pipeline: str, workers: int) -> None:
         raise ConfigError(
             f"training.batch_size is {config.training.batch_size}, which {workers} workers cannot share equally",
             hint=f"Use a multiple of {workers}, times the GPUs of a machine if it has several.",
+        )
+    if urls.is_url(config.root):
+        raise ConfigError(
+            f"root is {urls.shown(config.root)}: chief and workers of a TFJob meet in a folder",
+            hint="Use `mirrored` (all GPUs of one machine), or a root on a volume.",
         )
     place = PurePosixPath(pipeline)
     if not place.is_absolute() or PurePosixPath(config.kubeflow.mount_path) not in place.parents:

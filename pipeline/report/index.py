@@ -8,7 +8,7 @@ from typing import Any
 
 from common.files import write_text_atomically
 from common.texts import shortened
-from pipeline import verdict_words
+from pipeline import object_root, verdict_words
 from pipeline.report import metrics, numbers, outcome, run_times, trend_chart
 from pipeline.report.documents import read_run_folder
 from pipeline.report.pages import render_page
@@ -41,7 +41,7 @@ def render_index(root: Path, verdicts: Sequence[Mapping[str, Any]]) -> str:
         charts=[(label, chart) for label, chart in charts if chart],
         counts=counts,
         latest=rows[0] if rows else None,
-        root=str(root),
+        root=object_root.place_of(root),
     )
 
 

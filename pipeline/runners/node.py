@@ -18,8 +18,10 @@ from tfx.orchestration.local import runner_utils  # noqa: E402
 from tfx.orchestration.portable import launcher  # noqa: E402
 from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
 
-from common import errors  # noqa: E402
+import components.object_store_plugin  # noqa: E402, F401 (TFX's launcher makes and removes URIs)
+from common import errors, object_folders, urls  # noqa: E402
 from common.errors import HivemillError, InfrastructureError  # noqa: E402
+from pipeline import object_root  # noqa: E402
 from pipeline.mlmd import metadata_of  # noqa: E402
 from pipeline.runners.memory import PeakMemory  # noqa: E402
 from pipeline.runs import NodeRecord, RunFolder  # noqa: E402
@@ -30,6 +32,8 @@ def launch_node(ir: pipeline_pb2.Pipeline, node_id: str, folder: RunFolder) -> N
 
     Raises the node's error, translated to the tree of common.errors where it can be told, after recording it.
     """
+    root = folder.path.parents[1]
+    object_root.put_changes(root)  # what the node is to read
     started = time.monotonic()
     with PeakMemory() as memory:
         try:
@@ -40,6 +44,7 @@ def launch_node(ir: pipeline_pb2.Pipeline, node_id: str, folder: RunFolder) -> N
             cause = caught
     record = NodeRecord(node_id, state, time.monotonic() - started, rows, memory.peak_bytes, _card(error))
     folder.write_node(record)
+    object_root.put_changes(root)
     if error is not None:
         raise error from cause
     return record
@@ -112,11 +117,15 @@ def _outcome(store: Any, execution_id: int | None, node_id: str) -> tuple[str, i
 
 def _check_present(outputs: list[mlmd.Artifact], node_id: str) -> None:
     for artifact in outputs:
-        if "://" not in artifact.uri and not Path(artifact.uri).exists():
+        if not _is_there(artifact.uri):
             raise InfrastructureError(
-                f"node {node_id}: the metadata knows the artifact {artifact.uri}, but it is not on the disk any more",
+                f"node {node_id}: the metadata knows the artifact {artifact.uri}, but it is not there any more",
                 hint="Somebody removed files below `root`; `hivemill run --force` makes them anew.",
             )
+
+
+def _is_there(uri: str) -> bool:
+    return bool(object_folders.sizes(uri)) if urls.is_url(uri) else Path(uri).exists()
 
 
 def _num_rows(artifacts: list[mlmd.Artifact]) -> int | None:

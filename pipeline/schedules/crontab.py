@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 
+from common import urls
 from common.errors import ConfigError
 from pipeline.config import LoadedConfig
 from pipeline.schedules import cron
@@ -17,6 +18,9 @@ _MONTHS_COMPARED = 24
 def render(started: Started) -> Rendered:
     """Raises ConfigError where the machine's timezone is another than the schedule's: cron knows only its own."""
     config = started.loaded.config
+    if urls.is_url(config.root):
+        rule = f"cron keeps its lock and its log below `root`, which is {urls.shown(config.root)}"
+        raise ConfigError(rule, hint="`hivemill schedule systemd` or `kubernetes` needs no folder there.")
     _check_timezone(started.loaded)
     root = config.root_path()
     seconds = 60 * config.schedule.max_run_minutes

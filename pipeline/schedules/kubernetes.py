@@ -12,6 +12,7 @@ from common.errors import ConfigError
 from common.files import fingerprint
 from pipeline import config as config_module
 from pipeline.config import ENVIRONMENT_PREFIX, LoadedConfig
+from pipeline.kubeflow.inside import needs_volume
 from pipeline.schedules import cron
 from pipeline.schedules.rendered import Rendered, Started, called, slug
 
@@ -26,7 +27,7 @@ _SCRATCH = "/tmp"
 def render(started: Started) -> Rendered:
     """Raises ConfigError where image or volume claim is not given."""
     options = started.loaded.config.schedule.kubernetes
-    for key in ("image", "volume_claim"):
+    for key in ("image", *(("volume_claim",) if needs_volume(started.loaded.config) else ())):
         if getattr(options, key) is None:
             rule = f"{started.loaded.path.name}: schedule.kubernetes.{key} is needed for `schedule kubernetes`"
             raise ConfigError(rule, hint="docs/schedules.md has an example.")
@@ -101,6 +102,7 @@ def _job(started: Started) -> dict[str, Any]:
 
 def _pod(started: Started) -> dict[str, Any]:
     options = started.loaded.config.schedule.kubernetes
+    claim = options.volume_claim
     return {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 30,
@@ -117,7 +119,7 @@ def _pod(started: Started) -> dict[str, Any]:
         },
         "containers": [_container(started)],
         "volumes": [
-            {"name": "data", "persistentVolumeClaim": {"claimName": options.volume_claim}},
+            *([{"name": "data", "persistentVolumeClaim": {"claimName": claim}}] if claim else ()),
             {"name": "config", "configMap": {"name": _metadata(started)["name"]}},
             {"name": "scratch", "emptyDir": {}},
         ],
@@ -139,7 +141,7 @@ def _container(started: Started) -> dict[str, Any]:
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "data", "mountPath": options.mount_path},
+            *([{"name": "data", "mountPath": options.mount_path}] if options.volume_claim else ()),
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
             {"name": "scratch", "mountPath": _SCRATCH},
         ],

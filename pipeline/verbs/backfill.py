@@ -57,10 +57,11 @@ def backfill(arguments: argparse.Namespace, output: Output) -> int:
 
 def unlock(arguments: argparse.Namespace, output: Output) -> int:
     from pipeline import config, lock
+    from pipeline.object_root import place_of
 
     root = config.load(arguments.config, arguments.set).config.root_path()
     card = lock.remove(root, arguments.dead_host)
-    text = f"Removed the lock of {lock.words(card)}." if card else f"Nothing is locked below {root}."
+    text = f"Removed the lock of {lock.words(card)}." if card else f"Nothing is locked below {place_of(root)}."
     output.show({"removed": card}, text)
     return 0
 

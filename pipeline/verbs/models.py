@@ -21,14 +21,14 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
 
 def models(arguments: argparse.Namespace, output: Output) -> int:
     from pipeline import config
-    from serving.model_store import ModelStore
+    from serving.model_store_bucket import open_store
 
     loaded = config.load(arguments.config, arguments.set)
-    store = ModelStore(loaded.config.places().store, loaded.config.model_name())
+    store = open_store(loaded.config.places().store, loaded.config.model_name())
     labels = store.labels()
     versions = [_document(store, version, labels) for version in store.versions()]
     state = store.state()
-    document = {"store": str(store.path), "model": store.model, "labels": labels, "versions": versions}
+    document = {"store": store.place, "model": store.model, "labels": labels, "versions": versions}
     document |= {"rollout": state.rollout, "rejected": dict(state.rejected)}
     header = ("VERSION", "LABELS", *(metric.upper() for metric in _METRICS), "CREATED", "RUN")
     text = table(header, [_row(each) for each in versions]) if versions else _empty(store)
@@ -38,13 +38,13 @@ def models(arguments: argparse.Namespace, output: Output) -> int:
 
 def sync(arguments: argparse.Namespace, output: Output) -> int:
     from pipeline import config
-    from serving.model_store import ModelStore
+    from serving.model_store_bucket import open_store
     from serving.model_store_mirror import StoreMirror
 
     loaded = config.load(arguments.config, arguments.set).config
     if loaded.store.mirror is None:
         raise ConfigError("store.mirror is not set, so there is no copy", hint="docs/rollout.md says what it is for.")
-    store = ModelStore(loaded.places().store, loaded.model_name())
+    store = open_store(loaded.places().store, loaded.model_name())
     if not store.versions():
         raise ConfigError(_empty(store))
     mirror = StoreMirror(store, loaded.store.mirror)
@@ -57,7 +57,7 @@ def sync(arguments: argparse.Namespace, output: Output) -> int:
 
 def _document(store: Any, version: int, labels: dict[str, int]) -> dict[str, Any]:
     names = sorted(label for label, labelled in labels.items() if labelled == version)
-    return {**store.record(version), "model_version": version, "labels": names, "path": str(store.path_of(version))}
+    return {**store.record(version), "model_version": version, "labels": names, "path": store.place_of(version)}
 
 
 def _rollout_lines(document: dict[str, Any]) -> list[str]:
@@ -81,4 +81,4 @@ def _row(each: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _empty(store: Any) -> str:
-    return f"No version of {store.model} in {store.path} yet; `hivemill run --date D` pushes the first."
+    return f"No version of {store.model} in {store.place} yet; `hivemill run --date D` pushes the first."

@@ -30,7 +30,7 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     verb.add_argument("--date", metavar="D", help="with --begin: run date, like 2026-11-15, or `yesterday`")
     verb.add_argument("--job", metavar="J", help="with --begin and --end: name of the orchestrator's run")
     verb.add_argument("--force", action="store_true", help="with --begin: run all nodes again")
-    verb.add_argument("--pipeline", type=Path, metavar="FILE", help="with --node: pipeline.json that --begin wrote")
+    verb.add_argument("--pipeline", metavar="FILE", help="with --node: pipeline.json that --begin wrote")
     verb.add_argument("--pipeline-to", type=Path, metavar="FILE", help="with --begin: where to write that path")
     verb.add_argument("--config-text", metavar="YAML", help="content of the config, instead of the file's")
     verb.add_argument("--overrides", metavar="JSON", help="list of texts like --set's, as one argument")

@@ -246,7 +246,7 @@ def _show(output: Output, store: ModelStore, outcome: Outcome) -> int:
 def _document(store: ModelStore, rollout: Rollout | None) -> dict[str, Any]:
     state = store.state()
     return {
-        "store": str(store.path),
+        "store": store.place,
         "model": store.model,
         "labels": dict(state.labels),
         "rollout": dataclasses.asdict(rollout) if rollout else None,
@@ -285,9 +285,9 @@ def _config(arguments: argparse.Namespace) -> PipelineConfig:
 
 
 def _store(config: PipelineConfig) -> ModelStore:
-    from serving.model_store import ModelStore
+    from serving.model_store_bucket import open_store
 
-    return ModelStore(config.places().store, config.model_name())
+    return open_store(config.places().store, config.model_name())
 
 
 def _version(text: str) -> int:

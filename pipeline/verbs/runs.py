@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def runs(arguments: argparse.Namespace, output: Output) -> int:
+    from pipeline.object_root import place_of
     from pipeline.runs import list_runs
 
     root = _root(arguments)
@@ -89,7 +90,7 @@ def runs(arguments: argparse.Namespace, output: Output) -> int:
         )
         for record in records
     ]
-    output.show(records, table(header, rows) if rows else f"No runs below {root} yet.")
+    output.show(records, table(header, rows) if rows else f"No runs below {place_of(root)} yet.")
     return 0
 
 
@@ -103,13 +104,22 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def report(arguments: argparse.Namespace, output: Output) -> int:
+    import shutil
+    import tempfile
+
+    from pipeline import object_root
     from pipeline.report import write_report
 
     root = _root(arguments)
     run_id = _run_id(arguments.run, root)
+    object_root.fetch_run(root, run_id)
     page = write_report(root / "runs" / run_id)
-    output.show({"run_id": run_id, "path": str(page)}, str(page))
+    object_root.put_changes(root)
+    place = object_root.place_of(page)
+    output.show({"run_id": run_id, "path": place}, place)
     if arguments.open:
+        if place != str(page):  # the copy goes with this process
+            page = Path(shutil.copy(page, Path(tempfile.gettempdir()) / f"hivemill-{run_id}.html"))
         import webbrowser
 
         webbrowser.open(page.absolute().as_uri())

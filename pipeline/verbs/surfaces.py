@@ -27,10 +27,16 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
 
 def tensorboard(arguments: argparse.Namespace, output: Output) -> int:
     """Runs TensorBoard until it is interrupted. It reads local files only and fetches nothing."""
-    from pipeline import config
+    from common import urls
+    from pipeline import config, object_root
     from pipeline.tensorboard import write_trend
 
-    folder = write_trend(config.load(arguments.config, arguments.set).config.root_path())
+    loaded = config.load(arguments.config, arguments.set).config
+    if arguments.write_only and urls.is_url(loaded.root):
+        hint = "Without it, TensorBoard reads a copy of all runs; `tensorboard --logdir` reads one run's folder there."
+        raise ConfigError(f"--write-only needs a root on a disk; root is {urls.shown(loaded.root)}", hint=hint)
+    object_root.fetch_all_runs(loaded.root_path())
+    folder = write_trend(loaded.root_path())
     url = f"http://{arguments.host}:{arguments.port}/"
     if arguments.write_only:
         output.show({"folder": str(folder)}, str(folder))

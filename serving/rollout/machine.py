@@ -12,22 +12,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn
 
 from common.errors import (
     ConfigError,
     DataNotReadyError,
     InfrastructureError,
-    LockHeldError,
     ModelNotBlessedError,
     RolloutAbortedError,
 )
-from serving.audit import signature
 from serving.model_server import AVAILABLE, Server, VersionState
 from serving.model_store import CANARY, PREVIOUS, STABLE, ModelStore
 from serving.rollout import guardrails
+from serving.rollout.alone import alone
 from serving.rollout.guardrails import GREEN, RED, WAIT, Judgement
 from serving.rollout.metrics import Metrics
 from serving.rollout.moves import ABORT, PROMOTE, ROLLBACK, START, Mover, move_from
@@ -37,8 +35,6 @@ from serving.store_state import StoreState
 
 if TYPE_CHECKING:
     from serving.model_store_mirror import StoreMirror
-
-LOCK_FILE = ".rollout.lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,26 +239,11 @@ class RolloutMachine:
     @contextlib.contextmanager
     def _alone(self, strictly: bool = True) -> Iterator[list[str]]:
         """Holds the lock of the model's rollouts; yields what became of an interrupted call."""
-        if not self._store.folder.is_dir():
-            raise ConfigError(f"{self._store.path} has no model {self._store.model}", hint="`hivemill run` pushes one.")
-        with open(self._store.folder / LOCK_FILE, "a+") as lock:
-            _acquire(lock, self._store.model)
+        if not self._store.versions() and not self._store.folder.is_dir():
+            raise ConfigError(
+                f"{self._store.place} has no model {self._store.model}", hint="`hivemill run` pushes one."
+            )
+        with alone(self._store):
             ended = self._mover.end_interrupted(strictly)
             self._has_gone_back = ended is not None and ended.leads_back
             yield [ended.message] if ended else []
-
-
-def _acquire(lock: TextIO, model: str) -> None:
-    """The text in the file only tells who it is; the lock dies with its holder."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise LockHeldError(
-            f"another rollout command for {model} is at work: {lock.read().strip() or 'unknown'}",
-            hint="Wait until it is done, or end it: a start that is still loading is taken back then.",
-        ) from None
-    lock.truncate(0)
-    who = signature()
-    lock.write(f"process {who['pid']} of {who['who']} on {who['host']} since {who['time_utc']}")
-    lock.flush()
