@@ -185,7 +185,7 @@ def test_executors_and_artifact_types_are_importable_by_the_names_in_the_file(do
     assert ours == {"components.WindowManifest", "components.DataVerdict", "components.ModelVerdict"}
     for title in ours:
         kind = import_utils.import_class_by_path(title)
-        assert kind.TYPE_NAME == f"Hivemill{kind.__name__}"  # what ML Metadata elsewhere calls it has not changed
+        assert f"Hivemill{kind.__name__}" == kind.TYPE_NAME  # what ML Metadata elsewhere calls it has not changed
 
 
 def test_step_that_is_no_node(tmp_path):

@@ -1,9 +1,10 @@
 """Runs a compiled PipelineJob as Vertex AI Pipelines does, with a process for each container, and nothing else.
 
 A small reading of the protos' rules (https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto,
-schema 2.1.0): task order, constants, task outputs, ExecutorInput for `{{$}}`, ExecutorOutput. A task gets the image's
-PATH and the file's `env`; folders, working directory and metadata of other tasks it does not get. Its URIs are as the
-service makes them: {gcsOutputDirectory}/{project number}/{job id}/{task}_{task id}/{output}.
+schema 2.1.0): task order, constants, task outputs, ExecutorInput for `{{$}}`, ExecutorOutput, caching by a task's
+container and inputs. A task gets the image's PATH and the file's `env`, an empty working directory, and of other tasks
+what its inputs say. URIs are as the service makes them: {gcsOutputDirectory}/{project number}/{job id}/{task}_{task
+id}/{output}.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class VertexAI:
     def __init__(self, folder: Path, objects: dict[str, bytes], network: dict[str, str]):
         self._folder, self._objects, self._network = folder, objects, network
         self.ended: list[Ended] = []
+        self._cache: dict[str, dict[str, spec.RuntimeArtifact]] = {}
         python = folder / "bin" / "python"  # the image's: it has the project, wherever it is started
         python.parent.mkdir(parents=True)
         python.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} "$@"\n')
@@ -58,8 +60,11 @@ class VertexAI:
             component = pipeline.components[tasks[name].component_ref.name]
             asked = _executor_input(tasks[name], component, done, root, len(self.ended))
             container = deployment.executors[component.executor_label].container
-            if self._container(name, container, asked) == 0:
-                done[name] = self._outputs(asked)
+            key = f"{container}\n{asked.inputs}"
+            if tasks[name].caching_options.enable_cache and key in self._cache:
+                done[name] = self._cache[key]
+            elif self._container(name, container, asked) == 0:
+                done[name] = self._cache[key] = self._outputs(asked)
         return "SUCCEEDED" if len(done) == len(tasks) else "FAILED"
 
     def _container(self, name: str, container: Any, asked: spec.ExecutorInput) -> int:
