@@ -34,9 +34,14 @@ def write_text_atomically(path: Path | str, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def json_text(document: Any) -> str:
+    """Indented, keys in the order given."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_json_atomically(path: Path | str, document: Any) -> None:
-    """`write_text_atomically` of a JSON document, indented, keys in the order given."""
-    write_text_atomically(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    """`write_text_atomically` of a JSON document."""
+    write_text_atomically(path, json_text(document))
 
 
 @contextlib.contextmanager

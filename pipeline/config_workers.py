@@ -45,11 +45,11 @@ def worker_rules(config: PipelineConfig) -> Iterator[tuple[Path, str]]:
     if _is_dataflow(config.runner.beam_args):
         yield from _places_of_dataflow(config)
         yield from _options_of_dataflow(options)
-    elif urls.is_url(config.root) and not are_here(config.runner.beam_args) and not _is_in_cloud_storage(config.root):
+    elif urls.is_url(config.root) and not are_here(config.runner.beam_args) and not config.root.startswith("gs://"):
         rule = "workers that are not of this machine read and write below `root`, by clients that know a folder or"
         yield (
             ("runner", "beam_args", options["runner"][0]),
-            f"{rule} gs://BUCKET/FOLDER only; root is {urls.shown(config.root)!r}",
+            f"{rule} gs:// only; root is {urls.shown(config.root)!r}",
         )
 
 
@@ -74,7 +74,7 @@ def _given(arguments: Sequence[str]) -> dict[str, tuple[int, str]]:
 
 def _places_of_dataflow(config: PipelineConfig) -> Iterator[tuple[Path, str]]:
     why = "Dataflow's workers mount no folder (docs/clusters.md)"
-    if not _is_in_cloud_storage(config.root):
+    if not config.root.startswith("gs://"):
         yield ("root",), f"must be gs://BUCKET/FOLDER with --runner=DataflowRunner: {why}; received {config.root!r}"
     sources = {("source",): config.source}
     if config.label.join is not None:
@@ -108,7 +108,7 @@ def _options_of_dataflow(options: Mapping[str, tuple[int, str]]) -> Iterator[tup
 
 
 def _is_in_cloud_storage(place: str) -> bool:
-    """gs://BUCKET/FOLDER, without a query, which only Arrow understands; Beam refuses a bucket alone."""
+    """gs://BUCKET/FOLDER; Beam refuses a bucket alone."""
     scheme, _, rest = place.partition("://")
     bucket, _, folder = rest.partition("/")
-    return scheme == "gs" and bool(bucket and folder.strip("/")) and "?" not in place
+    return scheme == "gs" and bool(bucket and folder.strip("/"))

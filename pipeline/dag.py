@@ -31,6 +31,7 @@ from components.hive_example_gen.component import HiveLogExampleGen  # noqa: E40
 from components.hive_example_gen.sampling import SAMPLED_SPLITS  # noqa: E402
 from components.pusher.component import StorePusher  # noqa: E402
 from components.serving_check.component import ServingCheck  # noqa: E402
+from pipeline import config_workers  # noqa: E402
 from pipeline.baseline import DataBaseline  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 from pipeline.mlmd import connection_config  # noqa: E402
@@ -85,8 +86,13 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         *(transform, trainer, *judges, pusher),
     ]
     if urls.is_url(config.root):
-        for node in nodes[1:]:  # the first one knows object stores by itself
-            staging.stage(node)
+        by_themselves = [example_gen]
+        if not config_workers.are_here(config.runner.beam_args):
+            # Beam workers elsewhere see no scratch folder of this machine: TFX, TensorFlow and Beam read gs://.
+            by_themselves += [statistics_gen, transform, evaluator]
+        for node in nodes:
+            if node not in by_themselves:
+                staging.stage(node)
     return pipeline.Pipeline(
         pipeline_name=config.name if inputs.root_identity is None else f"{config.name}-{inputs.root_identity}",
         pipeline_root=places.artifacts,

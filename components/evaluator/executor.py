@@ -17,9 +17,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from common import progress
+from common import object_folders, progress, urls
 from common.errors import DataVerdictError, InfrastructureError
-from common.files import write_json_atomically
+from common.files import json_text, write_json_atomically
 from components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
 from components.evaluator import (
     comparison,
@@ -237,11 +237,19 @@ def _write_verdict(
     section: dict[str, Any], slices: list[gates.SliceMetrics], output_dict: dict[str, list[types.Artifact]]
 ) -> None:
     verdict = artifact_utils.get_single_instance(output_dict["verdict"])
-    write_json_atomically(os.path.join(verdict.uri, VERDICT_FILE), section)
+    _write_json(os.path.join(verdict.uri, VERDICT_FILE), section)
     rows = int(slices[0].metrics["example_count"] or 0)
     for output in ("evaluation", "verdict"):
         artifact_utils.get_single_instance(output_dict[output]).set_int_custom_property("num_rows", rows)
     progress.report(rows, rows)
+
+
+def _write_json(place: str, document: dict[str, Any]) -> None:
+    """A file or, where no executor stages the artifacts, an object of a store: both appear as a whole."""
+    if urls.is_url(place):
+        object_folders.write_bytes(place, json_text(document).encode("utf-8"))
+    else:
+        write_json_atomically(place, document)
 
 
 def _write_blessing(
