@@ -34,10 +34,11 @@ def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
     """
     write_json_atomically(folder.file(lineage.LINEAGE_JSON), lineage.of_run(ir))
     with tempfile.TemporaryDirectory(prefix="hivemill-") as scratch:
-        return _collected(_read_here(_outputs(ir), Path(scratch)), folder)
+        return collected(_read_here(_outputs(ir), Path(scratch)), folder)
 
 
-def _collected(outputs: dict[tuple[str, str], mlmd.Artifact], folder: RunFolder) -> dict[str, Any]:
+def collected(outputs: dict[tuple[str, str], mlmd.Artifact], folder: RunFolder) -> dict[str, Any]:
+    """`collect` of artifacts by (node id, output key) that are on this machine; without the lineage."""
     _copy(outputs.get(("HiveLogExampleGen", "manifest")), runs.MANIFEST_JSON, folder)
     _copy(outputs.get(("DataVerdict", "verdict")), runs.PROFILE_JSON, folder)
     model_run = outputs.get(("Trainer", "model_run"))

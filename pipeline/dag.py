@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import common.runtime
@@ -63,8 +64,12 @@ class RunInputs:
     root_identity: str | None = None
 
 
-def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipeline:
-    """The whole DAG of one run, for any runner."""
+def create_pipeline(
+    config: PipelineConfig,
+    inputs: RunInputs,
+    last: Callable[[Sequence[base_node.BaseNode]], base_node.BaseNode] | None = None,
+) -> pipeline.Pipeline:
+    """The whole DAG of one run, for any runner. `last` makes one more node of all others."""
     places = config.places()
     example_gen = _example_gen(config, inputs)
     examples = example_gen.outputs["examples"]
@@ -85,6 +90,8 @@ def create_pipeline(config: PipelineConfig, inputs: RunInputs) -> pipeline.Pipel
         *(example_gen, statistics_gen, schema_gen, example_validator, data_verdict),
         *(transform, trainer, *judges, pusher),
     ]
+    if last is not None:
+        nodes.append(last(nodes))
     if urls.is_url(config.root):
         by_themselves = [example_gen]
         if not config_workers.are_here(config.runner.beam_args):

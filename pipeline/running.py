@@ -116,7 +116,7 @@ class _Run:
             plan_fingerprint=plan.window.fingerprint,
             baseline_version=self._baseline[1],
             lateness=lateness.document() if lateness else (earlier or {}).get("lateness"),
-            versions=_library_versions(),
+            versions=library_versions(),
             took_over_from=left,
         )
 
@@ -266,7 +266,8 @@ class _Run:
             traceback.print_exc()
 
 
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a model depends on, as run.json has them."""
     names = ("tfx", "tensorflow", "tensorflow-cpu", "tf-keras", "ml-metadata", "apache-beam", "pyarrow")
     found = {"python": platform.python_version()}
     for name in names:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import common.runtime
+from common.clock import utc_now
 from common.errors import ConfigError
 from common.files import write_text_atomically
 from pipeline import baseline, object_root, planning, waiting
 from pipeline.config import LoadedConfig
 from pipeline.runs import RunFolder
 from pipeline.vertex import config_limits
-from serving.model_store_bucket import open_store
 
 
 def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -28,13 +28,12 @@ def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[
     _need_kfp()
     for note in config_limits.notes(config):
         say(f"note: {note}")
-    plan, _ = waiting.plan_when_ready(lambda: planning.make_plan(loaded, date), config.window, say)
+    plan, lateness = waiting.plan_when_ready(lambda: planning.make_plan(loaded, date), config.window, say)
     plan.window.check()
     if plan.window.incomplete:
         say(f"INCOMPLETE WINDOW: the run goes on without {plan.window.incomplete_words}")
-    pushed = _pushed(loaded, plan.run_id)
-    if pushed is not None:
-        say(f"note: run {plan.run_id} of the same inputs has pushed version {pushed}; again it pushes nothing new")
+    if plan.finished:
+        say(f"note: run {plan.run_id} of the same inputs is finished; a job of this file repeats it")
     bar = planning.baseline(config, plan.run_id)
     root = config.root_path()
     data_baseline = baseline.write_baseline(config, RunFolder(root, plan.run_id), date)
@@ -45,15 +44,16 @@ def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[
         from pipeline.vertex import job
 
     inputs = dag.RunInputs(date, plan.run_id, plan.window.fingerprint, *bar, data_baseline)
-    document = job.job(config, inputs)
+    lateness = lateness or waiting.left_out(plan)
+    document = job.job(config, inputs, utc_now(), lateness.document() if lateness else None)
     write_text_atomically(path, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    return {"path": str(path), "run_id": plan.run_id, "date": date.isoformat(), "baseline_version": bar[1]}
-
-
-def _pushed(loaded: LoadedConfig, run_id: str) -> int | None:
-    """The version that this run has pushed before."""
-    store = open_store(loaded.config.places().store, loaded.config.model_name())
-    return next((version for version in store.versions() if store.record(version).get("run_id") == run_id), None)
+    return {
+        "path": str(path),
+        "run_id": plan.run_id,
+        "date": date.isoformat(),
+        "baseline_version": bar[1],
+        "nothing_to_do": plan.finished is not None,
+    }
 
 
 def _need_kfp() -> None:

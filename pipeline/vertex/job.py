@@ -6,6 +6,7 @@ file is one run. Loads TensorFlow and TFX.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import common.runtime
@@ -13,6 +14,7 @@ import common.runtime
 common.runtime.prepare_tensorflow()
 
 from kfp.pipeline_spec import pipeline_spec_pb2  # noqa: E402
+from tfx.dsl.components.base import base_node  # noqa: E402
 from tfx.orchestration import pipeline as tfx_pipeline  # noqa: E402
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner  # noqa: E402
 
@@ -21,21 +23,39 @@ from pipeline import dag  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 from pipeline.vertex import config_limits, node_limits  # noqa: E402
 from pipeline.vertex.artifact_titles import importable_titles  # noqa: E402
+from pipeline.vertex.conclusion import RunConclusion  # noqa: E402
 from pipeline.vertex.options import VertexOptions, VertexStepOptions  # noqa: E402
 
 COMMAND = ("python", "-m", "pipeline.vertex.step")
 RUN_LABEL = "hivemill_run"
+CONCLUSION = "Conclusion"
 _ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}  # for processes that a step starts; the step itself sets it too
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 
 
-def job(config: PipelineConfig, inputs: dag.RunInputs) -> dict[str, Any]:
+def job(
+    config: PipelineConfig, inputs: dag.RunInputs, started_utc: str, lateness: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The PipelineJob of the run of `inputs`, as JSON's document.
 
-    Raises ConfigError for a node or a step that Vertex AI cannot do, naming all that is found.
+    `started_utc` and `lateness` are for run.json. Raises ConfigError for a node or a step that Vertex AI cannot do,
+    naming all that is found.
     """
-    pipeline = dag.create_pipeline(config, inputs)
+    run = {
+        "run_id": inputs.run_id,
+        "date": inputs.date.isoformat(),
+        "started_utc": started_utc,
+        "config_fingerprint": config.semantic_fingerprint(),
+        "plan_fingerprint": inputs.plan_fingerprint,
+        "baseline_version": inputs.baseline_version,
+        "lateness": lateness,
+    }
+
+    def conclusion(nodes: Sequence[base_node.BaseNode]) -> base_node.BaseNode:
+        return RunConclusion(nodes, config, run).with_id(CONCLUSION)
+
+    pipeline = dag.create_pipeline(config, inputs, conclusion)
     document = compiled(pipeline, config.vertex, config_limits.job_name(config), f"{config.name} {inputs.date}")
     document["labels"] = {**document.get("labels", {}), RUN_LABEL: inputs.run_id.lower(), **config.vertex.labels}
     return document

@@ -90,12 +90,34 @@ def test_metrics_equal_the_local_runners(vertex, bucket, tmp_path):
     assert window["num_rows"] == document(only_run(local), "manifest.json")["num_rows"]
 
 
+def run_folder(objects: dict[str, bytes], exit_code: int) -> dict[str, bytes]:
+    """The files of the one run with this exit code."""
+    records = {name: json.loads(text) for name, text in objects.items() if name.endswith("/run.json")}
+    (found,) = [name for name, record in records.items() if record["exit_code"] == exit_code]
+    folder = found.removesuffix("run.json")
+    return {name.removeprefix(folder): text for name, text in objects.items() if name.startswith(folder)}
+
+
+def test_run_has_record_verdict_and_page_as_any_other(vertex, bucket):
+    files = run_folder(bucket[0], 0)
+    record, verdict = json.loads(files["run.json"]), json.loads(files["verdict.json"])
+    (version,) = open_store(f"{bucket[1]}/models", "shop").versions()
+    assert (record["runner"], record["state"], record["model_version"]) == ("vertex", "succeeded", version)
+    assert (verdict["colour"], verdict["model"]["version"]) != ("red", None)
+    assert {"manifest.json", "profile.json", "history.json", "report.html"} <= set(files)
+    assert b"</html>" in files["report.html"]
+
+
 def test_next_job_is_judged_against_that_version_and_takes_the_rest_from_the_cache(vertex, bucket, config):
+    """Its model is refused, so the job has failed, and nothing else has changed."""
     store, num_ended = open_store(f"{bucket[1]}/models", "shop"), len(vertex.ended)
     (first,) = store.versions()
-    assert vertex.run(compiled(config, "gates.metrics.auc.max_drop=0.5"), "shop-2") == "SUCCEEDED"
-    assert [one.task for one in vertex.ended[num_ended:]] == ["Evaluator", "ServingCheck", "Pusher"]
+    assert vertex.run(compiled(config, "gates.metrics.auc.min=0.99"), "shop-2") == "FAILED"
+    ended = vertex.ended[num_ended:]
+    assert [one.task for one in ended] == ["DataVerdict", "Evaluator", "ServingCheck", "Pusher", "Conclusion"]
+    assert [one.returncode for one in ended] == [0, 0, 0, 0, 5] and "below the minimum 0.99" in ended[-1].log
     verdict = of_task(bucket[0], "shop-2", "Evaluator", "verdict.json")
     assert verdict["baseline_version"] == first and verdict["slices"][0]["baseline_metrics"]
-    versions = open_store(f"{bucket[1]}/models", "shop").versions()
-    assert versions[0] == first and len(versions) == 2
+    assert of_task(bucket[0], "shop-2", "DataVerdict", "verdict.json")["baseline"]["model_version"] == first
+    assert store.versions() == [first] and store.labels()[STABLE] == first
+    assert json.loads(run_folder(bucket[0], 5)["run.json"])["state"] == "failed"
