@@ -105,7 +105,7 @@ def states(reports: list[dict]) -> list[tuple]:
 def test_generic_document_with_signature(hook, tmp_path):
     server = hook()
     alerts = alerts_to(tmp_path, webhook(secret_env="TEST_KEY"), environment={URL_ENV: server.url, "TEST_KEY": SECRET})
-    assert states(alerts.verdict(verdict(), Path("/r/report.html"))) == [("red", "sent", 1)]
+    assert states(alerts.verdict(verdict(), "/r/report.html")) == [("red", "sent", 1)]
     (request,) = server.requests
     document = json.loads(request["body"])
     assert document["event"] == "red" and document["headline"] == "Red: Stopped: the data verdict is red"

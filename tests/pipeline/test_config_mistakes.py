@@ -201,9 +201,21 @@ MISTAKES = {
     ),
     "root is remote": (
         "name: shop",
-        "name: shop\nroot: gs://bucket/x",
+        "name: shop\nroot: hdfs://namenode/x",
         2,
-        "root: must be a folder of a mounted filesystem",
+        "root: must be a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER",
+    ),
+    "root with options": (
+        "name: shop",
+        "name: shop\nroot: s3://bucket/x?region=eu-west-1",
+        2,
+        "what else the store needs comes from the environment: docs/object-stores.md); received 's3://bucket/x'",
+    ),
+    "root with credentials": (
+        "name: shop",
+        "name: shop\nroot: s3://key:secret@bucket/x",
+        2,
+        "received 's3://bucket/x'",
     ),
     "beam option": (
         EPOCHS,
@@ -215,7 +227,7 @@ MISTAKES = {
         EPOCHS,
         EPOCHS + "runner:\n  beam_args: [--region=europe-west1, --runner=DataflowRunner]\n",
         15,
-        "beam_args.1: Dataflow's workers mount no folder of yours",
+        "beam_args: --runner=DataflowRunner needs --project=ID",
     ),
     "unprepared workers": (
         EPOCHS,

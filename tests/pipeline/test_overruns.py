@@ -131,7 +131,7 @@ def test_step_and_end_of_a_run_that_is_too_old_tell_it_once_and_the_record_says_
     done = NodeRecord("Trainer", "succeeded", 1.0)
     monkeypatch.setattr(steps, "_launched", lambda *words: done)
     monkeypatch.setattr(steps, "read_pipeline", lambda path: None)
-    assert steps.launch(folder.file(steps.PIPELINE_JSON), "Trainer", Console()) == done
+    assert steps.launch(str(folder.file(steps.PIPELINE_JSON)), "Trainer", Console()) == done
     assert events(file) == ['"overrun"']
     assert hivemill(config, *words, "node", "--end", "--job", "job-1") == 1  # no pipeline here
     assert events(file) == ['"overrun"', '"red"']

@@ -127,11 +127,11 @@ def test_usage(config, capsys, words, said):
 
 def test_node_of_a_finished_run_does_nothing_and_of_a_failed_one_says_so(begun, capsys):
     begun.write(new_record(state="succeeded", exit_code=0))
-    assert steps.launch(begun.file(steps.PIPELINE_JSON), "Trainer", Console()) is None
+    assert steps.launch(str(begun.file(steps.PIPELINE_JSON)), "Trainer", Console()) is None
     assert "Nothing to do" in capsys.readouterr().err
     begun.write(new_record(state="failed", exit_code=5))
     with pytest.raises(InfrastructureError, match="has ended with exit code 5"):
-        steps.launch(begun.file(steps.PIPELINE_JSON), "Trainer", Console())
+        steps.launch(str(begun.file(steps.PIPELINE_JSON)), "Trainer", Console())
 
 
 def test_verdict_is_told_again_without_a_second_try_and_an_outage_is_tried_again(begun, monkeypatch):
@@ -141,10 +141,10 @@ def test_verdict_is_told_again_without_a_second_try_and_an_outage_is_tried_again
     card = {"message": "JS 0.31 > 0.20", "hint": "Look.", "exit_code": 4, "details": {"colour": "red"}}
     begun.write_node(NodeRecord("DataVerdict", "failed", 1.0, error=card))
     with pytest.raises(DataVerdictError, match=r"JS 0\.31") as caught:
-        steps.launch(begun.file(steps.PIPELINE_JSON), "DataVerdict", Console())
+        steps.launch(str(begun.file(steps.PIPELINE_JSON)), "DataVerdict", Console())
     assert (caught.value.hint, caught.value.details, tried) == ("Look.", {"colour": "red"}, [])
     begun.write_node(NodeRecord("DataVerdict", "failed", 1.0, error=card | {"exit_code": 6}))
-    steps.launch(begun.file(steps.PIPELINE_JSON), "DataVerdict", Console())
+    steps.launch(str(begun.file(steps.PIPELINE_JSON)), "DataVerdict", Console())
     assert tried == ["DataVerdict"]
 
 

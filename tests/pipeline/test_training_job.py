@@ -215,7 +215,7 @@ def along(begun, monkeypatch):
         monkeypatch.setattr(steps, "_check_node", lambda ir, node_id: None)
         monkeypatch.setattr(steps, "_CHIEF_POLL_SECONDS", 0.02)
         monkeypatch.setenv("TF_CONFIG", tf_config("worker", 1)["TF_CONFIG"])
-        return steps.launch(begun.file(steps.PIPELINE_JSON), "Trainer", Console())
+        return steps.launch(str(begun.file(steps.PIPELINE_JSON)), "Trainer", Console())
 
     return run
 
@@ -263,10 +263,10 @@ def test_worker_of_a_training_that_has_ended_does_nothing_or_tells_what_is_final
 def test_worker_of_a_run_that_has_ended_does_nothing(begun, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config("worker", 1)["TF_CONFIG"])
     begun.write(begun.read() | {"state": "succeeded", "exit_code": 0})
-    assert steps.launch(begun.file(steps.PIPELINE_JSON), "Trainer", Console()) is None
+    assert steps.launch(str(begun.file(steps.PIPELINE_JSON)), "Trainer", Console()) is None
     begun.write(begun.read() | {"state": "failed", "exit_code": 4})
     with pytest.raises(InfrastructureError, match="has ended with exit code 4"):
-        steps.launch(begun.file(steps.PIPELINE_JSON), "Trainer", Console())
+        steps.launch(str(begun.file(steps.PIPELINE_JSON)), "Trainer", Console())
 
 
 def test_node_with_a_wrong_tf_config_ends_with_2_and_says_why(begun, monkeypatch, capsys):
