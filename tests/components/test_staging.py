@@ -28,9 +28,7 @@ class Copier(base_executor.BaseExecutor):
         seen = {
             "source": source.uri,
             "again": [one.uri for one in input_dict["same"]],
-            "baseline": Path(exec_properties["baseline_path"]).read_text()
-            if exec_properties["baseline_path"]
-            else None,
+            "baseline": Path(baseline).read_text() if baseline else None,
             "true": staging.true_place(f"{source.uri}/Split-train/a"),
             "temporary": self._get_tmp_dir(),
         }
