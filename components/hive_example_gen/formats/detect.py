@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 from common.errors import DataNotReadyError
-from components.hive_example_gen.formats.opened import DataFile, translated
+from components.hive_example_gen.formats.opened import DataFile, size_of, translated
 from components.hive_example_gen.formats.rcfile import is_old_rcfile
 from components.hive_example_gen.serdes import FORMATS, Format
 
@@ -31,7 +30,7 @@ def format_of(file: DataFile, declared: Format | Literal["auto"]) -> Format:
     """
     with translated(file, "a data file"), file.open() as opened:
         head = opened.read(_HEAD_BYTES)
-        opened.seek(max(0, opened.seek(0, os.SEEK_END) - 4))
+        opened.seek(max(0, size_of(opened) - 4))
         tail = opened.read(4)
     if head.startswith(_ENCRYPTED) and tail == _ENCRYPTED:
         raise DataNotReadyError(f"{file.name} is encrypted Parquet, which is not supported", hint="Write it in plain.")

@@ -5,13 +5,12 @@ Source: org.apache.hadoop.io.Text (readString), SequenceFile.Metadata, SequenceF
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from common.errors import DataNotReadyError
 from components.hive_example_gen.formats import vints
-from components.hive_example_gen.formats.opened import DataFile
+from components.hive_example_gen.formats.opened import DataFile, size_of
 from components.hive_example_gen.formats.vints import Damaged
 
 SYNC_BYTES = 16
@@ -31,7 +30,7 @@ class HadoopInput:
     place: int = 0
 
     def __post_init__(self) -> None:
-        self.size = self.opened.seek(0, os.SEEK_END)
+        self.size = size_of(self.opened)
         self.opened.seek(0)
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from components.hive_example_gen.formats import protobuf_wire as wire
 from components.hive_example_gen.formats.compression import lz4_size
+from components.hive_example_gen.formats.opened import size_of
 from components.hive_example_gen.formats.vints import Damaged
 
 _FOOTER_LENGTH, _COMPRESSION, _BLOCK_SIZE = 1, 2, 3  # PostScript
@@ -47,7 +47,7 @@ class OrcTail:
     @classmethod
     def read(cls, opened: BinaryIO) -> OrcTail:
         """Raises Damaged, OSError, zlib.error."""
-        size = opened.seek(0, os.SEEK_END)
+        size = size_of(opened)
         if size < 4:
             raise Damaged("it is too short")
         opened.seek(size - 1)

@@ -162,6 +162,8 @@ def _handler(objects, before_write=None, token=None, requests=None, delay_second
             if "Range" not in self.headers:
                 return self._answer(200, data)
             first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+            if int(first) >= len(data):
+                return self._error(416)
             end = min(int(last) + 1 if last else len(data), len(data))
             span = {"Content-Range": f"bytes {first}-{end - 1}/{len(data)}"}
             return self._answer(206, data[int(first) : end], **span)
