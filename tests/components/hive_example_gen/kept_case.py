@@ -38,6 +38,9 @@ class Case:
     def file(self, day, hour="06"):
         return self.table / f"dt=2026-11-{day}" / f"hour={hour}" / "000000_0"
 
+    window = WINDOW
+    label = None
+
     @property
     def source(self):
         return SourceOptions(
@@ -46,8 +49,6 @@ class Case:
             partition_columns={"dt": "string", "hour": "int"},
             bad_rows={"max_share": 0.1},
         )
-
-    label = None
 
     @property
     def kept(self):
@@ -58,7 +59,7 @@ class Case:
         return kept_entries.store_at(self.kept)
 
     def plan(self):
-        return plan_window(self.source, WINDOW, DATE, self.kept, self.label)
+        return plan_window(self.source, self.window, DATE, self.kept, self.label)
 
     def run(self, name="run", beam_arguments=IN_MEMORY):
         """The manifest's bytes, and the rows of the shards by their place in the artifact."""
@@ -71,7 +72,7 @@ class Case:
 
         component = HiveLogExampleGen(
             source=self.source,
-            window=WINDOW,
+            window=self.window,
             label=self.label,
             date=DATE,
             plan_fingerprint=self.plan().fingerprint,
