@@ -12,7 +12,7 @@ import common.runtime
 from common.clock import utc_now
 from common.errors import ConfigError
 from common.files import write_text_atomically
-from pipeline import baseline, object_root, planning, waiting
+from pipeline import baseline, object_root, planning, surfaces, waiting
 from pipeline.config import LoadedConfig
 from pipeline.runs import RunFolder
 from pipeline.vertex import config_limits
@@ -28,8 +28,9 @@ def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[
     _need_kfp()
     for note in config_limits.notes(config):
         say(f"note: {note}")
-    plan, lateness = waiting.plan_when_ready(lambda: planning.make_plan(loaded, date), config.window, say)
-    plan.window.check()
+    with surfaces.failures_told(config, date, say):
+        plan, lateness = waiting.plan_when_ready(lambda: planning.make_plan(loaded, date), config.window, say)
+        plan.window.check()
     if plan.window.incomplete:
         say(f"INCOMPLETE WINDOW: the run goes on without {plan.window.incomplete_words}")
     if plan.finished:

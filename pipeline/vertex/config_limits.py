@@ -31,13 +31,22 @@ def check(config: PipelineConfig) -> None:
 def notes(config: PipelineConfig) -> list[str]:
     """What the config asks for that has no effect on Vertex AI, without being wrong: it may be for other engines."""
     found = []
-    if config.alerts.model_fields_set:
-        found.append("alerts: nobody is told; Vertex AI's own notifications know its jobs (docs/vertex.md)")
+    if config.alerts.max_run_minutes is not None:
+        found.append("alerts.max_run_minutes: nobody watches a job of Vertex AI from here")
+    for name in _variables_of_alerts(config):
+        if name not in config.vertex.environment:
+            found.append(f"alerts: vertex.environment has no {name}, so a job's alerts there are not delivered")
     if config.metadata.backend != "sqlite":
         found.append("metadata: not used; Vertex AI keeps the metadata of its jobs itself")
     if config.runner.name != "local" or config.runner.orchestrator_args:
         found.append("runner.name, runner.orchestrator_args: Vertex AI orders the nodes")
     return found
+
+
+def _variables_of_alerts(config: PipelineConfig) -> list[str]:
+    keys = ("url_env", "secret_env", "user_env", "password_env")
+    named = (getattr(channel, key, None) for channel in config.alerts.channels for key in keys)
+    return [name for name in named if name is not None]
 
 
 def check_steps(options: VertexOptions, node_ids: list[str]) -> None:

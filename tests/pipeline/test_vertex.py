@@ -80,7 +80,9 @@ def test_config_that_fits_is_accepted_and_what_has_no_effect_is_told(tmp_path):
     config = shop_config(tmp_path).config
     config_limits.check(config)
     assert config_limits.notes(config) == []
+    slack = "alerts.channels=[{type: webhook, preset: slack, url_env: SLACK_URL}]"
     overrides = [
+        slack,
         "alerts.max_run_minutes=90",
         "runner.name=beam",
         "runner.beam_args=[--runner=FlinkRunner, --x=flink:1]",
@@ -89,10 +91,13 @@ def test_config_that_fits_is_accepted_and_what_has_no_effect_is_told(tmp_path):
     other = shop_config(tmp_path, *overrides, *server).config
     config_limits.check(other)
     assert [note.split(":")[0] for note in config_limits.notes(other)] == [
+        "alerts.max_run_minutes",
         "alerts",
         "metadata",
         "runner.name, runner.orchestrator_args",
     ]
+    given = shop_config(tmp_path, slack, "vertex.environment={SLACK_URL: 'https://example.org/x'}").config
+    assert config_limits.notes(given) == []
 
 
 @pytest.mark.parametrize(
