@@ -29,7 +29,6 @@ from pipeline.vertex.options import VertexOptions, VertexStepOptions  # noqa: E4
 COMMAND = ("python", "-m", "pipeline.vertex.step")
 RUN_LABEL = "hivemill_run"
 CONCLUSION = "Conclusion"
-_ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}  # for processes that a step starts; the step itself sets it too
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 
@@ -83,8 +82,7 @@ def compiled(
         document = runner.run(pipeline, write_out=False)
     for executor in document["pipelineSpec"]["deploymentSpec"]["executors"].values():
         if "container" in executor:
-            environment = {**_ENVIRONMENT, **options.environment}
-            executor["container"]["env"] = [{"name": name, "value": text} for name, text in environment.items()]
+            executor["container"]["env"] = [{"name": name, "value": text} for name, text in options.environment.items()]
     return document
 
 

@@ -163,7 +163,7 @@ def test_every_task_has_image_command_environment_and_its_machine(document):
     for one in deployment.executors.values():
         assert one.container.image == VERTEX["image"]
         assert list(one.container.command) == ["python", "-m", "pipeline.vertex.step"]
-        assert {each.name: each.value for each in one.container.env} == {"TF_USE_LEGACY_KERAS": "1", "TZ": "UTC"}
+        assert {each.name: each.value for each in one.container.env} == {"TZ": "UTC"}
     machines = {name: one.container.resources for name, one in deployment.executors.items()}
     assert machines["Transform_executor"].cpu_limit == 4
     assert machines["Transform_executor"].memory_limit == pytest.approx(17.18, abs=0.01)
