@@ -210,6 +210,11 @@ def _slice_columns(config: PipelineConfig) -> Iterator[tuple[Path, str]]:
 
 
 def _store(config: PipelineConfig) -> Found:
+    if config.store.mirror is not None and urls.is_url(config.root):
+        yield (
+            ("store", "mirror"),
+            f"is for a store in a folder; root is {urls.shown(config.root)}, where servers read it",
+        )
     if config.store.mirror is not None and urls.holds_credentials(config.store.mirror):
         yield (
             ("store", "mirror"),

@@ -76,10 +76,18 @@ def _tls(arguments: argparse.Namespace) -> ServerTls | None:
 
 
 def _of_the_store(arguments: argparse.Namespace) -> Path:
+    from common import urls
     from pipeline import config
     from serving.model_store import SERVING_CONFIG_FILE
 
-    return config.load(arguments.config, arguments.set).config.places().store / SERVING_CONFIG_FILE
+    store = config.load(arguments.config, arguments.set).config.places().store
+    if urls.is_url(store):
+        raise ConfigError(
+            f"the model store is in an object store ({urls.shown(store)}), and the dev server loads versions from a disk",
+            hint="TensorFlow Serving with that filesystem built in reads models.config there; or copy a version here and "
+            "give --model-config-file.",
+        )
+    return Path(store) / SERVING_CONFIG_FILE
 
 
 def _port(text: str) -> int:
