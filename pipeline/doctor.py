@@ -23,6 +23,7 @@ from pipeline import doctor_serving
 from pipeline.doctor_findings import Finding, failed
 
 if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
     from pipeline.metadata_options import MetadataOptions
 
 PYTHONS = ((3, 10), (3, 13))

@@ -85,7 +85,7 @@ def run_lock(
 
 @contextlib.contextmanager
 def backfill_lock(root: Path, folder: Path, what: str, say: Say) -> Iterator[None]:
-    """One backfill at a time below `root`, whose journals are in `folder`; its runs take the root's lock, one by one."""
+    """One backfill at a time below `root`, with its journals in `folder`; its runs take the root's lock one by one."""
     copy = object_root.behind(root)
     if copy is None:
         with run_lock(folder, what, say=say):

@@ -286,8 +286,8 @@ def _free_run_id(root: Path, run_id: str) -> str:
 def _check_metadata(config: PipelineConfig) -> None:
     if urls.is_url(config.root) and config.metadata.backend != "mysql":
         raise ConfigError(
-            f"root is {urls.shown(config.root)}, and metadata.backend {config.metadata.backend}: a file in an object store "
-            "cannot be written in place",
+            f"root is {urls.shown(config.root)}, and metadata.backend {config.metadata.backend}: a file in an object "
+            "store cannot be written in place",
             hint="Set metadata.backend to mysql, and host and user.",
         )
 

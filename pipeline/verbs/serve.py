@@ -83,9 +83,8 @@ def _of_the_store(arguments: argparse.Namespace) -> Path:
     store = config.load(arguments.config, arguments.set).config.places().store
     if urls.is_url(store):
         raise ConfigError(
-            f"the model store is in an object store ({urls.shown(store)}), and the dev server loads versions from a disk",
-            hint="TensorFlow Serving with that filesystem built in reads models.config there; or copy a version here and "
-            "give --model-config-file.",
+            f"the model store is at {urls.shown(store)}, and the dev server loads versions from a disk",
+            hint="TensorFlow Serving with that filesystem built in reads models.config there.",
         )
     return Path(store) / SERVING_CONFIG_FILE
 
