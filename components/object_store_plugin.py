@@ -3,7 +3,8 @@
 So one client, with one place for credentials and endpoints, serves what TFX does with URIs and what Hivemill does.
 TensorFlow's own client knows no s3://.
 
-Importing this module registers it. Folders are what objects' names have in common: making one does nothing.
+Importing this module registers it. Folders are what objects' names have in common: an empty one that was made is known
+to this process alone, so that TFX finds what it has made before a node and takes away after one that failed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tfx.dsl.io.filesystem import PathType
 
 from common import object_folders
 
+_MADE: set[str] = set()
 _BEFORE_TENSORFLOWS = -1  # TFX takes the plugin of the lowest number
 
 
@@ -56,7 +58,7 @@ class ObjectStore(filesystem.Filesystem):
 
     @staticmethod
     def isdir(path: PathType) -> bool:
-        return bool(object_folders.sizes(_text(path)))
+        return _text(path).rstrip("/") in _MADE or bool(object_folders.sizes(_text(path)))
 
     @staticmethod
     def listdir(path: PathType) -> list[PathType]:
@@ -67,11 +69,11 @@ class ObjectStore(filesystem.Filesystem):
 
     @staticmethod
     def makedirs(path: PathType) -> None:
-        pass
+        _MADE.add(_text(path).rstrip("/"))
 
     @staticmethod
     def mkdir(path: PathType) -> None:
-        pass
+        ObjectStore.makedirs(path)
 
     @staticmethod
     def remove(path: PathType) -> None:
@@ -89,6 +91,7 @@ class ObjectStore(filesystem.Filesystem):
     def rmtree(path: PathType) -> None:
         if not ObjectStore.exists(path):
             raise filesystem.NotFoundError(_text(path))
+        _MADE.discard(_text(path).rstrip("/"))
         object_folders.delete(_text(path))
 
     @staticmethod

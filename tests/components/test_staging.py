@@ -139,6 +139,10 @@ def test_tfx_file_operations_on_an_object_store(url):
     fileio.remove(f"{url}/d")
     fileio.rmtree(f"{url}/a")
     assert object_folders.sizes(url) == {}
+    fileio.makedirs(f"{url}/empty")
+    assert fileio.isdir(f"{url}/empty") and fileio.exists(f"{url}/empty")
+    fileio.rmtree(f"{url}/empty")
+    assert not fileio.exists(f"{url}/empty")
     for missing in (fileio.open, fileio.listdir, fileio.remove, fileio.rmtree):
         with pytest.raises(fileio.NotFoundError):
             missing(f"{url}/none")
