@@ -11,6 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import datetime
+import errno
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +64,16 @@ def read_bytes(url: str) -> bytes | None:
             if is_file(url):
                 raise
             return None
+
+
+def file_bytes(path: str | Path) -> bytes:
+    """The content of a file of this machine, or of an object. Raises OSError where it cannot be read, or is absent."""
+    if not urls.is_url(str(path)):
+        return Path(path).read_bytes()
+    content = read_bytes(str(path))
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, "no such object", urls.shown(str(path)))
+    return content
 
 
 def write_bytes(url: str, content: bytes) -> None:

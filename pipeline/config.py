@@ -393,9 +393,9 @@ def _origins(config: PipelineConfig, tree: Tree) -> dict[str, str]:
 
 
 def _content_hash(path: str | None, key: str) -> str | None:
-    if path is None or "://" in path:
-        return path
+    if path is None:
+        return None
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(object_folders.file_bytes(path)).hexdigest()
     except OSError as error:
         raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}", hint="Correct the path.") from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from pathlib import Path
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from common import object_folders
 from common.errors import ConfigError
 from components.data_verdict import sampling
 from components.data_verdict.options import DataVerdictOptions
@@ -90,7 +90,7 @@ def _numbers(stats: statistics_pb2.NumericStatistics) -> dict[int, int]:
 
 def _read_statistics(path: str) -> statistics_pb2.DatasetFeatureStatistics:
     try:
-        datasets = statistics_pb2.DatasetFeatureStatisticsList.FromString(Path(path).read_bytes())
+        datasets = statistics_pb2.DatasetFeatureStatisticsList.FromString(object_folders.file_bytes(path))
     except Exception as error:  # protobuf's DecodeError is not the same class in all of its implementations
         raise ConfigError(
             f"data_verdict.serving_statistics: {path} cannot be read: {error}",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from common import object_folders
 from common.errors import ConfigError
 from components.hive_example_gen.hive_types import parse_type
 from components.hive_example_gen.serdes import (
@@ -49,9 +50,9 @@ class _Token:
 
 
 def read_ddl(path: str | Path) -> TableDefinition:
-    """The one CREATE TABLE of a .hql file. Raises ConfigError naming file and line."""
+    """The one CREATE TABLE of a .hql file, which may be at a URL. Raises ConfigError naming file and line."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = object_folders.file_bytes(path).decode("utf-8").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"source.ddl: cannot read {path}: {error}",
