@@ -7,6 +7,7 @@ pipeline. Loads TensorFlow and TFX.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ from tfx.utils import import_utils, name_utils  # noqa: E402
 
 _EXACT_INTEGERS = 2**53  # the file has JSON's numbers, which are doubles
 _PLACEHOLDER = "{{$"
+# Linux takes no longer argument (MAX_ARG_STRLEN), and all inputs of a task are one. Some of it is for artifacts.
+_ARGUMENT_BYTES, _ARTIFACTS_BYTES = 131_072, 16_384
 
 
 class Limit(NamedTuple):
@@ -125,6 +128,13 @@ def _properties(node: BaseNode) -> _Found:
         if rule:
             hint = "Give it as text, whole number or fraction, and read it in the executor."
             yield f"execution property `{name}` {rule}", hint
+    size = sum(len(json.dumps(value)) for value in node.exec_properties.values() if isinstance(value, str))
+    if size > _ARGUMENT_BYTES - _ARTIFACTS_BYTES:
+        yield (
+            f"has {size:,} bytes of execution properties, and they are one argument of a command, of which Linux takes "
+            f"{_ARGUMENT_BYTES:,} bytes",
+            "Fewer or shorter ones; in Transform and Trainer they are the features.",
+        )
 
 
 def _why_not_carried(value: Any) -> str | None:

@@ -193,6 +193,17 @@ def test_executors_and_artifact_types_are_importable_by_the_names_in_the_file(do
         assert f"Hivemill{kind.__name__}" == kind.TYPE_NAME  # what ML Metadata elsewhere calls it has not changed
 
 
+def test_dag_without_a_serving_check_is_concluded_too(tmp_path):
+    from pipeline import dag
+    from pipeline.vertex import job
+
+    config = shop_config(tmp_path, "serving_check.enabled=false").config
+    made = job.job(config, dag.RunInputs(datetime.date(2026, 11, 15), "any", "any", None, None), "any")
+    tasks = made["pipelineSpec"]["root"]["dag"]["tasks"]
+    assert set(tasks) == set(NODES) - {"ServingCheck"}
+    assert "infra_blessing" not in tasks["Conclusion"]["inputs"]["artifacts"]
+
+
 def test_step_that_is_no_node(tmp_path):
     from pipeline import dag
     from pipeline.vertex import job

@@ -20,7 +20,7 @@ from tfx.types.channel import union
 from vertex_nodes import pipeline, source
 
 from common.errors import ConfigError
-from pipeline.vertex import job, node_limits
+from pipeline.vertex import job, node_limits, step
 from pipeline.vertex.options import VertexOptions
 
 OPTIONS = VertexOptions(image="image:1")
@@ -75,6 +75,10 @@ def test_resolver_infra_validator_and_a_pipeline_in_the_pipeline():
         ({"p": 2**53 + 1}, "`p` is 9007199254740993, which does not fit a double exactly"),
         ({"p": float("nan")}, "`p` is nan, which JSON has no number for"),
         ({"p": "text {{$.pipeline_job_name}}"}, "takes `{{$` for a placeholder"),
+        (
+            {"p": '"' * 30_000, "q": '"' * 30_000},
+            "has 120,004 bytes of execution properties, and they are one argument",
+        ),
     ],
 )
 def test_execution_properties_that_would_arrive_as_something_else(properties, words):
@@ -132,6 +136,24 @@ def test_all_that_is_found_is_told_at_once_with_what_to_do():
     text = str(caught.value)
     assert "2 things that Vertex AI cannot do" in text and "node One has a driver" in text
     assert "node Two execution property `p` is a list" in text and "read it in the executor" in text
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "said"),
+    [
+        ("import sys; sys.exit(0)", 0, ""),
+        ("pass", 0, ""),
+        ("import sys; sys.exit('no')", 1, ""),
+        ("from common.errors import DataVerdictError as E; raise E('drift', hint='look')", 4, "error: drift\n  look\n"),
+        ("1 / 0", 1, "ZeroDivisionError: division by zero\n"),
+    ],
+)
+def test_step_ends_with_the_code_of_what_went_wrong(lines, code, said, tmp_path, monkeypatch, capsys):
+    (tmp_path / "entry_point.py").write_text(lines)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(step, "_ENTRY_POINT", "entry_point")
+    assert step.main() == code
+    assert capsys.readouterr().err.endswith(said)
 
 
 def test_steps_that_are_no_nodes():
