@@ -6,6 +6,7 @@ import gzip
 import json
 
 import pytest
+from object_stores import KINDS, bucket
 from shop import hivemill
 from small_config import small_config
 
@@ -66,6 +67,23 @@ def test_as_json(config, capsys):
         {"value": 3},
     )
     assert [row["row"] for row in partition["first"]] == [11]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_a_bucket(config, capsys, kind, tmp_path, monkeypatch):
+    with bucket(kind, tmp_path, monkeypatch) as (_, url):
+        config.write_text(
+            CONFIG.replace("root: root", f"root: {url}") + "metadata: {backend: mysql, host: db, user: u}\n"
+        )
+        assert url in config.read_text()
+        _convert(config)
+        assert hivemill(config, "data", "quarantine", "--date", DATE, "--limit", "1") == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == "dt=2026-11-14: 3 of 13 rows (3 value)"
+        command = {"s3": "aws s3 cp", "gs": "gcloud storage cat"}[kind]
+        assert said[-1].startswith(f"and 2 more: {command} {url}/partitions/") and said[-1].endswith(" | zcat")
+        assert hivemill(config, "--json", "plan", "--date", DATE) == 0
+        assert [split["cached"] for split in json.loads(capsys.readouterr().out)["splits"].values()] == [1, 1]
 
 
 @pytest.mark.parametrize(

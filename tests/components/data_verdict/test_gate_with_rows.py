@@ -1,14 +1,17 @@
 """The node with examples, manifest, a last good window and a serving log: verdict.json and profile.json come out."""
 
+import contextlib
 import datetime
 import json
 from pathlib import Path
 
 import numpy as np
+import object_stores
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf import text_format
+from object_stores import KINDS
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.types import standard_artifacts
@@ -73,7 +76,7 @@ def artifact(kind, path: Path, splits: str | None = None):
 
 class Gate:
     def __init__(self, folder: Path):
-        self.folder, self.number = folder, 0
+        self.folder, self.number, self.kept = folder, 0, None
 
     def __call__(self, days: dict, baseline: Path | None = None, **options):
         self.number += 1
@@ -91,7 +94,7 @@ class Gate:
             "options": DataVerdictOptions(**options).model_dump_json(),
             "roles": ROLES.model_dump_json(),
             "baseline_path": str(baseline) if baseline else None,
-            "partitions_path": str(here / "partitions"),
+            "partitions_path": self.kept or str(here / "partitions"),
         }
         plain = base_executor.BaseExecutor.Context(tmp_dir=str(here), unique_id="1")
         Executor(plain).Do(inputs, {"verdict": [verdict]}, properties)
@@ -254,6 +257,26 @@ def test_a_serving_log_like_training_is_no_finding_and_another_unit_is_skew(gate
         gate(window(END), baseline, **log_options(serving_table(tmp_path / "bad", 100.0)))
     (finding,) = caught.value.details["findings"]
     assert (finding["kind"], finding["feature"], finding["cause"]) == ("skew", "amount", "serving_skew")
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS])
+def test_a_serving_log_with_bad_rows_is_sampled_without_them_wherever_it_is_kept(
+    gate, baseline, tmp_path, monkeypatch, kind
+):
+    table = serving_table(tmp_path, 1.0)
+    (file,) = table.rglob("000000_0")
+    rows = [[*row.values()] for row in pq.read_table(file).to_pylist()]
+    lines = [[*map(str, row[:3]), r"\N" if row[3] is None else str(row[3]), *row[4]] for row in rows]
+    file.write_text("".join("\x01".join(line) + "\n" for line in [*lines, ["1", "1", "1", "no number", "x"]]))
+    log = log_options(table)
+    log["serving_log"] |= {
+        "columns": {"shop": "string", "plan": "string", "grade": "bigint", "amount": "double", "tags": "array<string>"},
+        "bad_rows": {"max_share": 0.01},
+    }
+    place = object_stores.bucket(kind, tmp_path, monkeypatch) if kind else contextlib.nullcontext((None, None))
+    with place as (_, url):
+        monkeypatch.setattr(gate, "kept", url)
+        assert section(gate(window(END), baseline, **log))["findings"] == []
 
 
 def test_a_serving_log_without_the_day_is_not_ready(gate, baseline, tmp_path):
