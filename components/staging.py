@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.base import base_node, executor_spec
+from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import Artifact
 
 import components.object_store_plugin  # noqa: F401 (registers it: TFX's launcher makes and removes URIs)
@@ -91,7 +93,9 @@ class _Staged:
                 result = super().Do(input_dict, output_dict, properties)
             for artifact, url, folder in outputs:
                 object_folders.put(folder, url)
-                _name_true_places(artifact)
+                _name_true_places(artifact.mlmd_artifact)
+            for one in (one for many in _told(result) for one in many.artifacts):
+                _name_true_places(one)
         return result
 
     def _work_in(self, scratch: Path) -> None:
@@ -152,10 +156,14 @@ def _with_places_fetched(exec_properties: dict[str, Any], scratch: Path) -> dict
     return changed
 
 
-def _name_true_places(artifact: Artifact) -> None:
-    """A custom property that names a place in the scratch folder (the model behind a blessing) says its URL."""
-    for key, value in artifact.mlmd_artifact.custom_properties.items():
+def _told(result: execution_result_pb2.ExecutorOutput | None) -> Iterable[Any]:
+    """The outputs that an executor gives back, for TFX to publish instead of `output_dict`."""
+    return result.output_artifacts.values() if result is not None else ()
+
+
+def _name_true_places(artifact: metadata_store_pb2.Artifact) -> None:
+    """The artifact, and a property of it that names a place (the model behind a blessing), say URLs."""
+    artifact.uri = true_place(artifact.uri)
+    for value in artifact.custom_properties.values():
         if value.HasField("string_value"):
-            true = true_place(value.string_value)
-            if true != value.string_value:
-                artifact.set_string_custom_property(key, true)
+            value.string_value = true_place(value.string_value)

@@ -11,6 +11,7 @@ from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.component.experimental import executor_specs
 from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.dsl.io import fileio
+from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import channel_utils, standard_artifacts
 from tfx.utils import import_utils
 
@@ -40,6 +41,11 @@ class Copier(base_executor.BaseExecutor):
         target.set_string_custom_property("made_from", f"{source.uri}/Split-train")
         if exec_properties.get("fails"):
             raise ValueError("no")
+        if exec_properties.get("tells"):  # as TFX's ExampleValidator does
+            told = execution_result_pb2.ExecutorOutput()
+            told.output_artifacts["model"].artifacts.append(target.mlmd_artifact)
+            return told
+        return None
 
 
 @pytest.fixture(params=KINDS)
@@ -61,10 +67,13 @@ def run(tmp_path, monkeypatch, url):
         executor = staging.staged(f"{__name__}.Copier")(context)
         given = {"examples": [source], "same": [same]}
         try:
-            executor.Do(given, {"model": [target]}, {"baseline_path": None} | properties)
+            told = executor.Do(given, {"model": [target]}, {"baseline_path": None} | properties)
         finally:
             assert [source.uri, same.uri, target.uri] == [f"{url}/in", f"{url}/in", f"{url}/out/7"]
             assert not list((tmp_path / "scratch").iterdir())
+        if told is not None:
+            (published,) = told.output_artifacts["model"].artifacts
+            assert published == target.mlmd_artifact
         return target, json.loads(object_folders.read_bytes(f"{url}/out/7/seen.json"))
 
     for name in ("Split-train/a", "Split-eval/b"):
@@ -86,6 +95,11 @@ def test_places_in_the_scratch_folder_are_named_by_their_urls(run, url):
     assert target.get_string_custom_property("made_from") == f"{url}/in/Split-train"
     assert seen["true"] == f"{url}/in/Split-train/a"
     assert staging.true_place(seen["source"]) == seen["source"]  # forgotten with the node
+
+
+def test_what_an_executor_gives_back_for_publishing_has_urls(run, url):
+    target, _ = run(tells=True)
+    assert target.uri == f"{url}/out/7"
 
 
 def test_file_that_a_property_names_is_fetched(run, url):
