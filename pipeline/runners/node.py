@@ -61,6 +61,8 @@ def translated(error: BaseException) -> BaseException:
             return found
         if isinstance(link, OSError) and link.errno in _DISK_ERRORS:
             return _disk_error(link)
+        if _is_of_google_cloud(link):
+            return InfrastructureError(" ".join(str(link).split())[:_LONGEST_MESSAGE], hint=_GOOGLE_HINT)
     if re.search(r"No space left on device|ResourceExhaustedError.*(space|disk)", str(error)):
         return InfrastructureError(f"the disk is full: {_last_line(error)}", hint=_DISK_HINT)
     return error
@@ -77,6 +79,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_LONGEST_MESSAGE = 1000
+_GOOGLE_HINT = (
+    "The run's log and Dataflow's page of the job say more. Check the account's rights and runner.beam_args, then run "
+    "again: finished nodes are reused."
+)
 _DISK_HINT = "Free some space below `root` (or grant the rights) and run again: finished nodes are reused."
 
 
@@ -142,6 +149,14 @@ def _from_text(text: str) -> HivemillError | None:
     message, _, hint = re.sub(r" \[while running '.*?'\](\Z|\n)", r"\1", body).partition("\n  ")
     kind = getattr(errors, name, None)
     return kind(message.strip(), hint=hint.strip() or None) if kind else None
+
+
+def _is_of_google_cloud(error: BaseException) -> bool:
+    """A refused call, missing credentials, or a job on Dataflow that failed. By name: few runs load these modules."""
+    kind = type(error)
+    return (
+        kind.__module__.startswith(("google.api_core.", "google.auth.")) or kind.__name__ == "DataflowRuntimeException"
+    )
 
 
 def _disk_error(error: OSError) -> InfrastructureError:

@@ -1,7 +1,7 @@
 """The Beam options of docs/clusters.md, up to submission: Beam knows each, finds no fault, and submits what they say.
 
 Where Beam would start a job server, its `java` is a script that notes its words, and the job server is one of the
-test's own, which takes a pipeline and refuses to run it.
+test's own, which takes a pipeline and refuses to run it. Google's services are played by google_services.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import google_services
 import grpc
 import pytest
 import yaml
+from apache_beam.internal.gcp import auth
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions, StandardOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc, beam_runner_api_pb2
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from google.protobuf import json_format
 
 PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
@@ -29,6 +32,7 @@ BLOCKS = [
     for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 ]
 FLINK = next(block for block in BLOCKS if "--runner=FlinkRunner" in block)
+DATAFLOW = next(block for block in BLOCKS if "--runner=DataflowRunner" in block)
 SPARK = next(block for block in BLOCKS if "--runner=SparkRunner" in block)
 FLINK_SERVER = next(block for block in BLOCKS if "--job_endpoint=localhost:8099" in block)
 POOL = "localhost:50000"
@@ -109,6 +113,7 @@ def test_beam_takes_the_options_of_the_page(caplog, arguments):
         assert callable(getattr(importlib.import_module(module), name))
     else:
         assert runner in StandardOptions.KNOWN_RUNNER_NAMES
+    if runner in ("PortableRunner", "FlinkRunner", "SparkRunner"):
         assert options.view_as(PortableOptions).environment_config == POOL
 
 
@@ -135,6 +140,28 @@ def test_submission_where_beam_starts_the_job_server(tmp_path, job_server, java,
     start = said.index("-jar")
     assert said[start + 1 : start + 4] == [str(jar), *words]
     assert said[said.index("--job-port") + 1] == str(job_server.port)
+
+
+def test_submission_to_dataflow(tmp_path, monkeypatch):
+    """A job that the service ends at once; what the four nodes submit, and that it runs, is test_dataflow's."""
+    for name in ("_credentials", "_credentials_init"):  # of the process, once found
+        monkeypatch.setattr(auth._Credentials, name, None)
+    google = google_services.Google(tmp_path, lambda _: "JOB_STATE_FAILED")
+    with google_services.serving(google):
+        for name, value in google.environment().items():
+            monkeypatch.setenv(name, value)
+        here = [each.replace("gs://a-bucket", f"gs://{google_services.BUCKET}") for each in DATAFLOW]
+        options = PipelineOptions([*here, f"--dataflow_endpoint=http://localhost:{google.port}"])
+        pipeline = beam.Pipeline(options=options)
+        _ = pipeline | beam.Create([1]) | beam.Map(str)
+        with pytest.raises(DataflowRuntimeException, match=r"Dataflow pipeline failed\. State: FAILED"):
+            pipeline.run().wait_until_finish()
+    (job,) = google.jobs
+    assert job["path"] == "/v1b3/projects/a-project/locations/europe-west1/jobs"
+    (workers,) = job["environment"]["workerPools"]
+    assert f"--sdk_container_image={workers['workerHarnessContainerImage']}" in DATAFLOW
+    assert [name.rpartition("/")[2] for name in google.objects] == ["pipeline.pb"]
+    assert google.refused == []
 
 
 def test_an_option_that_beam_does_not_know_is_seen(caplog):

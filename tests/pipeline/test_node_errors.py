@@ -5,6 +5,9 @@ import traceback
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+from google.api_core import exceptions
+from google.auth.exceptions import DefaultCredentialsError
 
 from common.errors import DataNotReadyError, InfrastructureError
 from pipeline.runners.node import translated
@@ -57,6 +60,28 @@ def test_disk_errors_are_infrastructure(number):
 
 def test_full_disk_in_beams_text_is_infrastructure():
     assert isinstance(translated(RuntimeError("OSError: [Errno 28] No space left on device")), InfrastructureError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.Forbidden("POST https://dataflow.googleapis.com/v1b3/projects/p: the caller has no permission"),
+        DefaultCredentialsError("Your default credentials were not found."),
+        DataflowRuntimeException("Dataflow pipeline failed. State: FAILED, Error:\nQuota exceeded", None),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_of_google_cloud_are_infrastructure(error):
+    found = translated(error)
+    assert isinstance(found, InfrastructureError)
+    assert found.message == " ".join(str(error).split())
+    assert "runner.beam_args" in found.hint
+
+
+def test_error_of_a_worker_on_dataflow_comes_back_whole():
+    text = "".join(traceback.format_exception(_error_through_beam()))
+    found = translated(DataflowRuntimeException(f"Dataflow pipeline failed. State: FAILED, Error:\n{text}", None))
+    assert (type(found), found.hint) == (DataNotReadyError, "Mend the row.")
 
 
 def test_what_is_ours_stays_what_it_is():
