@@ -10,6 +10,7 @@ from common.errors import InfrastructureError
 from common.files import write_json_atomically
 from serving.model_server import VersionState
 from serving.model_store import ModelStore
+from serving.model_store_bucket import open_store
 from serving.rollout.machine import RolloutMachine
 from serving.rollout.metrics import Metrics
 from serving.rollout.options import RolloutOptions
@@ -18,11 +19,12 @@ from serving.server_config import parse_models_config
 NO_WAIT = RolloutOptions(min_hours=0, min_impressions=1, load_timeout_seconds=3)
 
 
-def make_store(folder: Path, num_versions: int = 2) -> ModelStore:
+def make_store(folder: Path, num_versions: int = 2, place: str | None = None) -> ModelStore:
+    """In `folder`, or at the URL `place`."""
     source = folder / "export"
     source.mkdir(parents=True)
     (source / "saved_model.pb").write_bytes(b"graph")
-    store = ModelStore(folder / "models", "shop")
+    store = open_store(place or folder / "models", "shop")
     for number in range(num_versions):
         store.publish(source, {"run_id": f"run-{number}"}, f"source-{number}")
     return store

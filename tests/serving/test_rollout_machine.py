@@ -5,6 +5,7 @@ import shutil
 import time
 
 import pytest
+from object_stores import bucket
 from rollouts import machine, make_store, metrics, served
 
 from common.errors import (
@@ -18,10 +19,18 @@ from common.errors import (
 from serving.server_config import parse_models_config
 
 
-@pytest.fixture
-def shop(tmp_path):
+@pytest.fixture(params=["folder", "s3"])
+def shop(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        yield made(tmp_path)
+        return
+    with bucket(request.param, tmp_path, monkeypatch) as (_, url):
+        yield made(tmp_path, f"{url}/models")
+
+
+def made(tmp_path, place=None):
     class Shop:
-        store = make_store(tmp_path, 3)
+        store = make_store(tmp_path, 3, place)
         server = served(store, tmp_path)
         old, middle, new = store.versions()
         folder = tmp_path
@@ -255,7 +264,8 @@ def _hold(path, ready, done):
         done.wait(30)
 
 
-def test_two_calls_at_once(shop):
+def test_two_calls_at_once(tmp_path):
+    shop = made(tmp_path)
     context = multiprocessing.get_context("spawn")
     ready, done = context.Event(), context.Event()
     holder = context.Process(target=_hold, args=(str(shop.store.folder / ".rollout.lock"), ready, done))
