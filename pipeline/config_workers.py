@@ -35,14 +35,20 @@ def are_here(arguments: Sequence[str]) -> bool:
     return _runner(arguments).lower() in _HERE
 
 
+def is_dataflow(arguments: Sequence[str]) -> bool:
+    """Whether the workers are Dataflow's: its runner is named in one of the ways that Beam understands."""
+    name = _runner(arguments)
+    return name.lower() in ("dataflow", "dataflowrunner") or name.rpartition(".")[2] == "DataflowRunner"
+
+
 def worker_rules(config: PipelineConfig) -> Iterator[tuple[Path, str]]:
     """What is missing or wrong, by the place in the config."""
     options = _given(config.runner.beam_args)
-    if _is_dataflow(config.runner.orchestrator_args):
+    if is_dataflow(config.runner.orchestrator_args):
         index = _given(config.runner.orchestrator_args)["runner"][0]
         rule = "Dataflow's workers cannot run the nodes themselves, only the steps of their Beam pipelines: name it in "
         yield ("runner", "orchestrator_args", index), f"{rule}runner.beam_args"
-    if _is_dataflow(config.runner.beam_args):
+    if is_dataflow(config.runner.beam_args):
         yield from _places_of_dataflow(config)
         yield from _options_of_dataflow(options)
     elif urls.is_url(config.root) and not are_here(config.runner.beam_args) and not config.root.startswith("gs://"):
@@ -55,12 +61,6 @@ def worker_rules(config: PipelineConfig) -> Iterator[tuple[Path, str]]:
 
 def _runner(arguments: Sequence[str]) -> str:
     return _given(arguments).get("runner", (0, ""))[1]
-
-
-def _is_dataflow(arguments: Sequence[str]) -> bool:
-    """In one of the ways in which Beam understands it."""
-    name = _runner(arguments)
-    return name.lower() in ("dataflow", "dataflowrunner") or name.rpartition(".")[2] == "DataflowRunner"
 
 
 def _given(arguments: Sequence[str]) -> dict[str, tuple[int, str]]:

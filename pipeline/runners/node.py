@@ -23,6 +23,7 @@ from common import errors, object_folders, urls  # noqa: E402
 from common.errors import HivemillError, InfrastructureError  # noqa: E402
 from pipeline import object_root  # noqa: E402
 from pipeline.mlmd import metadata_of  # noqa: E402
+from pipeline.runners.dataflow import jobs_end_with_the_node  # noqa: E402
 from pipeline.runners.memory import PeakMemory  # noqa: E402
 from pipeline.runs import NodeRecord, RunFolder  # noqa: E402
 
@@ -90,14 +91,16 @@ _DISK_HINT = "Free some space below `root` (or grant the rights) and run again: 
 def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> tuple[str, int | None]:
     node = next(n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == node_id)
     deployment = runner_utils.extract_local_deployment_config(ir)
-    info = launcher.Launcher(
-        pipeline_node=node,
-        mlmd_connection=metadata_of(ir),
-        pipeline_info=ir.pipeline_info,
-        pipeline_runtime_spec=ir.runtime_spec,
-        executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
-        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
-    ).launch()
+    executor = runner_utils.extract_executor_spec(deployment, node_id)
+    with jobs_end_with_the_node(getattr(executor, "beam_pipeline_args", ())):
+        info = launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=metadata_of(ir),
+            pipeline_info=ir.pipeline_info,
+            pipeline_runtime_spec=ir.runtime_spec,
+            executor_spec=executor,
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+        ).launch()
     with metadata_of(ir) as handle:
         return _outcome(handle.store, info.execution_id if info else None, node_id)
 

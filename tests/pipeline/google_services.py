@@ -33,6 +33,7 @@ import certificates  # noqa: E402
 TOKEN, PROJECT, REGION, BUCKET = "a-token", "a-project", "europe-west1", "bucket"
 _HOSTS = ("www.googleapis.com", "storage.googleapis.com", "iamcredentials.googleapis.com")
 _COPY = re.compile(rf"/storage/v1/b/{BUCKET}/o/(.*)/(?:copyTo|rewriteTo)/b/{BUCKET}/o/([^/]*)")
+_CANCELLED = 5  # JobState.JOB_STATE_CANCELLED
 _UPDATED = "2026-11-15T01:02:03.456Z"
 Objects = MutableMapping[str, bytes]
 
@@ -41,7 +42,7 @@ class Google:
     """Its state: objects by name in BUCKET, Dataflow's jobs as they came in, hosts that were asked for and refused."""
 
     def __init__(self, folder: Path, run_job: Callable[[dict[str, Any]], str]):
-        """`run_job` gets a job and returns its state when it has ended, like JOB_STATE_DONE."""
+        """`run_job` gets a job and returns its state, like JOB_STATE_DONE when it has run it."""
         self.objects: Objects = {}
         self.jobs: list[dict[str, Any]] = []
         self.uploads: list[tuple[str, bytearray]] = []
@@ -71,13 +72,20 @@ class Google:
         }
 
     def take(self, path: str, job: dict[str, Any]) -> dict[str, Any]:
-        """projects.locations.jobs.create: runs the job to its end, and says what became of it."""
+        """projects.locations.jobs.create: hands the job to `run_job`, and says what became of it."""
         with self.lock:
             self.jobs.append({**job, "path": path})
             job = self.jobs[-1]
             job["id"] = f"job-{len(self.jobs)}"
         job["currentState"] = self.run_job(job)
         return {"id": job["id"], "name": job["name"], "currentState": job["currentState"]}
+
+    def cancel(self, path: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        """projects.locations.jobs.update, for one state."""
+        assert wanted["requestedState"] == _CANCELLED, wanted
+        (job,) = (each for each in self.jobs if each["id"] == path.rpartition("/")[2])
+        job["currentState"] = "JOB_STATE_CANCELLED"
+        return self.job(path)
 
     def job(self, path: str) -> dict[str, Any]:
         """projects.locations.jobs.get, its messages and metrics."""
@@ -194,7 +202,10 @@ class _Request(http.server.BaseHTTPRequestHandler):
             self._error(404)
 
     def do_PUT(self) -> None:
-        """The next part of an upload; its object appears with the last one."""
+        """The next part of an upload, whose object appears with the last one; or what is wanted of a job."""
+        if self.path.startswith("/v1b3/"):
+            self._document(self.services.cancel(urllib.parse.urlsplit(self.path).path, json.loads(self._body())))
+            return
         name, received = self.services.uploads[int(self.path.rpartition("/")[2])]
         received += self._body()
         total = self.headers["Content-Range"].rpartition("/")[2]
