@@ -1,4 +1,4 @@
-"""Every Beam node of the DAG by Beam's DataflowRunner, its root and its table in Cloud Storage.
+"""`hivemill run` with Beam's DataflowRunner, root and table in Cloud Storage, metadata on MariaDB.
 
 What is submitted is Beam's own; what takes it (google_services) is on this machine. The job is looked at, and then run
 as it was submitted by Beam's own engine: its steps are unpickled in workers of a pool, which stands for the container,
@@ -14,18 +14,22 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import beam_engines
 import google_services
+import mariadb
 import pytest
 import same_artifacts
 import yaml
 from apache_beam.portability.api import beam_runner_api_pb2
 from google_services import BUCKET, PROJECT, REGION
-from shop import CONFIG, RUN_DATE, make_shop
+from shop import CONFIG, RUN_DATE, hivemill_command, make_shop
+
+from pipeline.metadata_options import PASSWORD_VARIABLE
 
 HERE = Path(__file__).parent
 ROOT = f"gs://{BUCKET}/hivemill"
@@ -46,14 +50,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 @dataclasses.dataclass
 class Ran:
-    """A DAG that was executed by hand below `artifacts`."""
+    """A finished run, by where its artifacts are."""
 
     artifacts: Path
-    log: str
 
     def place(self, node: str, output: str) -> Path:
         (folder,) = (self.artifacts / node / output).iterdir()
         return folder
+
+
+@dataclasses.dataclass
+class Stopped:
+    """What a run that got SIGTERM while its first job ran has left."""
+
+    exit_code: int
+    seconds: float
+    states: list[str]
+    said: str
 
 
 @pytest.fixture(scope="module")
@@ -65,49 +78,78 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def google(folder) -> Iterator[google_services.Google]:
-    """After the DAG was executed with it."""
-    google = google_services.Google(folder, lambda job: _executed(job, google, pool, folder))
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(google_services.serving(google))
-        stack.enter_context(_environment(google.environment()))
-        pool = stack.enter_context(beam_engines.worker_pool(folder / "pool.log"))
+    """With the table in its bucket. Its jobs run until they are cancelled."""
+    google = google_services.Google(folder, lambda _: "JOB_STATE_RUNNING")
+    for file in (folder / "log" / "clicks").rglob("*"):
+        if file.is_file():
+            google.objects[file.relative_to(folder / "log").as_posix()] = file.read_bytes()
+    with google_services.serving(google), _environment(google.environment()):
         yield google
 
 
 @pytest.fixture(scope="module")
-def ran(folder, google) -> Ran:
-    for file in (folder / "log" / "clicks").rglob("*"):
-        if file.is_file():
-            google.objects[file.relative_to(folder / "log").as_posix()] = file.read_bytes()
-    log = _dag_executed(
-        folder / "dataflow.yaml",
-        root=ROOT,
-        source={**CONFIG["source"], "table": f"gs://{BUCKET}/clicks"},
-        metadata={"backend": "mysql", "host": "nobody.asks", "user": "hivemill"},
-        runner={"beam_args": [*BEAM_ARGS, f"--dataflow_endpoint=http://localhost:{google.port}"]},
-    )
+def config(folder, google) -> Iterator[Path]:
+    (folder / "mariadb").mkdir()
+    database = mariadb.server(folder / "mariadb")
+    document = {
+        **CONFIG,
+        "root": ROOT,
+        "source": {**CONFIG["source"], "table": f"gs://{BUCKET}/clicks"},
+        "metadata": {"backend": "mysql", "host": "127.0.0.1", "port": database.port, "user": "hivemill"},
+        "runner": {"beam_args": [*BEAM_ARGS, f"--dataflow_endpoint=http://localhost:{google.port}"]},
+    }
+    file = folder / "dataflow.yaml"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    with _environment({PASSWORD_VARIABLE: mariadb.PASSWORD}):
+        yield file
+    database.kill()
+
+
+@pytest.fixture(scope="module")
+def stopped(google, config) -> Stopped:
+    process = _start(config)
+    deadline = time.monotonic() + 120
+    while not any("currentState" in job for job in google.jobs):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    process.terminate()
+    started = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    seconds = time.monotonic() - started
+    states = [job["currentState"] for job in google.jobs]
+    google.jobs.clear()
+    return Stopped(process.returncode, seconds, states, said)
+
+
+@pytest.fixture(scope="module")
+def ran(folder, google, config, stopped) -> Ran:
+    """The same run again, by a service that runs its jobs to the end."""
+    with beam_engines.worker_pool(folder / "pool.log") as pool:
+        google.run_job = lambda job: _executed(job, google, pool, folder)
+        process = _start(config)
+        _, said = process.communicate(timeout=900)
+    logs = "".join(_end_of(folder / name) for name in ("jobs.log", "pool.log"))
+    assert process.returncode == 0, said[-6000:] + logs
     for name, content in google.objects.items():
-        file = folder / BUCKET / name
         if not name.endswith("/"):
+            file = folder / BUCKET / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-    return Ran(folder / BUCKET / "hivemill" / "artifacts", log)
+    return Ran(folder / BUCKET / "hivemill" / "artifacts")
 
 
 @pytest.fixture(scope="module")
 def in_a_folder(folder) -> Ran:
     """The same by the default runner, table and root in folders."""
-    return Ran(folder / "root" / "artifacts", _dag_executed(folder / "local.yaml"))
+    _, said = (process := _start(folder / "hivemill.yaml")).communicate(timeout=900)
+    assert process.returncode == 0, said[-6000:]
+    return Ran(folder / "root" / "artifacts")
 
 
-def _dag_executed(config: Path, **sections: Any) -> str:
-    config.write_text(yaml.safe_dump({**CONFIG, **sections}), encoding="utf-8")
-    command = [sys.executable, str(HERE / "dag_by_hand.py"), str(config), RUN_DATE]
+def _start(config: Path) -> subprocess.Popen:
+    command = hivemill_command(config, "run", "--date", RUN_DATE)
     environment = {**os.environ, "PYTHONPATH": str(beam_engines.REPOSITORY)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
-    logs = "".join(_end_of(config.parent / name) for name in ("jobs.log", "pool.log"))
-    assert done.returncode == 0, done.stderr[-6000:] + logs
-    return done.stderr
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @contextlib.contextmanager
@@ -143,10 +185,25 @@ def jobs(ran, google) -> dict[str, dict[str, Any]]:
     return dict(zip(NODES, google.jobs, strict=True))
 
 
+def test_a_stopped_run_cancels_its_job(stopped):
+    assert stopped.exit_code == 6, stopped.said
+    assert stopped.states == ["JOB_STATE_CANCELLED"]
+    assert "stopped by SIGTERM" in stopped.said
+    assert stopped.seconds < 10
+
+
 def test_nothing_but_the_fake_was_asked(ran, google):
     assert google.refused == []
-    assert "Unable to find default credentials" not in ran.log
-    assert "unparseable" not in ran.log
+    (log,) = (ran.artifacts.parent / "runs").glob("*/log.txt")
+    said = log.read_text(errors="replace")
+    assert "Unable to find default credentials" not in said
+    assert "unparseable" not in said
+
+
+def test_the_model_is_in_the_store(ran):
+    (model,) = (ran.artifacts.parent / "models" / "shop").glob("*/saved_model.pb")
+    labels = json.loads((ran.artifacts.parent / "models" / "shop" / "labels.json").read_text())
+    assert labels["labels"] == {"stable": int(model.parent.name)}
 
 
 @pytest.mark.parametrize("node", NODES)
