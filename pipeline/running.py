@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import platform
+import re
 import shutil
 import time
 import traceback
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import common.runtime
-from common import urls
+from common import object_folders, urls
 from common.errors import BaselineMovedError, ConfigError, InfrastructureError
 from common.files import write_text_atomically
 from pipeline import baseline, planning, runs, steps, surfaces, waiting
@@ -164,9 +165,13 @@ class _Run:
 
     def _keep_truth(self) -> None:
         """A generated log knows the best reachable metrics; the table may be generated anew before the page is read."""
-        truth = Path(self._loaded.config.source.place) / runs.TRUTH_JSON
-        if truth.is_file():
-            shutil.copyfile(truth, self._folder.file(runs.TRUTH_JSON))
+        place, copy = self._loaded.config.source.place, self._folder.file(runs.TRUTH_JSON)
+        if re.match(r"(s3|gs)://", place):
+            content = object_folders.read_bytes(object_folders.join(place, runs.TRUTH_JSON))
+            if content is not None:
+                copy.write_bytes(content)
+        elif (Path(place) / runs.TRUTH_JSON).is_file():
+            shutil.copyfile(Path(place) / runs.TRUTH_JSON, copy)
 
     def _launch_until_judged(self) -> tuple[BaseException | None, list[str]]:
         """Judges again where another run or a rollout moved `stable` meanwhile; all before the judging is cached."""
