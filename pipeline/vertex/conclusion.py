@@ -6,6 +6,7 @@ that a gate refused fails the task, and with it the job, as it fails a run. It i
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from tfx.dsl.components.base import base_component, base_executor, base_node, ex
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from common.errors import ModelNotBlessedError
+from common.errors import HivemillError, ModelNotBlessedError
 from common.files import write_json_atomically
 from components.artifacts import DataVerdict, ModelVerdict, WindowManifest
 from pipeline import collect, object_root, runs
@@ -59,9 +60,10 @@ class Executor(base_executor.BaseExecutor):
         _keep_lateness(folder, facts["lateness"])
         Conclusion(folder, record, Alerts(config.alerts, root), _say).conclude(collected, None, ())
         object_root.put_changes(root)
+        if record["exit_code"] == ModelNotBlessedError.exit_code:
+            raise ModelNotBlessedError(record["error"]["message"], hint=record["error"]["hint"])
         if record["exit_code"]:
-            card = record["error"]
-            raise ModelNotBlessedError(card["message"], hint=card["hint"])
+            raise HivemillError((runs.read_json(folder.file(runs.VERDICT_JSON)) or {})["reason"])
 
 
 class RunConclusionSpec(ComponentSpec):
@@ -94,13 +96,12 @@ class RunConclusion(base_component.BaseComponent):
 
 def _record(facts: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
     """run.json of this run; where the same run was concluded before, of its next attempt."""
-    earlier = folder.read()
+    earlier, date = folder.read(), datetime.date.fromisoformat(facts["date"])
     attempt = earlier["attempt"] + 1 if earlier else 1
-    return {
-        **runs.new_record(facts["run_id"], facts["date"], attempt=attempt, runner=_RUNNER, versions=library_versions()),
-        **facts,
-        "took_over_from": None,
-    }
+    record = runs.new_record(
+        facts["run_id"], date, attempt, runner=_RUNNER, versions=library_versions(), took_over_from=None
+    )
+    return {**record, **facts}
 
 
 def _artifacts(input_dict: dict[str, list[types.Artifact]]) -> dict[tuple[str, str], mlmd.Artifact]:

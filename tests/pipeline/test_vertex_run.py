@@ -115,7 +115,7 @@ def test_next_job_is_judged_against_that_version_and_takes_the_rest_from_the_cac
     assert vertex.run(compiled(config, "gates.metrics.auc.min=0.99"), "shop-2") == "FAILED"
     ended = vertex.ended[num_ended:]
     assert [one.task for one in ended] == ["DataVerdict", "Evaluator", "ServingCheck", "Pusher", "Conclusion"]
-    assert [one.returncode for one in ended] == [0, 0, 0, 0, 5] and "below the minimum 0.99" in ended[-1].log
+    assert [one.returncode for one in ended] == [0, 0, 0, 0, 5] and "must be >= 0.99" in ended[-1].log
     verdict = of_task(bucket[0], "shop-2", "Evaluator", "verdict.json")
     assert verdict["baseline_version"] == first and verdict["slices"][0]["baseline_metrics"]
     assert of_task(bucket[0], "shop-2", "DataVerdict", "verdict.json")["baseline"]["model_version"] == first
