@@ -121,7 +121,8 @@ class ObjectStore:
         for_all(hand_out, files)
 
     def remember(self, kind: Kind[Record], records: Mapping[str, Record]) -> None:
-        self._memory.write(kind, records)
+        with contextlib.suppress(InfrastructureError):  # then planning takes longer
+            self._memory.write(kind, records)
 
     def remove_leftovers(self) -> None:
         with contextlib.suppress(InfrastructureError):  # credentials that may not delete are no reason not to run

@@ -1,5 +1,6 @@
 """The component with kept conversions and artifacts in a bucket: as in folders, whatever happens in between."""
 
+import errno
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from components.hive_example_gen.cache import PartitionRecord, Shard
 from components.hive_example_gen.convert import convert_partition
 from components.hive_example_gen.kept_entries import store_at
 from components.hive_example_gen.options import BadRowOptions
+from components.hive_example_gen.tfrecord import TFRecordWriter
 
 ROOT = Path(__file__).parents[3]
 NOW, LONG_AGO = "2026-11-23T20:00:00.000Z", "2020-01-01T00:00:00.000Z"
@@ -37,6 +39,12 @@ def scratch(tmp_path, monkeypatch):
 
 @pytest.fixture(params=KINDS)
 def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=["s3", pytest.param("gs", marks=pytest.mark.slow)])
+def either(request):
+    """For what both stores do by the same code of ours."""
     return request.param
 
 
@@ -120,7 +128,9 @@ def _converting(case, name, scratch):
     return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("word", ["/data-", "/quarantine", "/partition.json"])
+@pytest.mark.parametrize(
+    "word", [*(pytest.param(word, marks=pytest.mark.slow) for word in ("/data-", "/quarantine")), "/partition.json"]
+)
 def test_a_killed_conversion_leaves_nothing_that_anyone_sees(kind, word, tmp_path, monkeypatch):
     killer = _Killer()
     (tmp_path / "another").mkdir()
@@ -139,6 +149,46 @@ def test_a_killed_conversion_leaves_nothing_that_anyone_sees(kind, word, tmp_pat
         shards = {name for name in _kept(objects) if "/data-" in name}
         assert len(shards) == 6, "what the killed one left, being old by the test server's clock, is gone"
         assert not left & shards
+
+
+class _Stop:
+    """After so many writes the bucket takes none: from outside that is a kill, clean-up included."""
+
+    def __init__(self):
+        self.left = None
+
+    def __call__(self, method, names):
+        if self.left is None:
+            return None
+        self.left -= 1
+        return 403 if self.left < 0 else None
+
+
+@pytest.mark.slow
+def test_stopped_before_every_write_it_goes_on_as_if_nothing_had_been(kind, tmp_path, monkeypatch):
+    expected = Case(tmp_path, str(tmp_path / "root")).run()
+    stop, done, writes = _Stop(), False, 0
+    with bucket_case(kind, tmp_path, monkeypatch, before_write=stop) as (case, objects):
+        while not done:
+            objects.clear()
+            forget()
+            stop.left = writes
+            try:
+                done = case.run() == expected and stop.left >= 0
+            except InfrastructureError as error:
+                assert "cannot be" in error.message
+            for name in [name for name in objects if name.endswith("/partition.json")]:
+                _check_whole(objects, name)
+            stop.left = None
+            forget()
+            assert case.run("again") == expected
+            writes += 1
+    assert writes > 20
+
+
+def _check_whole(objects, name):
+    for shard in json.loads(objects[name])["shards"]:
+        assert len(objects[name.replace("partition.json", shard["name"])]) == shard["bytes"]
 
 
 def test_leftovers_go_when_they_are_old_and_nothing_else(kind, tmp_path, monkeypatch):
@@ -201,14 +251,14 @@ def test_an_error_of_a_worker_is_raised_as_itself(kind, tmp_path, monkeypatch):
         assert not any("examples/" in name for name in objects)
 
 
-def test_too_many_bad_rows_say_how_to_see_them(kind, tmp_path, monkeypatch):
-    with bucket_case(kind, tmp_path, monkeypatch) as (case, _):
+def test_too_many_bad_rows_say_how_to_see_them(either, tmp_path, monkeypatch):
+    with bucket_case(either, tmp_path, monkeypatch) as (case, _):
         case.file(14).write_bytes(b"x\x01a\n" * 90)
         with pytest.raises(DataNotReadyError, match=r"row 1, column 'id'") as raised:
             case.run()
         (partition,) = (each for each in case.plan().partitions if each.name == "dt=2026-11-14/hour=06")
         place = f"{case.kept}/{partition.fingerprint}/quarantine.jsonl.gz"
-        command = f"aws s3 cp {place} - | zcat" if kind == "s3" else f"gcloud storage cat {place} | zcat"
+        command = f"aws s3 cp {place} - | zcat" if either == "s3" else f"gcloud storage cat {place} | zcat"
         assert command in raised.value.message
         rows = list(quarantine.read(case.kept, partition.fingerprint))
         assert [(row.row, row.raw) for row in rows[:2]] == [(1, "x\x01a"), (2, "x\x01a")] and len(rows) == 90
@@ -231,17 +281,30 @@ def test_no_permission_is_told_before_anything_is_converted(kind, tmp_path, monk
         assert _kept(objects) == set()
 
 
-def test_a_bucket_that_refuses_later_is_told_by_the_workers(kind, tmp_path, monkeypatch):
+def test_a_bucket_that_refuses_later_is_told_by_the_workers(either, tmp_path, monkeypatch):
     def refuse(_, names):
         return 403 if "/data-" in names[0] else None
 
     with (
-        bucket_case(kind, tmp_path, monkeypatch, before_write=refuse) as (case, _),
+        bucket_case(either, tmp_path, monkeypatch, before_write=refuse) as (case, _),
         pytest.raises(InfrastructureError, match=r"/data-00000-\w+.gz cannot be written: .*(ACCESS|PERMISSION)_DENIED"),
     ):
         case.run()
 
 
+def test_a_full_disk_of_a_worker_names_its_scratch_folder(tmp_path, monkeypatch):
+    def full(self, records):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(TFRecordWriter, "write", full)
+    with bucket_case("s3", tmp_path, monkeypatch) as (case, objects):
+        with pytest.raises(InfrastructureError, match=f"the disk is full: {tmp_path}/scratch: No space left") as raised:
+            case.run()
+        assert raised.value.hint.startswith("Free space there")
+        assert _kept(objects) == set()
+
+
+@pytest.mark.slow
 def test_nobody_answers(tmp_path, monkeypatch):
     with bucket_case("s3", tmp_path, monkeypatch) as (case, _):
         pass
@@ -252,9 +315,9 @@ def test_nobody_answers(tmp_path, monkeypatch):
         case.plan()
 
 
-def test_progress_counts_partitions_of_other_machines(kind, tmp_path, monkeypatch):
+def test_progress_counts_partitions_of_other_machines(either, tmp_path, monkeypatch):
     reports = []
-    with bucket_case(kind, tmp_path, monkeypatch) as (case, _):
+    with bucket_case(either, tmp_path, monkeypatch) as (case, _):
         common.progress.listen(lambda *report: reports.append(report))
         try:
             case.run()
@@ -273,10 +336,10 @@ def _filled(objects, prefix, number):
     return [f"{index:064x}" for index in range(number)]
 
 
-def test_a_plan_of_hours_costs_no_request_per_partition(kind, tmp_path, monkeypatch):
+def test_a_plan_of_hours_costs_no_request_per_partition(either, tmp_path, monkeypatch):
     requests = []
-    with bucket_case(kind, tmp_path, monkeypatch, requests=requests) as (case, objects):
-        keys = _filled(objects, "bucket/folder" if kind == "s3" else "folder", 200)
+    with bucket_case(either, tmp_path, monkeypatch, requests=requests) as (case, objects):
+        keys = _filled(objects, "bucket/folder" if either == "s3" else "folder", 200)
         case.store.remember(cache.PARTITION, cache.find_all(case.kept, keys))
         forget()
         requests.clear()
@@ -292,9 +355,9 @@ def test_a_plan_of_hours_costs_no_request_per_partition(kind, tmp_path, monkeypa
         assert len(cache.find_all(case.kept, keys)) == 199
 
 
-def test_only_the_newest_memory_stays(kind, tmp_path, monkeypatch):
-    with bucket_case(kind, tmp_path, monkeypatch) as (case, objects):
-        keys = _filled(objects, "bucket/folder" if kind == "s3" else "folder", 20)
+def test_only_the_newest_memory_stays(either, tmp_path, monkeypatch):
+    with bucket_case(either, tmp_path, monkeypatch) as (case, objects):
+        keys = _filled(objects, "bucket/folder" if either == "s3" else "folder", 20)
         for asked in (keys[:10], keys[5:], keys[8:]):
             case.store.remember(cache.PARTITION, cache.find_all(case.kept, asked))
             forget()
@@ -313,8 +376,8 @@ def test_scratch_that_a_killed_process_left_is_removed_after_a_day(scratch, tmp_
     (scratch / "hivemill-kept-young").rmdir()
 
 
-def test_artifacts_elsewhere_than_what_is_kept(kind, tmp_path, monkeypatch):
-    with bucket_case(kind, tmp_path, monkeypatch) as (case, _):
+def test_artifacts_elsewhere_than_what_is_kept(either, tmp_path, monkeypatch):
+    with bucket_case(either, tmp_path, monkeypatch) as (case, _):
         expected = case.run()
         key = case.plan().partitions[0].fingerprint
         name = cache.find(case.kept, key).shards[0].name

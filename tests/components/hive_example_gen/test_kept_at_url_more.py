@@ -12,7 +12,6 @@ import grpc
 import kept_case
 import pytest
 from kept_case import bucket_case, forget, manifest_of
-from object_stores import KINDS
 from test_label_join_component import WINDOW
 from test_label_join_component import Case as JoinTables
 from test_reading import _orc
@@ -25,7 +24,7 @@ from components.hive_example_gen.label_join import build, open_indexes
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["s3", pytest.param("gs", marks=pytest.mark.slow)])
 def kind(request):
     return request.param
 
