@@ -130,6 +130,19 @@ def test_what_the_cluster_needs_is_asked_for(config, capsys, key):
     assert f"schedule.kubernetes.{key} is needed" in capsys.readouterr().err
 
 
+def test_root_and_table_in_object_stores_need_no_volume_and_cron_has_no_place_for_its_lock(config, capsys):
+    places = "s3://bucket/hivemill", "s3://bucket/clicks"
+    document = yaml.safe_load(CONFIG.replace("log/clicks", places[1])) | {"root": places[0]}
+    del document["schedule"]["kubernetes"]["volume_claim"]
+    config.write_text(yaml.safe_dump(document, sort_keys=False))
+    _, cron_job = _manifests(capsys, config)
+    pod = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["config", "scratch"]
+    assert [mount["name"] for mount in pod["containers"][0]["volumeMounts"]] == ["config", "scratch"]
+    assert cli.main(["--config", str(config), "schedule", "cron"]) == 2
+    assert "cron keeps its lock and its log below `root`, which is s3://bucket/hivemill" in capsys.readouterr().err
+
+
 def test_systemd_accepts_the_units_without_a_word(config, capsys, tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not here")
