@@ -139,7 +139,7 @@ def test_root_and_table_in_object_stores_need_no_volume_and_cron_has_no_place_fo
     pod = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert [volume["name"] for volume in pod["volumes"]] == ["config", "scratch"]
     assert [mount["name"] for mount in pod["containers"][0]["volumeMounts"]] == ["config", "scratch"]
-    assert cli.main(["--config", str(config), "schedule", "cron"]) == 2
+    assert cli.main(["--config", str(config), "schedule", "cron", "--command", sys.executable]) == 2
     assert "cron keeps its lock and its log below `root`, which is s3://bucket/hivemill" in capsys.readouterr().err
 
 
