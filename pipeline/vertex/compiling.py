@@ -11,7 +11,7 @@ from typing import Any
 import common.runtime
 from common.clock import utc_now
 from common.errors import ConfigError
-from common.files import write_text_atomically
+from common.files import cannot_write, write_text_atomically
 from pipeline import baseline, object_root, planning, surfaces, waiting
 from pipeline.config import LoadedConfig
 from pipeline.runs import RunFolder
@@ -47,7 +47,10 @@ def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[
     inputs = dag.RunInputs(date, plan.run_id, plan.window.fingerprint, *bar, data_baseline)
     lateness = lateness or waiting.left_out(plan)
     document = job.job(config, inputs, utc_now(), lateness.document() if lateness else None)
-    write_text_atomically(path, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    try:
+        write_text_atomically(path, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise cannot_write(path, error) from error
     return {
         "path": str(path),
         "run_id": plan.run_id,
