@@ -80,8 +80,13 @@ class Store(Protocol):
 
     seconds_between_looks: float
     """How often progress may ask."""
-    scratch: Path | None
-    """For temporary files of conversions; None: where this machine has such."""
+
+    @property
+    def scratch_place(self) -> str:
+        """Where conversions put temporary files, for people."""
+
+    def scratch(self) -> contextlib.AbstractContextManager[Path]:
+        """An empty folder of this machine, removed afterwards, or as a leftover."""
 
     def find(self, kind: Kind[Record], keys: Iterable[str]) -> dict[str, Record]:
         """The records of those entries that are whole: every file is there and has the size that the record says."""
@@ -147,7 +152,7 @@ def ensure(store: Store, kind: Kind[Record], key: str, make: Callable[[Entry], R
         # Another worker may have been faster; what it published is the same.
         found = store.find(kind, [key])
         if not found:
-            raise cannot_write(store.scratch or error.filename or tempfile.gettempdir(), error) from error
+            raise cannot_write(store.scratch_place, error) from error
         return found[key]
     return record
 
@@ -171,8 +176,13 @@ class FolderStore:
     seconds_between_looks = 1.0
 
     @property
-    def scratch(self) -> Path:
-        return self.folder
+    def scratch_place(self) -> str:
+        return str(self.folder)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix=".keys.", dir=self.folder) as folder:
+            yield Path(folder)
 
     def find(self, kind: Kind[Record], keys: Iterable[str]) -> dict[str, Record]:
         found = {key: self._whole(kind, key) for key in keys}

@@ -63,7 +63,6 @@ class ObjectStore:
     """Entries below a URL. See kept_entries.Store for the methods."""
 
     seconds_between_looks = 10.0
-    scratch = None
 
     def __init__(self, url: str):
         self._url = url
@@ -79,6 +78,16 @@ class ObjectStore:
         whole = {key: record for key, record in found.items() if record and _is_whole(kind, record, listing[key])}
         self._memory.add(kind, whole)
         return whole
+
+    @property
+    def scratch_place(self) -> str:
+        try:
+            return tempfile.gettempdir()
+        except FileNotFoundError:
+            return "the folder of temporary files (TMPDIR)"
+
+    def scratch(self) -> contextlib.AbstractContextManager[Path]:
+        return scratch_folder()
 
     @contextlib.contextmanager
     def writing(self, kind: Kind[Any], key: str) -> Iterator[ObjectEntry]:

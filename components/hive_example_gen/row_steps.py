@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class RowSteps:
         self._deduplicator: Deduplicator | None = None
         self._labeller: Labeller | None = None
         self._sampler: Sampler | None = None
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._scratch = contextlib.ExitStack()
         self._place = ("", 0)
 
     @property
@@ -98,22 +98,24 @@ class RowSteps:
         return including(self._spec, self._rules.columns)
 
     def __enter__(self) -> RowSteps:
+        with contextlib.ExitStack() as scratch:
+            self._begin(scratch)
+            self._scratch = scratch.pop_all()
+        return self
+
+    def _begin(self, scratch: contextlib.ExitStack) -> None:
         rules = self._rules
         if rules.deduplicate_by:
-            self._folder = tempfile.TemporaryDirectory(prefix=".keys.", dir=store_at(self._partitions_path).scratch)
+            folder = scratch.enter_context(store_at(self._partitions_path).scratch())
             table, files = self._source
-            self._deduplicator = deduplicator(
-                table, files, self._spec, rules.deduplicate_by, self._bad.options, Path(self._folder.name)
-            )
+            self._deduplicator = deduplicator(table, files, self._spec, rules.deduplicate_by, self._bad.options, folder)
         if rules.join and rules.label_column:
             self._labeller = Labeller(rules.join, rules.label_column, self._partitions_path, self._bad)
         if rules.sampling and rules.label_column:
             self._sampler = Sampler(rules.sampling, rules.label_column)
-        return self
 
     def __exit__(self, *_: object) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._scratch.close()
 
     def check(self, file: DataFile) -> None:
         """Raises DataNotReadyError where the file lacks a column that decides about rows: read as NULL, it would decide

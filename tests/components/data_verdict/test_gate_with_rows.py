@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf import text_format
-from object_stores import KINDS
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.types import standard_artifacts
@@ -259,7 +258,7 @@ def test_a_serving_log_like_training_is_no_finding_and_another_unit_is_skew(gate
     assert (finding["kind"], finding["feature"], finding["cause"]) == ("skew", "amount", "serving_skew")
 
 
-@pytest.mark.parametrize("kind", [None, *KINDS])
+@pytest.mark.parametrize("kind", [None, "s3", pytest.param("gs", marks=pytest.mark.slow)])
 def test_a_serving_log_with_bad_rows_is_sampled_without_them_wherever_it_is_kept(
     gate, baseline, tmp_path, monkeypatch, kind
 ):

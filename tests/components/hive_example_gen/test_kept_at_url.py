@@ -70,8 +70,8 @@ def test_manifest_and_shards_are_the_same_as_in_a_folder(kind, tmp_path, monkeyp
         assert of_shards <= {"COPY"}, "no shard passes through this machine"
 
 
-def test_a_partition_that_was_damaged_is_converted_again_and_no_other(kind, tmp_path, monkeypatch):
-    with bucket_case(kind, tmp_path, monkeypatch) as (case, objects):
+def test_a_partition_that_was_damaged_is_converted_again_and_no_other(either, tmp_path, monkeypatch):
+    with bucket_case(either, tmp_path, monkeypatch) as (case, objects):
         expected = case.run()
         shards = sorted(name for name in objects if "/data-0" in name and "partitions/" in name)
         records = sorted(name for name in objects if name.endswith("/partition.json"))

@@ -93,6 +93,7 @@ class OrcCase(kept_case.Case):
         return super().source.model_copy(update={"columns": None, "format": "orc"})
 
 
+@pytest.mark.slow
 def test_a_file_that_ended_a_process_on_another_machine_is_refused(kind, tmp_path, monkeypatch):
     with bucket_case(kind, tmp_path, monkeypatch, OrcCase) as (case, objects):
         for day in (13, 14, 15):
