@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from common import scratch
 from common.errors import ConfigError, HivemillError, InfrastructureError
 from common.runtime import remove_generated_files
 from pipeline.verbs import (
@@ -59,6 +60,7 @@ def entry() -> NoReturn:
     with contextlib.suppress(BrokenPipeError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
+    scratch.remove_all()
     if "tensorflow" in sys.modules:
         remove_generated_files()
         os._exit(code)  # TensorFlow Transform sometimes dies in its destructors, after correct work

@@ -12,11 +12,8 @@ before the lock is given back. Files of other runs that only a person reads (pag
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +21,7 @@ from typing import Any
 
 from common import object_folders, object_lock, urls
 from common.object_lock import Patience
+from common.scratch import scratch_folder
 
 RUNS = "runs"
 _RECORDS = (RUNS, "jobs", "backfills")
@@ -100,8 +98,7 @@ class ObjectRoot:
     def __init__(self, url: str):
         urls.check_url("root", url)
         self.url = url.rstrip("/")
-        self.path = Path(tempfile.mkdtemp(prefix="hivemill-root-"))
-        atexit.register(_removed, self.path, os.getpid())
+        self.path = scratch_folder("root")
         self._known: dict[str, Stamp] = {}  # files as they are there, by size and time of the copy
         self._whole_runs: set[str] = set()
 
@@ -179,8 +176,3 @@ def _stamp_or_none(file: Path) -> Stamp | None:
     with contextlib.suppress(FileNotFoundError):
         return _stamp(file)
     return None
-
-
-def _removed(folder: Path, pid: int) -> None:
-    if os.getpid() == pid:  # a child of a fork leaves its parent's copy alone
-        shutil.rmtree(folder, ignore_errors=True)

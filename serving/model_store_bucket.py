@@ -24,6 +24,7 @@ from typing import Any
 from common import object_folders, urls
 from common.errors import InfrastructureError
 from common.object_lock import Patience, object_lock
+from common.scratch import remove, scratch_folder
 from serving.audit import AUDIT_FILE
 from serving.model_store import RECORD_FILE, SERVING_CONFIG_FILE, ModelStore
 from serving.store_state import LABELS_FILE, StoreState
@@ -46,8 +47,8 @@ class BucketModelStore(ModelStore):
     def __init__(self, url: str, model: str):
         urls.check_url("the model store", url)
         self.url = url.rstrip("/")
-        copy = tempfile.mkdtemp(prefix="hivemill-store-")
-        self._cleanup = weakref.finalize(self, shutil.rmtree, copy, True)
+        copy = scratch_folder("store")
+        weakref.finalize(self, remove, copy)
         super().__init__(copy, model)
         self._small: dict[str, bytes] = {}  # as they are there: what differs in the copy is put
         self._there: dict[str, int] = {}

@@ -11,6 +11,7 @@ import sys
 import traceback
 
 import common.runtime
+from common import scratch
 from common.errors import HivemillError
 
 _ENTRY_POINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
@@ -41,4 +42,5 @@ if __name__ == "__main__":
     sys.stdout.flush()
     sys.stderr.flush()
     common.runtime.remove_generated_files()
+    scratch.remove_all()
     os._exit(code)  # TensorFlow Transform sometimes dies in its destructors, after correct work
