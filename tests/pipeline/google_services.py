@@ -64,6 +64,7 @@ class Google:
             "STORAGE_EMULATOR_HOST": here,  # google-cloud-storage
             "CLOUD_STORAGE_EMULATOR_ENDPOINT": here,  # Arrow
             "https_proxy": here,  # TensorFlow, and whoever else goes out
+            "http_proxy": here,
             "no_proxy": "localhost,127.0.0.1",
             "CURL_CA_BUNDLE": str(self.authority_file),
             "REQUESTS_CA_BUNDLE": str(self.authority_file),
@@ -146,6 +147,16 @@ class _Request(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     is_tls = False
+
+    def parse_request(self) -> bool:
+        """What is meant for another host is refused; no service of Google is asked in plain text, but a machine's own
+        metadata."""
+        is_parsed = super().parse_request()
+        if not is_parsed or not self.path.startswith("http://"):
+            return is_parsed
+        self.services.refused.append(self.path)
+        self._error(403)
+        return False
 
     def do_CONNECT(self) -> None:
         """A tunnel to one of Google's hosts ends here; any other is refused."""

@@ -99,7 +99,7 @@ def config(folder, google) -> Iterator[Path]:
         "runner": {"beam_args": [*BEAM_ARGS, f"--dataflow_endpoint=http://localhost:{google.port}"]},
     }
     file = folder / "dataflow.yaml"
-    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")  # features have an order
     with _environment({PASSWORD_VARIABLE: mariadb.PASSWORD}):
         yield file
     database.kill()
@@ -128,7 +128,7 @@ def ran(folder, google, config, stopped) -> Ran:
         google.run_job = lambda job: _executed(job, google, pool, folder)
         process = _start(config)
         _, said = process.communicate(timeout=900)
-    logs = "".join(_end_of(folder / name) for name in ("jobs.log", "pool.log"))
+    logs = "".join(_end_of(folder / name) for name in ("jobs.log", "pool.log")) + "\n".join(google.errors[-10:])
     assert process.returncode == 0, said[-6000:] + logs
     for name, content in google.objects.items():
         if not name.endswith("/"):
