@@ -2,6 +2,7 @@
 
     <place>/<fingerprint>/partition.json       the record of the entry, with its shards (cache.PartitionRecord)
     <place>/<fingerprint>/data-00000.gz …
+    <place>/<fingerprint>/quarantine.jsonl.gz, clicks-….bits     what else a conversion found (quarantine, label_join)
     <place>/<fingerprint>/index.json           of an index of the label join (label_join.build), with its three files
 
 `store_at(place)` gives the store of a folder or of a URL; whoever uses one need not know which. A folder's entry

@@ -23,12 +23,12 @@ PAGE_OBJECTS = 1000
 
 
 @contextlib.contextmanager
-def serving(objects):
-    """`objects` maps names in BUCKET to bytes. Yields the port.
+def serving(objects, token=None):
+    """`objects` maps names in BUCKET to bytes; `token` is that of serving_here. Yields the port.
 
     In a process of its own, for readers: pyarrow asks for bytes in places where it holds the interpreter's lock.
     """
-    command = [sys.executable, __file__]
+    command = [sys.executable, __file__, *([token] if token else [])]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         process.stdin.write(json.dumps({name: data.decode("latin-1") for name, data in objects.items()}) + "\n")
@@ -226,6 +226,7 @@ def _item(objects, generations, name, modified):
 
 if __name__ == "__main__":
     given = {name: text.encode("latin-1") for name, text in json.loads(sys.stdin.readline()).items()}
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(given))
+    token = sys.argv[1] if len(sys.argv) > 1 else None
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(given, token=token))
     print(server.server_port, flush=True)
     server.serve_forever()
