@@ -72,7 +72,7 @@ kerberos-env: env ## The Python package kerberos, into .venv: built here, it nee
 test-slow: env ## The slow tests: kill, Spark, Airflow, Java, schemas, image; what is missing for one is said in its skip
 	HIVEMILL_SPARK_PYTHON="$${HIVEMILL_SPARK_PYTHON:-$(wildcard $(abspath $(SPARK))/bin/python)}" \
 	HIVEMILL_AIRFLOW_PYTHON="$${HIVEMILL_AIRFLOW_PYTHON:-$(wildcard $(abspath $(AIRFLOW))/bin/python)}" \
-	$(BIN)/python -m pytest -m slow $(TESTS)
+	$(BIN)/python -m pytest -m slow --durations=25 $(TESTS)
 
 test-all: test test-slow ## All tests
 
