@@ -16,6 +16,7 @@ from pathlib import Path
 from common import errors, object_folders, urls
 from common.errors import HivemillError
 from common.files import write_json_atomically
+from components.hive_example_gen.kept_entries import FAILURES_PREFIX
 
 _SUFFIX = ".json"
 _BEGUN = "begun"
@@ -62,7 +63,7 @@ class Failures:
 def failures_below(partitions_path: str) -> Iterator[Failures]:
     """A place for the failures of one execution, removed afterwards. Raises InfrastructureError where nothing can be
     written: before any row is read."""
-    name = f".failures.{uuid.uuid4().hex}"
+    name = f"{FAILURES_PREFIX}{uuid.uuid4().hex}"
     if urls.is_url(partitions_path):
         with _at_url(object_folders.join(partitions_path, name)) as failures:
             yield failures

@@ -30,6 +30,7 @@ from common.files import cannot_write, folder_published_at, link_or_copy, write_
 LEFTOVER_SECONDS = 24 * 3600
 NOTE_SECONDS = 90 * 86_400
 NOTE_SUFFIX = ".reading"
+FAILURES_PREFIX = ".failures."
 Record = TypeVar("Record")
 
 

@@ -8,13 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 
 from common import object_folders
-from components.hive_example_gen.kept_entries import LEFTOVER_SECONDS, NOTE_SECONDS, NOTE_SUFFIX
+from components.hive_example_gen.kept_entries import FAILURES_PREFIX, LEFTOVER_SECONDS, NOTE_SECONDS, NOTE_SUFFIX
 
 SHARD_PREFIX = "data-"
-FAILURES_PREFIX = ".failures."
 _RECORD_SUFFIX = ".json"
 # Whatever else somebody keeps below the URL is not ours to remove.
-_OURS = re.compile(rf"[0-9a-f]{{64}}|{re.escape(FAILURES_PREFIX)}.*|\..*{re.escape(NOTE_SUFFIX)}")
+_OURS = re.compile(rf"[0-9a-f]{{64}}|{re.escape(FAILURES_PREFIX)}.*|{re.escape(NOTE_SUFFIX)}")
 
 
 def find(url: str) -> list[str]:
@@ -34,7 +33,7 @@ def find(url: str) -> list[str]:
 
 
 def _unneeded(url: str, folder: str, ages: Mapping[str, float]) -> Iterator[str]:
-    limit = NOTE_SECONDS if folder.endswith(NOTE_SUFFIX) else LEFTOVER_SECONDS
+    limit = NOTE_SECONDS if folder == NOTE_SUFFIX else LEFTOVER_SECONDS
     old = [name for name, seconds in ages.items() if seconds > limit]
     if folder.startswith(".") or not any(name.endswith(_RECORD_SUFFIX) for name in ages):
         yield from old

@@ -42,7 +42,7 @@ def noted(partition: PlannedPartition, table: str, partitions_path: str) -> Iter
     if urls.is_url(partitions_path) and partition.spec.format not in ("orc", "auto"):
         yield  # no file of it can end the process, and a note at a URL costs three requests
         return
-    notes = _notes_at(partitions_path, f".{partition.fingerprint}{NOTE_SUFFIX}")
+    notes = _notes_of(partition.fingerprint, partitions_path)
     if left := [note for note in notes.names() if not _is_alive(note)]:
         for source in partition.files:
             _try_in_child(DataFile.of(table, source.path), partition.spec)
@@ -59,10 +59,10 @@ def noted(partition: PlannedPartition, table: str, partitions_path: str) -> Iter
         _OWN.discard(note)
 
 
-def _notes_at(partitions_path: str, name: str) -> _FolderNotes | _UrlNotes:
+def _notes_of(fingerprint: str, partitions_path: str) -> _FolderNotes | _UrlNotes:
     if urls.is_url(partitions_path):
-        return _UrlNotes(object_folders.join(partitions_path, name))
-    return _FolderNotes(Path(partitions_path) / name)
+        return _UrlNotes(object_folders.join(partitions_path, NOTE_SUFFIX), f"{fingerprint}.")
+    return _FolderNotes(Path(partitions_path) / f".{fingerprint}{NOTE_SUFFIX}")
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,20 @@ class _FolderNotes:
 
 @dataclass(frozen=True)
 class _UrlNotes:
+    """Those of all partitions in one folder: where one empties, Arrow leaves an object that marks it."""
+
     url: str
+    prefix: str
 
     def names(self) -> list[str]:
-        return list(object_folders.sizes(self.url))
+        names = object_folders.sizes(self.url)
+        return [name.removeprefix(self.prefix) for name in names if name.startswith(self.prefix)]
 
     def leave(self, name: str) -> None:
-        object_folders.write_bytes(object_folders.join(self.url, name), b"")
+        object_folders.write_bytes(object_folders.join(self.url, self.prefix + name), b"")
 
     def remove(self, name: str) -> None:
-        object_folders.delete(object_folders.join(self.url, name))
+        object_folders.delete(object_folders.join(self.url, self.prefix + name))
 
 
 def _is_alive(note: str) -> bool:

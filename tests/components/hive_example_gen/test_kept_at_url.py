@@ -205,7 +205,7 @@ def test_leftovers_go_when_they_are_old_and_nothing_else(kind, tmp_path, monkeyp
         old = [f"{partition.fingerprint}/data-00000-0123456789ab.gz", f"{other}/data-00000-0123456789ab.gz"]
         old += [f"{other}/quarantine.jsonl.gz", ".failures.x/begun", ".failures.x/y.json"]
         young = [f"{partition.fingerprint}/data-00001-ba9876543210.gz", "cd" * 32 + "/hash1", ".failures.z/begun"]
-        notes = [f".{other}.reading/a:1:b", "of-somebody-else/file", "file"]
+        notes = [f".reading/{other}.a:1:b", "of-somebody-else/file", "file"]
         for name, at in [*((n, LONG_AGO) for n in old), *((n, now) for n in (*young, *notes))]:
             objects[prefix + name], modified[prefix + name] = b"x", at
         modified |= {prefix + notes[1]: LONG_AGO, prefix + notes[2]: LONG_AGO}

@@ -101,7 +101,7 @@ def test_a_file_that_ended_a_process_on_another_machine_is_refused(kind, tmp_pat
                 _orc(case.file(day, hour), damaged=(day, hour) == (15, "07"))
         partition = case.plan().splits["eval"][1]
         folder = "folder/partitions/" if kind == "gs" else "bucket/folder/partitions/"
-        note = f"{folder}.{partition.fingerprint}.reading/another-machine:1:0"
+        note = f"{folder}.reading/{partition.fingerprint}.another-machine:1:0"
         objects[note] = b""
         with pytest.raises(DataNotReadyError, match=r"hour=07/000000_0 is damaged: reading it ends the process"):
             case.run()
