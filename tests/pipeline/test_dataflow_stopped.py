@@ -37,10 +37,14 @@ def google(tmp_path, monkeypatch):
 
 
 def beam_args(google) -> list[str]:
-    where = f"--dataflow_endpoint=http://localhost:{google.port}"
-    return ["--runner=DataflowRunner", f"--project={PROJECT}", f"--region={REGION}", where] + [
-        f"--temp_location=gs://{BUCKET}/beam", "--sdk_container_image=host/image:1",
-    ]  # fmt: skip
+    return [
+        "--runner=DataflowRunner",
+        f"--project={PROJECT}",
+        f"--region={REGION}",
+        f"--temp_location=gs://{BUCKET}/beam",
+        "--sdk_container_image=host/image:1",
+        f"--dataflow_endpoint=http://localhost:{google.port}",
+    ]
 
 
 def wait_for_job(google) -> None:
