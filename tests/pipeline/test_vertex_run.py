@@ -121,3 +121,16 @@ def test_next_job_is_judged_against_that_version_and_takes_the_rest_from_the_cac
     assert of_task(bucket[0], "shop-2", "DataVerdict", "verdict.json")["baseline"]["model_version"] == first
     assert store.versions() == [first] and store.labels()[STABLE] == first
     assert json.loads(run_folder(bucket[0], 5)["run.json"])["state"] == "failed"
+
+
+def test_red_data_verdict_fails_its_task_with_words_and_nothing_runs_after_it(vertex, bucket, config):
+    """By a curated schema in the bucket, which asks for a column that the table lacks."""
+    objects, url = bucket
+    objects["folder/schema.pbtxt"] = b'feature { name: "ghost" type: INT presence { min_fraction: 1.0 min_count: 1 } }'
+    models, num_ended = [name for name in objects if "/models/" in name], len(vertex.ended)
+    assert vertex.run(compiled(config, f"data_verdict.schema_path={url}/schema.pbtxt"), "shop-3") == "FAILED"
+    ended = vertex.ended[num_ended:]
+    codes = [("ImportSchemaGen", 0), ("ExampleValidator", 0), ("DataVerdict", 4)]
+    assert [(one.task, one.returncode) for one in ended] == codes
+    assert "error: data verdict red" in ended[-1].log and "ghost" in ended[-1].log[-4000:]
+    assert [name for name in objects if "/models/" in name] == models
