@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 from common.errors import ConfigError
 
@@ -19,3 +20,12 @@ def parse_day(text: str, what: str, hint: str | None = None) -> datetime.date:
     except ValueError:
         hint = hint or "Write a day that exists, like 2026-11-15."
         raise ConfigError(f"{what} must be YYYY-MM-DD; received {text!r}", hint=hint) from None
+
+
+def seconds_since(time_utc: Any) -> int | None:
+    """How long ago `utc_now` said it, by this host's clock: 0 where the clock was set back since; None for no time."""
+    try:
+        since = datetime.datetime.fromisoformat(time_utc)
+    except (TypeError, ValueError):
+        return None
+    return max(0, round((datetime.datetime.now(datetime.timezone.utc) - since).total_seconds()))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import json
 import os
 import random
@@ -25,8 +24,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from common import object_folders, urls
-from common.clock import utc_now
+from common.clock import seconds_since, utc_now
 from common.errors import InfrastructureError, LockHeldError
+from common.processes import is_alive
 
 Card = dict[str, Any]
 _PAUSE_SECONDS = 0.2
@@ -231,29 +231,13 @@ def _shown(url: str) -> list[Card]:
     """Cards with how long they have been silent and how old they are, by the hosts' clocks."""
     ages = {"silent_seconds": "beat_utc", "age_seconds": "since_utc"}
     return [
-        card | {name: _seconds_since(card.get(key)) for name, key in ages.items()} for card in _claims(url).values()
+        card | {name: seconds_since(card.get(key)) or 0 for name, key in ages.items()} for card in _claims(url).values()
     ]
-
-
-def _seconds_since(time_utc: Any) -> int:
-    """0 where the time is in the future, by a host whose clock is wrong, or is none."""
-    with contextlib.suppress(TypeError, ValueError):
-        now = datetime.datetime.now(datetime.timezone.utc)
-        return max(0, round((now - datetime.datetime.fromisoformat(time_utc)).total_seconds()))
-    return 0
 
 
 def _died_here(card: Card) -> bool:
     """Only a process of this host can be told dead at once."""
-    if card.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(int(card["pid"]), 0)
-    except (ProcessLookupError, KeyError, TypeError, ValueError, OverflowError):
-        return True
-    except PermissionError:
-        return False
-    return False
+    return card.get("host") == socket.gethostname() and not is_alive(card.get("pid"))
 
 
 def _held(url: str, card: Card) -> LockHeldError:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import fcntl
 import json
 import os
@@ -24,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from common import object_lock
-from common.clock import utc_now
+from common.clock import seconds_since, utc_now
 from common.errors import InfrastructureError, LockHeldError
 from common.object_lock import words
+from common.processes import is_alive
 from pipeline import object_root
 
 LOCK_NAME = "run.lock"
@@ -147,7 +147,7 @@ def _check_dead_host(card: dict[str, Any], dead_host: str, path: Path) -> None:
         raise LockHeldError(
             f"{path} belongs to a process on {host}, not on {dead_host}", hint="`hivemill status` shows the owner."
         )
-    if host == socket.gethostname() and _is_alive(card.get("pid")):
+    if host == socket.gethostname() and is_alive(card.get("pid")):
         raise LockHeldError(
             f"process {card.get('pid')} of {path} lives, on this host", hint="Stop it (kill PID) and wait 10 seconds."
         )
@@ -248,16 +248,6 @@ def _is_current(file: Any, path: Path) -> bool:
         return False
 
 
-def _is_alive(pid: Any) -> bool:
-    try:
-        os.kill(int(pid), 0)
-        return True
-    except (ProcessLookupError, TypeError, ValueError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-
-
 def _is_of(card: dict[str, Any], mine: dict[str, Any]) -> bool:
     return all(card.get(key) == mine[key] for key in ("run_id", "host", "pid", "since_utc"))
 
@@ -306,7 +296,12 @@ def _peek(path: Path) -> dict[str, Any] | None:
         return None
     if not card and not is_locked:
         return None
-    return {**card, "is_locked": is_locked, "silent_seconds": round(silent), "age_seconds": _age_seconds(card)}
+    return {
+        **card,
+        "is_locked": is_locked,
+        "silent_seconds": round(silent),
+        "age_seconds": seconds_since(card.get("since_utc")),
+    }
 
 
 def _could_lock(file: Any) -> bool:
@@ -316,15 +311,6 @@ def _could_lock(file: Any) -> bool:
         return False
     fcntl.flock(file, fcntl.LOCK_UN)
     return True
-
-
-def _age_seconds(card: dict[str, Any]) -> int | None:
-    """By this host's clock; a clock that was set back since gives 0, not a negative age."""
-    try:
-        since = datetime.datetime.fromisoformat(card["since_utc"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return max(0, round((datetime.datetime.now(datetime.timezone.utc) - since).total_seconds()))
 
 
 def _card_at(path: Path) -> dict[str, Any]:
