@@ -192,7 +192,7 @@ def _bucket(config: PipelineConfig) -> Iterator[Finding]:
     place = urls.shown(config.root)
     if config.metadata.backend != "mysql":
         fix = "Set metadata.backend to mysql, and host and user (only `compile --engine vertex` needs none)."
-        yield failed("metadata", f"root is {place}, and a SQLite file cannot be there", fix)
+        yield failed("metadata", f"root is {place}, and a SQLite file cannot be there", fix, ConfigError)
     probe = object_folders.join(config.root, "locks", "doctor", uuid.uuid4().hex)
     try:
         object_folders.write_bytes(probe, b"doctor")

@@ -111,7 +111,8 @@ def end(loaded: LoadedConfig, job: str, console: Console) -> dict[str, Any]:
 
     Where no run was begun it tells why, and sends the alert that `begin` could not send itself.
     """
-    root = loaded.config.root_path()
+    with surfaces.failures_told(loaded.config, _today(), console.line):
+        root = loaded.config.root_path()  # nobody else tells of a bucket that does not answer
     known = runs.read_json(_job_file(root, job))
     folder = _begun_by(root, job)
     if folder is None:
@@ -241,12 +242,16 @@ def _unfinished(folder: RunFolder, node_ids: list[str]) -> InfrastructureError |
 
 
 def _never_begun(loaded: LoadedConfig, job: str, console: Console) -> dict[str, Any]:
-    date = datetime.datetime.now(datetime.timezone.utc).date()
+    date = _today()
     error = InfrastructureError(f"job {job} has begun no run", hint="See the orchestrator's account of its first step.")
     with contextlib.suppress(InfrastructureError), surfaces.failures_told(loaded.config, date, console.line):
         raise error
     card = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
     return {"run_id": None, "exit_code": error.exit_code, "error": card}
+
+
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.timezone.utc).date()
 
 
 def _run_of(pipeline: str) -> tuple[RunFolder, dict[str, Any]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import HivemillError, LockHeldError
+from common.scratch import scratch_folder
 from pipeline import object_root, report, runs, tensorboard, verdict
 from pipeline.alerts.delivery import Alerts, Reports
 from pipeline.config import PipelineConfig
@@ -56,11 +57,19 @@ def failures_told(config: PipelineConfig, date: datetime.date, say: Say) -> Iter
     except HivemillError as error:
         record = {"run_id": f"{date.isoformat()}-not-started", "date": date.isoformat()}
         card = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        alerts = Alerts(config.alerts, config.root_path())
+        alerts = Alerts(config.alerts, _root_or_scratch(config))
         _say_failed(alerts.verdict(verdict.assemble(record, {}, card)), say)
         with contextlib.suppress(HivemillError):
             object_root.put_changes(config.root_path())
         raise
+
+
+def _root_or_scratch(config: PipelineConfig) -> Path:
+    """A bucket that does not answer is news too: then the alert is sent without its memory."""
+    try:
+        return config.root_path()
+    except HivemillError:
+        return scratch_folder("alerts")
 
 
 def _say_failed(reports: Reports, say: Say) -> None:

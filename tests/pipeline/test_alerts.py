@@ -19,11 +19,12 @@ import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from common.errors import DataNotReadyError, LockHeldError
-from pipeline import cli, config, surfaces
+from common.errors import DataNotReadyError, InfrastructureError, LockHeldError
+from pipeline import cli, config, object_root, steps, surfaces
 from pipeline.alerts import messages
 from pipeline.alerts.delivery import Alerts, OverrunWatch
 from pipeline.alerts.options import AlertOptions
+from pipeline.console import Console
 
 SECRET = "k3y-of-the-hook"
 URL_ENV = "TEST_ALERT_URL"
@@ -453,6 +454,27 @@ def test_what_stops_a_run_before_its_first_node_is_told(hook, tmp_path, monkeypa
             raise error
         assert [body["event"] for body in server.bodies()[count:]] == ([event] if event else [])
     assert server.bodies()[0]["reason"] == "dt=2026-11-15 is missing" and said == []
+
+
+def test_bucket_that_does_not_answer_is_told_though_the_alerts_memory_is_in_it(hook, tmp_path, monkeypatch):
+    import datetime
+
+    server = hook()
+    monkeypatch.setenv(URL_ENV, server.url)
+    path = write_config(tmp_path, channels=[webhook()])
+    loaded = config.load(path, ["root=s3://bucket/hivemill"])
+
+    def silent(root):
+        raise InfrastructureError(f"{root}/runs cannot be listed: nobody answers")
+
+    monkeypatch.setattr(object_root, "folder_of", silent)
+    told = pytest.raises(InfrastructureError, match="nobody answers")
+    with told, surfaces.failures_told(loaded.config, datetime.date(2026, 11, 15), print):
+        loaded.config.root_path()
+    with told:
+        steps.end(loaded, "job-1", Console())
+    reasons = [body["reason"] for body in server.bodies()]
+    assert reasons == ["s3://bucket/hivemill/runs cannot be listed: nobody answers"] * 2
 
 
 def test_the_title_of_each_event():
