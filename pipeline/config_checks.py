@@ -81,6 +81,9 @@ def _places(config: PipelineConfig) -> Found:
     for path, value in ((("root",), config.root), (("store", "path"), config.store.path)):
         if not value.strip():
             yield path, "must not be empty"
+    if urls.is_url(config.root) and config.training.strategy == "multi_worker":
+        rule = f"is `multi_worker`, whose processes meet in a folder; root is {urls.shown(config.root)}"
+        yield ("training", "strategy"), f"{rule}: take `mirrored`, or a root on a volume"
     if urls.is_url(config.root) and not _INNER.fullmatch(config.store.path):
         rule = "must be a name below `root`, which is in an object store"
         yield ("store", "path"), f"{rule}; received {config.store.path!r}"

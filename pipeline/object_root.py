@@ -142,6 +142,7 @@ class ObjectRoot:
     ) -> Iterator[dict[str, Any] | None]:
         """Holds the root's lock; the copy is up to date inside, and put at the end, whatever happens."""
         with object_lock.object_lock(self.lock_url, run_id, patience, say, lost) as left:
+            self.put()  # what was kept while the lock was waited for: which alerts were sent
             self._whole_runs.add(run_id)
             self.fetch()
             try:

@@ -211,6 +211,12 @@ MISTAKES = {
         2,
         "what else the store needs comes from the environment: docs/object-stores.md); received 's3://bucket/x'",
     ),
+    "root and workers": (
+        EPOCHS,
+        EPOCHS + "  strategy: multi_worker\nroot: s3://bucket/x\n",
+        14,
+        "training.strategy: is `multi_worker`, whose processes meet in a folder; root is s3://bucket/x",
+    ),
     "root with credentials": (
         "name: shop",
         "name: shop\nroot: s3://key:secret@bucket/x",
