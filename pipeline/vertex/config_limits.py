@@ -110,11 +110,6 @@ def _value(config: PipelineConfig, path: tuple[str, ...]) -> str | None:
 
 
 def _nodes(config: PipelineConfig) -> _Found:
-    if config.training.strategy == "multi_worker":
-        yield (
-            "training.strategy is `multi_worker`, and the tasks of Vertex AI Pipelines know nothing of each other",
-            "Use `mirrored`: all GPUs of one machine, vertex.steps.Trainer says how many.",
-        )
     if config.serving_check.docker_image:
         yield (
             f"serving_check.docker_image is {config.serving_check.docker_image}, and on Vertex AI there is no Docker",
