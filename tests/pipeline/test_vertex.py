@@ -54,7 +54,6 @@ def shop_config(folder: Path, *overrides: str) -> LoadedConfig:
         ("source.table=/data/log", "source.table must be a URL for Vertex AI.* received /data/log"),
         ("source.table=hive://localhost:9083/shop.clicks", "source.table names this machine"),
         ("data_verdict.schema_path=schema.pbtxt", "data_verdict.schema_path must be a URL"),
-        ("training.strategy=multi_worker", "training.strategy: is `multi_worker`, .* root is gs://bucket/hivemill"),
         (
             "serving_check.docker_image=tensorflow/serving:2.20.0",
             "serving_check.docker_image is tensorflow/serving:2.20.0",
