@@ -44,11 +44,19 @@ def modified(url: str) -> dict[str, datetime.datetime]:
 
 def is_file(url: str) -> bool:
     """Whether there is an object of this name."""
+    return status(url) is not None
+
+
+def status(url: str) -> tuple[int, datetime.datetime] | None:
+    """Bytes of one object and when it was written, by the store's clock (UTC); None where it is absent."""
     import pyarrow.fs
 
     with _translated(url, "cannot be read"):
         filesystem, path = urls.filesystem_of(url)
-        return filesystem.get_file_info(path).type == pyarrow.fs.FileType.File
+        found = filesystem.get_file_info(path)
+    if found.type != pyarrow.fs.FileType.File:
+        return None
+    return found.size or 0, found.mtime.astimezone(datetime.timezone.utc)
 
 
 def read_bytes(url: str) -> bytes | None:

@@ -142,6 +142,8 @@ def test_tfx_file_operations_on_an_object_store(url):
     assert fileio.open(f"{url}/a/x.txt").read() == "größe"
     assert fileio.open(f"{url}/a/b/y", "rb").read() == b"\0"
     assert fileio.exists(f"{url}/a") and fileio.isdir(f"{url}/a") and not fileio.isdir(f"{url}/a/x.txt")
+    status = fileio.stat(f"{url}/a/x.txt")
+    assert status.st_size == status.length == len("größe".encode()) and status.mtime_nsec == status.st_mtime * 1e9
     assert fileio.listdir(f"{url}/a") == ["b", "x.txt"]
     assert fileio.glob(f"{url}/a/*") == [f"{url}/a/x.txt"] and fileio.glob(f"{url}/a/*/*") == [f"{url}/a/b/y"]
     assert list(fileio.walk(f"{url}/a")) == [(f"{url}/a", ["b"], ["x.txt"]), (f"{url}/a/b", [], ["y"])]
@@ -157,6 +159,6 @@ def test_tfx_file_operations_on_an_object_store(url):
     assert fileio.isdir(f"{url}/empty") and fileio.exists(f"{url}/empty")
     fileio.rmtree(f"{url}/empty")
     assert not fileio.exists(f"{url}/empty")
-    for missing in (fileio.open, fileio.listdir, fileio.remove, fileio.rmtree):
+    for missing in (fileio.open, fileio.listdir, fileio.remove, fileio.rmtree, fileio.stat):
         with pytest.raises(fileio.NotFoundError):
             missing(f"{url}/none")
