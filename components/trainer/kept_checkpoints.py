@@ -29,17 +29,26 @@ class KeptCheckpoints:
 
     def __init__(self, folder: Path, url: str | None):
         self.folder, self._url = folder, url
+        self._known = self._stamps() if url is not None else {}
 
     def put(self) -> None:
-        """After a checkpoint is whole: puts what the store lacks, then what names it, then removes what went."""
+        """After a checkpoint is whole: puts what is new or was written again, then what names it; removes what went.
+
+        A name alone tells nothing: a process that was killed may have left one file of the two that belong together.
+        """
         if self._url is None:
             return
-        there = object_folders.sizes(self._url)
-        names = object_folders.files_below(self.folder)
-        new = [name for name in names if name not in there or name.endswith(f"/{_STATE_FILE}")]
+        now = self._stamps()
+        new = [name for name, stamp in now.items() if self._known.get(name) != stamp]
         object_folders.put(self.folder, self._url, new, last=(_STATE_FILE,))
-        for name in there.keys() - set(names):
+        for name in object_folders.sizes(self._url).keys() - now.keys():
             object_folders.delete(object_folders.join(self._url, name))
+        self._known = now
+
+    def _stamps(self) -> dict[str, tuple[int, int]]:
+        """Size and time of each file, by name."""
+        status = {name: (self.folder / name).stat() for name in object_folders.files_below(self.folder)}
+        return {name: (each.st_size, each.st_mtime_ns) for name, each in status.items()}
 
     def remove(self) -> None:
         """After the training: nobody goes on from them."""

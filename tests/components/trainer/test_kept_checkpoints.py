@@ -42,6 +42,28 @@ def test_next_process_finds_the_newest_one(url):
     assert object_folders.sizes(url) == {}
 
 
+def test_half_a_checkpoint_of_a_killed_process_is_written_over(url):
+    """Its index without its data: an index fits its own data only."""
+    object_folders.write_bytes(f"{url}/state/ckpt-1.index", b"of the one that was killed")
+    with kept_at(url) as kept:
+        save(kept.folder, 1)
+        kept.put()
+    assert object_folders.read_bytes(f"{url}/state/ckpt-1.index") == b"i"
+
+
+def test_only_what_changed_is_put(tmp_path, monkeypatch):
+    changes = []
+    told = lambda method, keys: changes.extend(key.rpartition("/")[2] for key in keys)  # noqa: E731
+    with bucket("s3", tmp_path, monkeypatch, before_write=told) as (_, place), kept_at(f"{place}/x") as kept:
+        save(kept.folder, 1)
+        kept.put()
+        changes.clear()
+        (kept.folder / "best").mkdir()
+        (kept.folder / "best" / "epoch-1.index").write_text("i")
+        kept.put()
+    assert [name for name in changes if name] == ["epoch-1.index"]
+
+
 def test_what_names_the_newest_comes_after_it_and_the_old_one_goes_last(tmp_path, monkeypatch):
     changes = []
     told = lambda method, keys: changes.extend((method, key.rpartition("/")[2]) for key in keys)  # noqa: E731
