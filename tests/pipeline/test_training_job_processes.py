@@ -29,7 +29,7 @@ from pathlib import Path
 from pipeline import steps
 from pipeline.console import Console
 for node in sys.argv[2:]:
-    steps.launch(Path(sys.argv[1]), node, Console())
+    steps.launch(sys.argv[1], node, Console())
 """
 
 
