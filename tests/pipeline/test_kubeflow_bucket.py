@@ -58,7 +58,7 @@ def config(store, database, scratch, tmp_path_factory):
     made = yaml.safe_load((make_shop(tmp_path_factory.mktemp("any"), rows_per_day=24)).read_text())
     public = {name: os.environ[name] for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")}
     made |= {
-        "root": f"{store[1]}/root",
+        "root": f"{store[1]}/mill",
         "source": {"table": f"{store[1]}/clicks", "success_file": "_SUCCESS"},
         "metadata": {"backend": "mysql", "host": "127.0.0.1", "port": database.port, "user": "hivemill"},
         "kubeflow": {
@@ -93,8 +93,8 @@ def cluster(config, store, tmp_path_factory):
     secrets = {"hivemill-metadata": {"password": mariadb.PASSWORD}, "store": {name.lower(): "test" for name in KEYS}}
     made = containers.Cluster(compiled, folder, secrets)
     made.compiled = compiled
-    made.kill["trainer"] = Killer(lambda: any("/root/checkpoints/" in name for name in objects), 0)
-    made.kill["pusher"] = Killer(lambda: any("/root/models/shop/1" in name for name in objects), 0)
+    made.kill["trainer"] = Killer(lambda: any("/mill/checkpoints/" in name for name in objects), 0)
+    made.kill["pusher"] = Killer(lambda: any("/mill/models/shop/1" in name for name in objects), 0)
     state = made.run("job-1", date=RUN_DATE)
     assert state == "SUCCEEDED", "\n".join(f"{one.task}: {one.stderr}" for one in made.ended if one.returncode)
     return made
@@ -114,7 +114,7 @@ def test_killed_containers_ran_again_and_nothing_is_left(cluster, store, scratch
     codes = [(one.task, one.returncode) for one in cluster.ended if one.returncode]
     assert codes == [("trainer", -9), ("pusher", -9)]
     # Arrow leaves an empty object, the folder's mark, where it has removed files.
-    names = [name.partition("/root/")[2] for name in store[0] if "/root/" in name and not name.endswith("/")]
+    names = [name.partition("/mill/")[2] for name in store[0] if "/mill/" in name and not name.endswith("/")]
     assert not [name for name in names if name.startswith(("locks/", "models/.locks/", "checkpoints/"))]
     # What the two that were killed could not take away goes with their pods: records, and the node's own.
     left = sorted(path.name.rpartition("-")[0] for path in scratch.iterdir() if path.name.startswith("hivemill-"))
@@ -132,7 +132,7 @@ def test_result_equals_the_local_runners(cluster, config, store, tmp_path):
     verb(local, "run", "--date", RUN_DATE)
     theirs = only_run(local)
     (record,) = json.loads(verb(config, "--json", "runs"))
-    object_folders.fetch(f"{store[1]}/root/runs/{record['run_id']}", tmp_path / "ours")
+    object_folders.fetch(f"{store[1]}/mill/runs/{record['run_id']}", tmp_path / "ours")
     ours = tmp_path / "ours"
     assert record["state"] == "succeeded" and record["colour"] == document(theirs, "verdict.json")["colour"]
     for name in ("window", "num_rows", "missing", "late", "date"):
@@ -148,11 +148,11 @@ def test_result_equals_the_local_runners(cluster, config, store, tmp_path):
 def test_verbs_read_the_bucket(cluster, config, store, tmp_path):
     (version,) = json.loads(verb(config, "--json", "models"))["versions"]
     assert version["labels"] == ["stable"]
-    assert version["path"] == f"{store[1]}/root/models/shop/{version['model_version']}"
+    assert version["path"] == f"{store[1]}/mill/models/shop/{version['model_version']}"
     (record,) = json.loads(verb(config, "--json", "runs"))
     assert record["model_version"] == version["model_version"]
     assert json.loads(verb(config, "--json", "status"))["lock"] is None
-    assert verb(config, "report").strip() == f"{store[1]}/root/runs/{record['run_id']}/report.html"
+    assert verb(config, "report").strip() == f"{store[1]}/mill/runs/{record['run_id']}/report.html"
     assert "Nothing to do: a run of the same inputs is finished" in verb(config, "plan", "--date", RUN_DATE)
     findings = json.loads(verb(config, "--json", "doctor"))["checks"]
     assert next(one for one in findings if one["name"] == "root")["state"] == "ok"
@@ -194,7 +194,7 @@ def test_run_in_one_process_that_is_killed_goes_on_and_its_store_obeys_the_verbs
     """The local runner on a root of its own in the bucket."""
     objects, url = store
     path = tmp_path / "hivemill.yaml"
-    path.write_text(config.read_text().replace(f"{url}/root", f"{url}/other"))
+    path.write_text(config.read_text().replace(f"{url}/mill", f"{url}/other"))
     environment = {**os.environ, "HIVEMILL_METADATA_PASSWORD": mariadb.PASSWORD, "TMPDIR": str(tmp_path)}
     command = hivemill_command(path, "run", "--date", RUN_DATE)
     with subprocess.Popen(command, cwd=containers.REPOSITORY, env=environment, stderr=subprocess.PIPE) as process:

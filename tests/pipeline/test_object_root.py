@@ -16,7 +16,7 @@ RECORD = {"run_id": "one", "state": "succeeded", "exit_code": 0, "date": "2026-1
 @pytest.fixture(params=KINDS)
 def url(request, monkeypatch, tmp_path):
     with bucket(request.param, tmp_path, monkeypatch) as (_, place):
-        yield f"{place}/root"
+        yield f"{place}/mill"
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_what_changes_is_put_and_another_process_reads_it(url):
 def test_only_what_changed_is_put(tmp_path, monkeypatch):
     written = []
     with bucket("s3", tmp_path, monkeypatch, before_write=lambda method, keys: written.extend(keys)) as (_, place):
-        root = object_root.folder_of(f"{place}/root")
+        root = object_root.folder_of(f"{place}/mill")
         RunFolder(root, "one").write(RECORD)
         RunFolder(root, "two").write(RECORD)
         object_root.put_changes(root)
@@ -68,13 +68,13 @@ def test_only_what_changed_is_put(tmp_path, monkeypatch):
         assert written == []
         RunFolder(root, "two").write(RECORD | {"state": "failed"})
         object_root.put_changes(root)
-        assert written == ["bucket/folder/root/runs/two/run.json"]
+        assert written == ["bucket/folder/mill/runs/two/run.json"]
 
 
 def test_record_comes_after_the_files_that_it_speaks_of(tmp_path, monkeypatch):
     written = []
     with bucket("s3", tmp_path, monkeypatch, before_write=lambda method, keys: written.extend(keys)) as (_, place):
-        root = object_root.folder_of(f"{place}/root")
+        root = object_root.folder_of(f"{place}/mill")
         for name in ("run.json", "verdict.json", "zzz.txt"):
             (root / "runs" / "one").mkdir(parents=True, exist_ok=True)
             (root / "runs" / "one" / name).write_text("{}")
