@@ -50,5 +50,5 @@ setup(
         ],
         "hive-kerberos": ["kerberos>=1.3,<2"],  # builds against libkrb5-dev
     },
-    entry_points={"console_scripts": ["hivemill=pipeline.cli:entry"]},
+    entry_points={"console_scripts": ["hivemill=hivemill.pipeline.cli.main:entry"]},
 )

@@ -1,6 +1,6 @@
-"""`python -m pipeline` is the same as `hivemill`."""
+"""`python -m hivemill` is the same as `hivemill`."""
 
-from pipeline.cli import entry
+from hivemill.pipeline.cli.main import entry
 
 if __name__ == "__main__":
     entry()

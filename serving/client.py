@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import ConfigError, InfrastructureError
-from serving import protos, tls
-from serving.experiment.assignment import CANARY, STABLE, Split, UserId
-from serving.store_state import read_state
+from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.serving import protos, tls
+from hivemill.serving.experiment.assignment import CANARY, STABLE, Split, UserId
+from hivemill.serving.store.labels import read_state
 
 SIGNATURE, EXAMPLES, PROBABILITY = "serving_default", "examples", "click_probability"
 Value = str | bytes | int | float | bool | None | Sequence[str] | Sequence[bytes] | Sequence[int] | Sequence[float]

@@ -21,15 +21,16 @@ from typing import Any
 from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from common.errors import ConfigError, InfrastructureError
-from serving.server import config_file, grpc_service, operations
-from serving.server.errors import ServingError, code_of, invalid
-from serving.server.metrics import Metrics
-from serving.server.models import Models
-from serving.server.options import ServerOptions
-from serving.server.rest import RestServer
-from serving.server.servable import Servable
-from serving.tls import ServerTls
+from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.serving.server.loading import config_file
+from hivemill.serving.server.api import grpc_service, operations
+from hivemill.serving.server.api.errors import ServingError, code_of, invalid
+from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.loading.models import Models
+from hivemill.serving.server.options import ServerOptions
+from hivemill.serving.server.api.rest import RestServer
+from hivemill.serving.server.loading.servable import Servable
+from hivemill.serving.tls import ServerTls
 
 Log = Callable[[str], None]
 # gRPC's own stop cancels requests that it has taken and not handed on. So for a moment all that come are answered with

@@ -1,11 +1,11 @@
-"""What `hivemill serve` and `python -m serving.server` can be told."""
+"""What `hivemill serve` and `python -m hivemill.serving.server` can be told."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
-from serving.tls import ServerTls
+from hivemill.serving.tls import ServerTls
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
-import kserve_types
+from tests.deploy import kserve_types
 import pytest
 import yaml
 

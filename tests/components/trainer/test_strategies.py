@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click_world
+from tests.components.trainer import click_world
 import numpy as np
 import pytest
 

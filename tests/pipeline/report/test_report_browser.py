@@ -11,11 +11,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import run_folders
-import verdict2
+from tests.pipeline.report import run_folders
+from tests.pipeline.report import verdict2
 from PIL import Image
 
-from pipeline.report import write_index, write_report
+from hivemill.pipeline.report.page import write_index, write_report
 
 pytestmark = pytest.mark.browser
 WIDTHS = (360, 1280, 2560)

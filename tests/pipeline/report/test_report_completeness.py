@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import run_folders
+from tests.pipeline.report import run_folders
 
-from pipeline.report import render
+from hivemill.pipeline.report.page import render
 
 
 def _manifest(**changes):

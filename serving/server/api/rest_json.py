@@ -1,0 +1,320 @@
+"""TensorFlow Serving's JSON: requests to tensors and examples, results to JSON (tensorflow.org/tfx/serving/api_rest).
+
+Row format: {"instances": [value | list | {name: value}, ...]} -> {"predictions": [...]}.
+Column format: {"inputs": value | list | {name: value}} -> {"outputs": value | {name: value}}.
+Bytes are {"b64": "..."}. Lists must be rectangular: a multivalent column goes in the column format as two tensors, its
+values and `<column>_row_lengths`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from tensorflow.core.example import example_pb2
+from tensorflow.python.framework import dtypes
+from tensorflow_serving.apis import input_pb2
+
+from hivemill.serving.server.api.errors import invalid
+
+ROWS, COLUMNS = "instances", "inputs"
+_BYTES_SUFFIX = "_bytes"
+_SHOWN = 100
+_MAX_DEPTH = 64
+
+Json = Any
+
+
+def parse(body: bytes) -> dict[str, Json]:
+    """The JSON object of a request. Raises ServingError."""
+    try:
+        document = json.loads(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise invalid(f"JSON Parse error: byte {error.start} is not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        what = "The document is empty" if not body.strip() else str(error) or "too deep"
+        raise invalid(f"JSON Parse error: {what}") from error
+    if not isinstance(document, dict):
+        raise invalid(f"JSON Value: {_shown(document)} Is not object")
+    return document
+
+
+def signature_name(document: Mapping[str, Json]) -> str:
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid(
+            f"JSON Value: {_shown(document)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    return name
+
+
+def predict_inputs(document: Mapping[str, Json], infos: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
+    """(ROWS or COLUMNS, tensors by alias) for a signature with these inputs. Raises ServingError."""
+    if ROWS in document and COLUMNS in document:
+        raise invalid(
+            f"JSON Value: {_shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
+            "keys to exist "
+        )
+    if ROWS in document:
+        return ROWS, _from_rows(document[ROWS], infos)
+    if COLUMNS in document:
+        return COLUMNS, _from_columns(document[COLUMNS], infos)
+    raise invalid("Missing 'inputs' or 'instances' key")
+
+
+def predict_result(form: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Json]:
+    """The answer to a request in the format `form`."""
+    values = {name: _listed(name, value) for name, value in outputs.items()}
+    if form == COLUMNS:
+        return {"outputs": next(iter(values.values())) if len(values) == 1 else values}
+    _check_one_row_each(outputs)
+    if len(values) == 1:
+        return {"predictions": next(iter(values.values()))}
+    names = list(values)
+    return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*values.values(), strict=True)]}
+
+
+def examples(document: Mapping[str, Json]) -> input_pb2.Input:
+    """{"examples": [{feature: value or list}], "context": {…}} of classify and regress. Raises ServingError."""
+    given = document.get("examples")
+    if "examples" not in document:
+        raise invalid(
+            f"JSON Value: {_shown(document)} When method is classify, key 'examples' is expected and was not found"
+        )
+    if not isinstance(given, list):
+        raise invalid(f"JSON Value: {_shown(document)} Expecting 'examples' value to be an list/array")
+    if not given:
+        raise invalid(f"JSON Value: {_shown(document)} 'examples' value is an empty array")
+    made = [_example(one) for one in given]
+    if "context" not in document:
+        return input_pb2.Input(example_list=input_pb2.ExampleList(examples=made))
+    with_context = input_pb2.ExampleListWithContext(examples=made, context=_example(document["context"]))
+    return input_pb2.Input(example_list_with_context=with_context)
+
+
+def written(document: Json) -> bytes:
+    """As bytes; floats that are no numbers as TensorFlow Serving writes them: NaN, Infinity."""
+    return json.dumps(document, ensure_ascii=False, indent=None).encode("utf-8", "replace") + b"\n"
+
+
+def _check_one_row_each(outputs: Mapping[str, np.ndarray]) -> None:
+    rows = None
+    for name, value in outputs.items():
+        if not value.ndim:
+            raise invalid(f"Tensor name: {name} has no shape information ")
+        if rows not in (None, len(value)):
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {len(value)} expecting: {rows}")
+        rows = len(value)
+
+
+def _from_rows(rows: Json, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    if not isinstance(rows, list):
+        raise invalid(f"JSON Value: {_shown(rows)} Expecting 'instances' to be an list/array")
+    if not rows:
+        raise invalid(f"JSON Value: {_shown(rows)} No values in 'instances' array")
+    if not _is_named(rows[0]):
+        if len(infos) > 1:
+            raise invalid(
+                "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+                "tensorinfo_map"
+            )
+        name, info = next(iter(infos.items()))
+        if any(_is_named(row) for row in rows):
+            raise invalid("Expecting value/list but got object in 'instances' list")
+        return {name: _tensor(name, rows, info)}
+    for number, row in enumerate(rows):
+        if not _is_named(row):
+            raise invalid(f"Expecting object but got list at item {number} of input list")
+        if set(row) != set(infos):
+            raise invalid(
+                f"Failed to process element: {number} of 'instances' list. JSON object: {_shown(row)} keys must be "
+                f"equal to: {','.join(sorted(infos))}"
+            )
+    return {name: _tensor(name, [row[name] for row in rows], info) for name, info in infos.items()}
+
+
+def _from_columns(columns: Json, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    if not _is_named(columns):
+        if len(infos) > 1:
+            raise invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+                "tensorinfo_map"
+            )
+        name, info = next(iter(infos.items()))
+        return {name: _tensor(name, columns, info)}
+    for name in sorted(infos):
+        if name not in columns:
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+    return {name: _tensor(name, columns[name], info) for name, info in infos.items()}
+
+
+def _tensor(name: str, value: Json, info: Any) -> np.ndarray:
+    dtype = dtypes.as_dtype(info.dtype)
+    shape = _shape(value)
+    flat: list[Any] = []
+    _flatten(name, value, shape, 0, dtype, flat)
+    array = np.empty(len(flat), object)
+    array[:] = flat
+    if dtype != dtypes.string:
+        array = _converted(name, array, dtype)
+    return array.reshape(shape)
+
+
+def _converted(name: str, array: np.ndarray, dtype: Any) -> np.ndarray:
+    try:
+        return array.astype(dtype.as_numpy_dtype)
+    except OverflowError as error:
+        raise invalid(f"input {name}: a value does not fit into {dtype.name}") from error
+
+
+def _shape(value: Json) -> list[int]:
+    """By the first element of each level, as TensorFlow Serving takes it."""
+    shape: list[int] = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        if len(shape) > _MAX_DEPTH:
+            raise invalid(f"lists are nested more than {_MAX_DEPTH} deep")
+        if not value:
+            break
+        value = value[0]
+    return shape
+
+
+def _flatten(name: str, value: Json, shape: list[int], level: int, dtype: Any, flat: list[Any]) -> None:
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise invalid(
+                f"input {name}: JSON Value: {_shown(value)} found at incorrect level: {level + 1} in the JSON DOM. "
+                f"Expected at level: {len(shape)}"
+            )
+        flat.append(_scalar(value, dtype))
+        return
+    if level >= len(shape):
+        raise invalid(f"input {name}: Encountered list at unexpected level: {level} expected < {len(shape)}")
+    if len(value) != shape[level]:
+        raise invalid(
+            f"input {name}: Encountered list at unexpected size: {len(value)} at level: {level} expected size: "
+            f"{shape[level]}; lists of different lengths go in the column format, as values and row lengths"
+        )
+    for one in value:
+        _flatten(name, one, shape, level + 1, dtype, flat)
+
+
+def _scalar(value: Json, dtype: Any) -> Any:
+    if dtype == dtypes.string:
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogatepass")
+        if _is_base64(value):
+            return _decoded(value)
+    elif dtype == dtypes.bool:
+        if isinstance(value, bool):
+            return value
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and dtype.is_floating:
+        return _lossless(value, dtype)
+    elif isinstance(value, int) and not isinstance(value, bool) and _fits(value, dtype):
+        return value
+    raise invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {dtype.name}")
+
+
+def _fits(value: int, dtype: Any) -> bool:
+    return dtype.is_integer and dtype.min <= value <= dtype.max
+
+
+def _lossless(value: int | float, dtype: Any) -> int | float:
+    """Fractions are rounded, as everywhere; whole numbers and sizes that the type lacks are refused."""
+    bits = np.finfo(dtype.as_numpy_dtype).nmant + 1
+    is_fine = abs(value) < 2**bits if isinstance(value, int) else not abs(value) > float(dtype.max)
+    if not is_fine and value not in (math.inf, -math.inf):
+        raise invalid(f"Cannot convert JSON value: {_shown(value)} to {dtype.name} without loss of precision.")
+    return value
+
+
+def _example(given: Json) -> example_pb2.Example:
+    if not isinstance(given, dict):
+        raise invalid(f"Example must be JSON object but got JSON {_kind(given)}")
+    example = example_pb2.Example()
+    for name, content in given.items():
+        _fill(example.features.feature[name], name, content if isinstance(content, list) else [content])
+    return example
+
+
+def _fill(feature: Any, name: str, values: Iterable[Json]) -> None:
+    for value in values:
+        kind, converted = _feature_value(name, value)
+        if feature.WhichOneof("kind") not in (None, kind):
+            expected = str(feature.WhichOneof("kind")).removesuffix("_list")
+            raise invalid(f"Unexpected element type in feature: {name} expecting type: {expected}")
+        try:
+            getattr(feature, kind).value.append(converted)
+        except (ValueError, OverflowError) as error:
+            raise invalid(f"Feature: {name} has an element that does not fit: {_shown(value)}") from error
+
+
+def _feature_value(name: str, value: Json) -> tuple[str, Any]:
+    if isinstance(value, (bool, int)):
+        return "int64_list", int(value)
+    if isinstance(value, float):
+        return "float_list", value
+    if isinstance(value, str):
+        return "bytes_list", value.encode("utf-8", "surrogatepass")
+    if _is_base64(value):
+        return "bytes_list", _decoded(value)
+    raise invalid(f"Feature: {name} has element with unexpected JSON type: {_kind(value)}")
+
+
+def _is_named(value: Json) -> bool:
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _is_base64(value: Json) -> bool:
+    return isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str)
+
+
+def _decoded(value: Json) -> bytes:
+    try:
+        return base64.b64decode(value["b64"] + "=" * (-len(value["b64"]) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid("Unable to base64 decode") from error
+
+
+def _listed(name: str, value: np.ndarray) -> Json:
+    if value.dtype == object:
+        convert = _as_b64 if name.endswith(_BYTES_SUFFIX) else _as_text
+    elif value.dtype == np.float32:
+        convert = _shortest
+    else:
+        return value.tolist()
+    flat = np.empty(value.size, object)
+    flat[:] = [convert(one) for one in value.ravel()]
+    return flat.reshape(value.shape).tolist()
+
+
+def _as_b64(value: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(value).decode("ascii")}
+
+
+def _as_text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _shortest(value: np.float32) -> float:
+    """The double that prints as the float32 does: 0.2, not 0.20000000298."""
+    return float(str(value))
+
+
+def _kind(value: Json) -> str:
+    names = {dict: "Object", list: "Array", str: "String", bool: "Boolean", type(None): "Null"}
+    return names.get(type(value), "Number")
+
+
+def _shown(value: Json) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=True)
+    except RecursionError:
+        text = "(too deep)"
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
