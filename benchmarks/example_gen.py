@@ -35,10 +35,10 @@ def encoder(table: str, work: str) -> dict[str, Any]:
     """The encoder on the flattened batches of the Parquet table."""
     from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-    from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-    from hivemill.components.hive_example_gen.rows.flatten import flatten
     from hivemill.components.hive_example_gen.formats import parquet
+    from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
     from hivemill.components.hive_example_gen.formats.data_file import DataFile
+    from hivemill.components.hive_example_gen.rows.flatten import flatten
     from hivemill.components.hive_example_gen.table.spec import TableSpec
 
     spec = TableSpec(format="parquet", columns=None, partition_columns={"dt": "string"})

@@ -4,7 +4,8 @@ Rows in time order, 80 % training, 10 % validation, 10 % test; a click is a rati
 and the same training code as in the pipeline, without the DAG.
 
 Two sets of columns. `history` (the default) adds what a feature store knows at each impression, from strictly earlier
-ones (data.click_log.history): how often user and item were rated and liked so far, the user's last 20 liked and disliked items.
+ones (data.click_log.history): how often user and item were rated and liked so far, the user's last 20 liked and
+disliked items.
 86 % of the test rows are of users that training never saw: their ids say nothing, their last minutes do. `plain` has
 the publisher's columns only, like the peer, DeepFM of FuxiCTR 2.3: AUC 0.7153, logloss 0.6281.
 

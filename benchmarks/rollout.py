@@ -26,11 +26,11 @@ from pathlib import Path
 
 from benchmarks._harness import REPOSITORY, median, print_result, print_table
 from hivemill.serving import protos
-from hivemill.serving.rollout.model_server import ModelServers, wait_until_available
-from hivemill.serving.store.model_store import ModelStore
 from hivemill.serving.rollout.controller import RolloutMachine
 from hivemill.serving.rollout.metrics import read_metrics
+from hivemill.serving.rollout.model_server import ModelServers, wait_until_available
 from hivemill.serving.rollout.options import RolloutOptions
+from hivemill.serving.store.model_store import ModelStore
 
 BOUND_SECONDS = 1.0
 _OPTIONS = RolloutOptions(min_hours=0, min_impressions=1)

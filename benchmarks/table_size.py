@@ -90,14 +90,14 @@ def train(rows: int, width: int, optimizer: str, num_steps: int, folder: str, sc
     import tensorflow as tf
 
     from hivemill.components.trainer import signatures
-    from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
-    from hivemill.components.trainer.model.deepfm import DeepFM
-    from hivemill.components.trainer.loop.history import History
     from hivemill.components.trainer.input import InputSource, training_batches
-    from hivemill.components.trainer.model.fields import model_fields
+    from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
+    from hivemill.components.trainer.loop.history import History
     from hivemill.components.trainer.loop.optimizers import make_optimizer
-    from hivemill.components.trainer.options import ModelOptions, TrainingOptions
     from hivemill.components.trainer.loop.steps import TrainingSteps
+    from hivemill.components.trainer.model.deepfm import DeepFM
+    from hivemill.components.trainer.model.fields import model_fields
+    from hivemill.components.trainer.options import ModelOptions, TrainingOptions
     from hivemill.components.transform.layout import FieldLayout
     from hivemill.components.transform.standalone import transform_output
 

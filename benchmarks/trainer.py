@@ -123,11 +123,11 @@ def train_hivemill(shape: str, folder: str, num_steps: int, in_memory: bool = Fa
     runtime.prepare_tensorflow()
     import tensorflow as tf
 
-    from hivemill.components.trainer.model.deepfm import DeepFM, IdField
     from hivemill.components.trainer.input import InputSource, training_batches
     from hivemill.components.trainer.loop.optimizers import make_optimizer
-    from hivemill.components.trainer.options import TrainingOptions
     from hivemill.components.trainer.loop.steps import TrainingSteps
+    from hivemill.components.trainer.model.deepfm import DeepFM, IdField
+    from hivemill.components.trainer.options import TrainingOptions
     from hivemill.components.transform.layout import FieldLayout
 
     sizes = field_sizes(SHAPES[shape]["num_fields"], SHAPES[shape]["num_ids"])

@@ -192,10 +192,10 @@ def _adding(function: Callable[..., Any], seconds: dict[str, float], name: str) 
 
 def surfaces_seconds(run: str) -> dict[str, float]:
     """Wall seconds of the baseline's file and of everything that is rendered, in a new process, imports included."""
-    from hivemill.pipeline.history import baseline
-    from hivemill.pipeline.config import loader
-    from hivemill.pipeline.report import page
     from hivemill.pipeline import tensorboard
+    from hivemill.pipeline.config import loader
+    from hivemill.pipeline.history import baseline
+    from hivemill.pipeline.report import page
     from hivemill.pipeline.runs.records import RunFolder
 
     folder = Path(run)

@@ -39,13 +39,13 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from benchmarks._harness import print_result, print_table
 from benchmarks._model_faults import MODEL_FAULTS, ModelFault, WeekOfExamples, model_verdict
 from hivemill.components.data_verdict.checks.registry import Evidence, run_checks
+from hivemill.components.data_verdict.comparison.reference import Baseline, History
+from hivemill.components.data_verdict.document import data_section
 from hivemill.components.data_verdict.findings import Finding
 from hivemill.components.data_verdict.options import DataVerdictOptions
-from hivemill.components.data_verdict.profile.window_profile import Profile
 from hivemill.components.data_verdict.profile.builder import WindowFacts, profile_of
-from hivemill.components.data_verdict.comparison.reference import Baseline, History
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
-from hivemill.components.data_verdict.document import data_section
+from hivemill.components.data_verdict.profile.window_profile import Profile
 from hivemill.components.hive_example_gen.rows.flatten import flatten
 from hivemill.data.click_log.generator import click_log_options, generate
 from hivemill.pipeline.documents import verdict, verdict_summary

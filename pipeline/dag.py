@@ -24,7 +24,6 @@ from tfx.types import BaseChannel  # noqa: E402
 
 from hivemill.common.storage import urls  # noqa: E402
 from hivemill.common.storage.atomic import code_fingerprint  # noqa: E402
-from hivemill.components.tfx_io import staged_executor  # noqa: E402
 from hivemill.components.data_verdict.component import DataVerdictGate  # noqa: E402
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, kinds_of  # noqa: E402
 from hivemill.components.evaluator.component import ModelEvaluator  # noqa: E402
@@ -32,9 +31,10 @@ from hivemill.components.hive_example_gen.component import HiveLogExampleGen  # 
 from hivemill.components.hive_example_gen.rows.negative_sampling import SAMPLED_SPLITS  # noqa: E402
 from hivemill.components.pusher.component import StorePusher  # noqa: E402
 from hivemill.components.serving_check.component import ServingCheck  # noqa: E402
+from hivemill.components.tfx_io import staged_executor  # noqa: E402
 from hivemill.pipeline.config import worker_rules  # noqa: E402
-from hivemill.pipeline.history.baseline import DataBaseline  # noqa: E402
 from hivemill.pipeline.config.loader import PipelineConfig  # noqa: E402
+from hivemill.pipeline.history.baseline import DataBaseline  # noqa: E402
 from hivemill.pipeline.metadata.client import connection_config  # noqa: E402
 from hivemill.pipeline.orchestrators.beam.options import IN_THIS_PROCESS  # noqa: E402
 

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from hivemill.common.errors import ConfigError, DataNotReadyError, LockHeldError
 from hivemill.common.storage.atomic import cannot_write
 from hivemill.data import collection
-from hivemill.serving.experiment.exposures import log as exposure, files as exposure_files
+from hivemill.serving.experiment.exposures import files as exposure_files
+from hivemill.serving.experiment.exposures import log as exposure
 
 LOCK_FILE = ".collect.lock"
 DOCUMENT_VERSION = 1

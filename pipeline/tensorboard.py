@@ -21,8 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hivemill.pipeline.runs import records
 from hivemill.pipeline.documents import verdict, verdict_summary
+from hivemill.pipeline.runs import records
 
 TREND_FOLDER, LINKS_FOLDER, CARD_FOLDER = "trend", "runs", "verdict"
 CARD_TAG = "verdict/card"

@@ -23,10 +23,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hivemill.common.storage import object_store, urls
 from hivemill.common.clock import seconds_since, utc_now
 from hivemill.common.errors import InfrastructureError, LockHeldError
 from hivemill.common.processes import is_alive
+from hivemill.common.storage import object_store, urls
 
 Card = dict[str, Any]
 _PAUSE_SECONDS = 0.2

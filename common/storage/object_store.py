@@ -16,8 +16,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hivemill.common.storage import urls
 from hivemill.common.errors import InfrastructureError
+from hivemill.common.storage import urls
 
 if TYPE_CHECKING:
     import pyarrow.fs

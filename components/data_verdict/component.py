@@ -61,7 +61,8 @@ class DataVerdictGate(base_component.BaseComponent):
     ):
         """Args:
         examples, manifest: of HiveLogExampleGen; without them only schema and label are judged.
-        baseline_path: the last good window (pipeline/history/baseline.py), None before the first push. The fingerprint is
+        baseline_path: the last good window (pipeline/history/baseline.py), None before the first push. The
+        fingerprint is
             that of its content: TFX's cache looks at properties only.
         partitions_path: where converted partitions of `options.serving_log` are kept.
         """

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hivemill.components.data_verdict.checks.evidence import DriftRow, Evidence
-from hivemill.components.data_verdict.findings import Finding
 from hivemill.components.data_verdict.checks.window import expected_hours
+from hivemill.components.data_verdict.findings import Finding
 
 
 def data_section(findings: Sequence[Finding], evidence: Evidence | None = None) -> dict[str, Any]:

@@ -20,14 +20,14 @@ from tfx.utils import io_utils
 
 from hivemill.common.errors import DataVerdictError
 from hivemill.common.storage.atomic import write_json_atomically, write_text_atomically
-from hivemill.components.data_verdict.profile import row_sample, serving_profile
 from hivemill.components.data_verdict.checks.registry import Evidence, Finding, run_checks
-from hivemill.components.data_verdict.options import DataVerdictOptions
-from hivemill.components.data_verdict.profile.window_profile import Profile
-from hivemill.components.data_verdict.profile.builder import profile_of
 from hivemill.components.data_verdict.comparison.reference import Baseline, read_baseline
-from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
 from hivemill.components.data_verdict.document import data_section
+from hivemill.components.data_verdict.options import DataVerdictOptions
+from hivemill.components.data_verdict.profile import row_sample, serving_profile
+from hivemill.components.data_verdict.profile.builder import profile_of
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
+from hivemill.components.data_verdict.profile.window_profile import Profile
 
 PROFILE_FILE = "profile.json"
 _FINDINGS_IN_MESSAGE = 10

@@ -17,20 +17,20 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from hivemill.common.storage import object_store, urls
 from hivemill.common import progress
 from hivemill.common.errors import DataVerdictError, InfrastructureError
+from hivemill.common.storage import object_store, urls
 from hivemill.common.storage.atomic import json_text, write_json_atomically
 from hivemill.components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
-from hivemill.components.evaluator.metrics import comparison, click_metrics, bootstrap
 from hivemill.components.evaluator import (
+    example_sample,
     extractors,
     gates,
     importance,
     reference_models,
     tfma_results,
-    example_sample,
 )
+from hivemill.components.evaluator.metrics import bootstrap, click_metrics, comparison
 from hivemill.components.evaluator.options import GateOptions, MetricName, ReferenceOptions
 
 EVAL_SPLIT, TRAIN_SPLIT = "eval", "train"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hivemill.components.evaluator.metrics import comparison
 from hivemill.components.evaluator import sanity_checks
 from hivemill.components.evaluator.gate_entries import Metrics, SliceMetrics, entry, figure, slice_key, slice_name
+from hivemill.components.evaluator.metrics import comparison
 from hivemill.components.evaluator.options import Bound, GateOptions, SliceBound
 
 __all__ = [

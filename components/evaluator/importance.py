@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hivemill.components.evaluator.metrics import click_summary
 from hivemill.components.evaluator import reference_models
+from hivemill.components.evaluator.metrics import click_summary
 
 MIN_ROWS, MAX_ROWS = 1_000, 10_000
 MAX_COLUMNS = 100
@@ -57,7 +57,9 @@ def importance(model: Any, rows: reference_models.Rows, max_predictions: int) ->
     whole = reference_models.predict(model, _joined(pieces))
     found = []
     for place, names in enumerate(columns):
-        shuffled = reference_models.predict(model, _joined([*pieces[:place], pieces[place][order], *pieces[place + 1 :]]))
+        shuffled = reference_models.predict(
+            model, _joined([*pieces[:place], pieces[place][order], *pieces[place + 1 :]])
+        )
         found.append({"columns": list(names), **_loss(labels, whole, shuffled)})
     return {"rows": wanted, "columns": sorted(found, key=lambda one: -one["logloss_rise"])}
 

@@ -15,8 +15,8 @@ import numpy as np
 import scipy.sparse
 import tensorflow as tf
 
-from hivemill.components.evaluator.metrics import click_summary, comparison, bootstrap
 from hivemill.components.evaluator.gate_entries import figure
+from hivemill.components.evaluator.metrics import bootstrap, click_summary, comparison
 
 GLOBAL_CTR, LOGISTIC_REGRESSION = "global_ctr", "logistic_regression"
 PROBABILITY_KEY, TRANSFORM_SIGNATURE = "click_probability", "transformed_features"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hivemill.components.evaluator.metrics import comparison
 from hivemill.components.evaluator.gate_entries import SliceMetrics, entry, figure, slice_name
+from hivemill.components.evaluator.metrics import comparison
 from hivemill.components.evaluator.options import SliceHealth
 
 MIN_LOGIT_RANGE = 0.05  # between the 1st and 99th percentile: 8.0 % against 8.4 % is no prediction of clicks

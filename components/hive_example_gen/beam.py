@@ -6,8 +6,8 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from hivemill.common.errors import HivemillError
-from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.cache.worker_errors import Failures
+from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.options import BadRowOptions
 from hivemill.components.hive_example_gen.planning.window import PlannedPartition
 

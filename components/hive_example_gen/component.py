@@ -11,8 +11,8 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from hivemill.components.artifacts import WindowManifest
 from hivemill.components.hive_example_gen import executor
-from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
 
 
 class HiveLogExampleGenSpec(ComponentSpec):

@@ -13,23 +13,23 @@ import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.cache import partition_record, crash_guard
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord, Shard
-from hivemill.components.hive_example_gen.table.columns import all_kinds, with_partition_values
-from hivemill.components.hive_example_gen.rows.flatten import FeatureKind, flatten
-from hivemill.components.hive_example_gen.formats import reader
-from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.cache import crash_guard, partition_record
 from hivemill.components.hive_example_gen.cache.entries import Entry, ensure, store_at
-from hivemill.components.hive_example_gen.options import BadRowOptions
-from hivemill.components.hive_example_gen.rows.projection import check_unchanged
+from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord, Shard
 from hivemill.components.hive_example_gen.cache.quarantine import QuarantineWriter
-from hivemill.components.hive_example_gen.rows.steps import RowSteps
-from hivemill.components.hive_example_gen.table.spec import TableSpec
 from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter
-from hivemill.components.hive_example_gen.catalog.listing import DayQuery
 from hivemill.components.hive_example_gen.catalog.hiveserver2.query import read_day
+from hivemill.components.hive_example_gen.catalog.listing import DayQuery
+from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.options import BadRowOptions
 from hivemill.components.hive_example_gen.planning.window import PlannedPartition
+from hivemill.components.hive_example_gen.rows.flatten import FeatureKind, flatten
+from hivemill.components.hive_example_gen.rows.projection import check_unchanged
+from hivemill.components.hive_example_gen.rows.steps import RowSteps
+from hivemill.components.hive_example_gen.table.columns import all_kinds, with_partition_values
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 # Uncompressed; several shards of a big partition let readers work in parallel.
 SHARD_BYTES = 256 << 20

@@ -12,24 +12,24 @@ import apache_beam as beam
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import Artifact, artifact_utils
 
-from hivemill.common.storage import object_store, urls
 from hivemill.common.errors import DataNotReadyError, InfrastructureError
+from hivemill.common.storage import object_store, urls
 from hivemill.common.storage.atomic import write_text_atomically
 from hivemill.components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
-from hivemill.components.hive_example_gen.cache import partition_record, quarantine
-from hivemill.components.hive_example_gen.planning import converted_completeness, table_checks
 from hivemill.components.hive_example_gen import manifest, progress
-from hivemill.components.hive_example_gen.rows import manifest_entries
 from hivemill.components.hive_example_gen.beam import ConvertPartitions
-from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord
-from hivemill.components.hive_example_gen.table.columns import example_features
-from hivemill.components.hive_example_gen.cache.worker_errors import failures_below
+from hivemill.components.hive_example_gen.cache import partition_record, quarantine
 from hivemill.components.hive_example_gen.cache.entries import store_at
+from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord
+from hivemill.components.hive_example_gen.cache.worker_errors import failures_below
+from hivemill.components.hive_example_gen.catalog import table_files
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning import converted_completeness, table_checks
+from hivemill.components.hive_example_gen.planning.window import PlannedPartition, WindowPlan, plan_window
+from hivemill.components.hive_example_gen.rows import manifest_entries
 from hivemill.components.hive_example_gen.rows.label_join.beam import AfterIndexes
 from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
-from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.catalog import table_files
-from hivemill.components.hive_example_gen.planning.window import PlannedPartition, WindowPlan, plan_window
+from hivemill.components.hive_example_gen.table.columns import example_features
 
 EXAMPLES_KEY = "examples"
 MANIFEST_KEY = "manifest"

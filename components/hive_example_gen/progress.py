@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from hivemill.common import progress
 from hivemill.common.errors import InfrastructureError
-from hivemill.components.hive_example_gen.cache import partition_record
 from hivemill.components.hive_example_gen import convert
+from hivemill.components.hive_example_gen.cache import partition_record
 from hivemill.components.hive_example_gen.cache.entries import store_at
 from hivemill.components.hive_example_gen.planning.window import PlannedPartition
 

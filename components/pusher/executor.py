@@ -18,9 +18,9 @@ from hivemill.common.errors import BaselineMovedError, InfrastructureError
 from hivemill.common.storage.atomic import fingerprint
 from hivemill.components.evaluator.gates import refusals
 from hivemill.components.pusher.options import StoreOptions
-from hivemill.serving.store.model_store import STABLE, ModelStore
 from hivemill.serving.store.bucket import open_store
 from hivemill.serving.store.mirror import StoreMirror
+from hivemill.serving.store.model_store import STABLE, ModelStore
 
 _CHUNK_BYTES = 1 << 20
 

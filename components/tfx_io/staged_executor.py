@@ -20,8 +20,8 @@ from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import Artifact
 
 import hivemill.components.tfx_io.filesystem  # noqa: F401 (registers it: TFX's launcher makes and removes URIs)
-from hivemill.common.storage import object_store, urls
 from hivemill.common.errors import ConfigError
+from hivemill.common.storage import object_store, urls
 
 _SCRATCH_PREFIX = "hivemill-"
 # Execution properties of our components that name a file or folder to be read.

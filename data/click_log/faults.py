@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from hivemill.data.click_log import vocabulary as words
 from hivemill.data.click_log.options import NUMERIC_DRIFTS, ClickLogOptions, LogFault, SchemaChange
-from hivemill.data.hive_table import ARROW_TYPES
 from hivemill.data.click_log.shop import Impressions
+from hivemill.data.hive_table import ARROW_TYPES
 
 VOCABULARY_SIZES = {
     "age_band": len(words.AGE_BANDS), "gender": len(words.GENDERS), "city": len(words.CITIES),

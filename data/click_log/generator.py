@@ -27,10 +27,8 @@ from hivemill.common import progress
 from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.common.storage.atomic import folder_published_at, write_json_atomically, write_text_atomically
 from hivemill.data.click_log import vocabulary as words
-from hivemill.data.click_log.options import ClickLogOptions, Drift, LogFault, SchemaChange, click_log_options
-from hivemill.data.columns import columns_of
 from hivemill.data.click_log.faults import TextCorruption, changed_schema, drift, faulty, rows_factor
-from hivemill.data.hive_table import ARROW_TYPES, arrow_schema
+from hivemill.data.click_log.options import ClickLogOptions, Drift, LogFault, SchemaChange, click_log_options
 from hivemill.data.click_log.shop import (
     CONTEXT_KEYS,
     CONTEXT_VALUES,
@@ -42,6 +40,8 @@ from hivemill.data.click_log.shop import (
     hour_rows,
 )
 from hivemill.data.click_log.truth import MAX_LEVEL, TrueModel, TruthCounts, probabilities
+from hivemill.data.columns import columns_of
+from hivemill.data.hive_table import ARROW_TYPES, arrow_schema
 from hivemill.data.writers import DATA_FILE, SUCCESS_FILE, open_writer
 
 __all__ = ["ClickLogOptions", "Drift", "LogFault", "SchemaChange", "click_log_options", "generate"]

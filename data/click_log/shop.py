@@ -46,7 +46,8 @@ class Ragged:
 
 @dataclass
 class Impressions:
-    """A chunk of the log before the clicks. Categorical columns are codes into data.click_log.vocabulary, -1 is missing."""
+    """A chunk of the log before the clicks.
+    Categorical columns are codes into data.click_log.vocabulary, -1 is missing."""
 
     date: datetime.date
     hour: int

@@ -6,7 +6,8 @@
     shown.expected_ctr, shown.clicks.mean()           # what the true model says, and what the users did
 
 A request is one slot of a page: a user, a device, a search, a position, and `num_candidates` items that could be shown
-there. Users, items, contexts and the true model are those of the generated log (data/click_log/generator.py), so what is shown
+there. Users, items, contexts and the true model are those of the generated log (data/click_log/generator.py), so what
+is shown
 can go on from one. Everything is a function of the options, the date and the hour. Knows no server and no client:
 whoever simulates scores `Requests.rows` as it likes.
 """

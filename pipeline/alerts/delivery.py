@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from hivemill.common.storage.atomic import write_json_atomically
-from hivemill.pipeline.runs import records
 from hivemill.pipeline.alerts import messages
 from hivemill.pipeline.alerts.channels import DeliveryError, key_of, name_of, send
 from hivemill.pipeline.alerts.messages import Alert
 from hivemill.pipeline.alerts.options import AlertOptions
+from hivemill.pipeline.runs import records
 
 STATE_JSON = "alerts.json"
 _REMEMBERED = 500

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hivemill.common import text as texts
-from hivemill.pipeline.report.sections import numbers
 from hivemill.pipeline.cli.output import table
+from hivemill.pipeline.report.sections import numbers
 
 
 def text(document: dict[str, Any]) -> str:

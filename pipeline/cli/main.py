@@ -16,14 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from hivemill.common.storage import scratch
 from hivemill.common.errors import ConfigError, HivemillError, InfrastructureError
 from hivemill.common.runtime import remove_generated_files
+from hivemill.common.storage import scratch
+from hivemill.pipeline.cli.output import Output, as_json
 from hivemill.pipeline.cli.verbs import (
     backfill,
     data,
     experiment,
     models,
+    monitoring,
     node,
     orchestrators,
     rollout,
@@ -31,9 +33,7 @@ from hivemill.pipeline.cli.verbs import (
     schedule,
     serve,
     start,
-    monitoring,
 )
-from hivemill.pipeline.cli.output import Output, as_json
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells have it
 _ENVIRONMENT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -142,10 +142,7 @@ class _Version(argparse.Action):
 
 
 def version() -> str:
-    """The installed version, or that of the checkout."""
-    file = Path(__file__).parents[2] / "VERSION"
-    if file.is_file():
-        return file.read_text().strip()
+    """The installed version."""
     from importlib import metadata
 
     return metadata.version("hivemill")

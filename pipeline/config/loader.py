@@ -18,25 +18,25 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from hivemill.common.storage import atomic, object_store, urls
 from hivemill.common.errors import ConfigError
 from hivemill.common.options import Options
+from hivemill.common.storage import atomic, object_store, urls
 from hivemill.components.data_verdict.options import DataVerdictOptions
 from hivemill.components.evaluator.options import GateOptions
 from hivemill.components.features import Feature, FeatureSet
-from hivemill.components.hive_example_gen.rows.label_join.options import LabelJoinOptions, LabelRules
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.rows.label_join.options import LabelJoinOptions, LabelRules
 from hivemill.components.pusher.options import StoreOptions
 from hivemill.components.serving_check.options import ServingCheckOptions
-from hivemill.components.trainer.options import ModelOptions, TrainingOptions
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
-from hivemill.pipeline.config import cross_checks, errors, yaml_source
+from hivemill.components.trainer.options import ModelOptions, TrainingOptions
 from hivemill.pipeline.alerts.options import AlertOptions
+from hivemill.pipeline.config import cross_checks, errors, yaml_source
 from hivemill.pipeline.config.yaml_source import Mistake, Tree, dotted
-from hivemill.pipeline.orchestrators.kubeflow.options import KubeflowOptions
 from hivemill.pipeline.metadata.options import MetadataOptions
-from hivemill.pipeline.scheduling.options import ScheduleOptions
+from hivemill.pipeline.orchestrators.kubeflow.options import KubeflowOptions
 from hivemill.pipeline.orchestrators.vertex.options import VertexOptions
+from hivemill.pipeline.scheduling.options import ScheduleOptions
 from hivemill.serving.experiment.options import ExperimentOptions
 from hivemill.serving.rollout.options import RolloutOptions
 

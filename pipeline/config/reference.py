@@ -1,4 +1,4 @@
-"""Writes docs/config.md from the types of the config, so that they agree: `python -m hivemill.pipeline.config.reference`."""
+"""Writes docs/config.md from the types of the config: `make docs`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from hivemill.components import features
-from hivemill.pipeline.config.loader import PipelineConfig
 from hivemill.pipeline.config.errors import members
+from hivemill.pipeline.config.loader import PipelineConfig
 
 _HEAD = """\
 # hivemill.yaml: every key

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 # Beam runners whose workers are this process or its children; Beam's default is one of them.
 _HERE = ("", "fnapirunner", "fnapi", "directrunner", "direct", "switchingdirectrunner", "switchingdirect")
-_HERE += ("bundlebaseddirectrunner", "bundlebaseddirect", "hivemill.pipeline.orchestrators.beam.worker_processes.workerprocesses")
+_HERE += (
+    "bundlebaseddirectrunner",
+    "bundlebaseddirect",
+    "hivemill.pipeline.orchestrators.beam.worker_processes.workerprocesses",
+)
 _NEEDED = {
     "project": "--project=ID, the Google Cloud project that runs and pays the jobs",
     "region": "--region=NAME, like europe-west1: near the bucket",

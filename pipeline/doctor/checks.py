@@ -17,8 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hivemill.common.storage import object_store, urls
 from hivemill.common.errors import ConfigError, HivemillError
+from hivemill.common.storage import object_store, urls
 from hivemill.pipeline.doctor import serving
 from hivemill.pipeline.doctor.findings import Finding, failed
 
@@ -148,7 +148,8 @@ def _worker_pools(beam_args: Sequence[str]) -> Iterator[Finding]:
 
 
 def _silent_pool(pool: str, beam_args: Sequence[str]) -> Finding:
-    start = f"Start `python -m hivemill.pipeline.orchestrators.beam.worker_pool --service_port={pool.rpartition(':')[2]}` there."
+    port = pool.rpartition(":")[2]
+    start = f"Start `python -m hivemill.pipeline.orchestrators.beam.worker_pool --service_port={port}` there."
     if "--job_endpoint=embed" in beam_args:
         return failed("worker pool", f"{pool} does not answer as a worker pool does", start)
     # A pool beside each task manager: what this machine sees says nothing about theirs.
@@ -196,9 +197,7 @@ def _bucket(config: PipelineConfig) -> Iterator[Finding]:
     probe = object_store.join(config.root, "locks", "doctor", uuid.uuid4().hex)
     try:
         object_store.write_bytes(probe, b"doctor")
-        is_right = object_store.read_bytes(probe) == b"doctor" and bool(
-            object_store.sizes(probe.rpartition("/")[0])
-        )
+        is_right = object_store.read_bytes(probe) == b"doctor" and bool(object_store.sizes(probe.rpartition("/")[0]))
         object_store.delete(probe)
     except HivemillError as error:
         yield failed("root", error.message, error.hint or "Correct `root`.", type(error))

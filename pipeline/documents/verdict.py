@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hivemill.components.evaluator import gates
-from hivemill.pipeline.history import trend
 from hivemill.pipeline.documents import verdict_summary
+from hivemill.pipeline.history import trend
 from hivemill.pipeline.runs.records import VERDICT_JSON, read_json
 
 VERSION = 2
@@ -24,7 +24,8 @@ def assemble(
 ) -> dict[str, Any]:
     """The verdict document from what the nodes judged and the error that stopped the run, if any.
 
-    `collected` is pipeline.runs.collect_artifacts's result; `error` a card {message, hint, exit_code, details?}; `earlier` are the
+    `collected` is pipeline.runs.collect_artifacts's result; `error` a card {message, hint, exit_code, details?};
+    `earlier` are the
     verdicts before this one (`earlier_verdicts`), for the trend.
     """
     data = collected.get("data") or _data_of(error)

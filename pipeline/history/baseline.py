@@ -13,9 +13,10 @@ from typing import Any
 
 from hivemill.common.storage.atomic import fingerprint, write_text_atomically
 from hivemill.components.data_verdict.profile.serving_log_plan import plan_of_serving
-from hivemill.pipeline.root import object_root
-from hivemill.pipeline.runs import plan, records as runs
 from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.root import object_root
+from hivemill.pipeline.runs import plan
+from hivemill.pipeline.runs import records as runs
 from hivemill.pipeline.runs.records import RunFolder
 from hivemill.serving.store.bucket import open_store
 

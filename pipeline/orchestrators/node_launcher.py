@@ -19,13 +19,13 @@ from tfx.orchestration.portable import launcher  # noqa: E402
 from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
 
 import hivemill.components.tfx_io.filesystem  # noqa: E402, F401 (TFX's launcher makes and removes URIs)
-from hivemill.common import errors
-from hivemill.common.storage import object_store, urls  # noqa: E402
+from hivemill.common import errors  # noqa: E402
 from hivemill.common.errors import HivemillError, InfrastructureError  # noqa: E402
-from hivemill.pipeline.root import object_root  # noqa: E402
+from hivemill.common.storage import object_store, urls  # noqa: E402
 from hivemill.pipeline.metadata.client import metadata_of  # noqa: E402
 from hivemill.pipeline.orchestrators.beam.dataflow import jobs_end_with_the_node  # noqa: E402
 from hivemill.pipeline.orchestrators.peak_memory import PeakMemory  # noqa: E402
+from hivemill.pipeline.root import object_root  # noqa: E402
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder  # noqa: E402
 
 

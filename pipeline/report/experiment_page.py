@@ -9,8 +9,8 @@ from typing import Any
 from hivemill.common.storage.atomic import write_text_atomically
 from hivemill.pipeline.cli.ab_text import between, decisive, method_words, signed_percent
 from hivemill.pipeline.report.charts import experiment_charts
-from hivemill.pipeline.report.sections import numbers
 from hivemill.pipeline.report.rendering import render_page
+from hivemill.pipeline.report.sections import numbers
 
 _SYMBOLS = {"better": "✓", "worse": "✕", "invalid": "✕", "guardrail": "✕", "undecided": "=", "too_early": "…"}
 _BADGES = {"pass": ("pass", "✓ pass"), "fail": ("fail", "✕ fail"), "not judged": ("idle", "not judged")}

@@ -8,12 +8,12 @@ from typing import Any
 
 from hivemill.common.storage.atomic import write_text_atomically
 from hivemill.common.text import shortened
-from hivemill.pipeline.root import object_root
 from hivemill.pipeline.documents import verdict_summary
-from hivemill.pipeline.report.sections import metrics, numbers, outcome, run_times
-from hivemill.pipeline.report.charts import trend_chart
 from hivemill.pipeline.documents.run_documents import read_run_folder
+from hivemill.pipeline.report.charts import trend_chart
 from hivemill.pipeline.report.rendering import render_page
+from hivemill.pipeline.report.sections import metrics, numbers, outcome, run_times
+from hivemill.pipeline.root import object_root
 
 INDEX_NAME = "index.html"
 MAX_RUNS = 500
@@ -31,7 +31,7 @@ def write_index(root: Path) -> Path:
 
 
 def render_index(root: Path, verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """The page as text. `verdicts` are those of pipeline.documents.verdict.all_verdicts; runs without one are listed too."""
+    """The page as text. `verdicts` are those of documents.verdict.all_verdicts; runs without one are listed too."""
     rows = _rows(root, {made["run_id"]: made for made in verdicts})
     last_of_day = list({made["date"]: made for made in verdicts}.values())[-MAX_POINTS:]
     charts = [(metrics.metric_kind(name).label, _chart(name, last_of_day)) for name in TREND_METRICS]

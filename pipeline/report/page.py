@@ -11,7 +11,10 @@ from typing import Any
 from markupsafe import Markup
 
 from hivemill.common.storage.atomic import write_text_atomically
-from hivemill.pipeline.report.charts import svg, sparks
+from hivemill.pipeline.documents.run_documents import Epoch, History, ModelSection, RunFolder, read_run_folder
+from hivemill.pipeline.report.charts import sparks, svg
+from hivemill.pipeline.report.index import write_index
+from hivemill.pipeline.report.rendering import render_page
 from hivemill.pipeline.report.sections import (
     findings,
     metrics,
@@ -24,9 +27,6 @@ from hivemill.pipeline.report.sections import (
     volume,
     window,
 )
-from hivemill.pipeline.documents.run_documents import Epoch, History, ModelSection, RunFolder, read_run_folder
-from hivemill.pipeline.report.index import write_index
-from hivemill.pipeline.report.rendering import render_page
 
 REPORT_NAME = "report.html"
 _BESIDE = ("run.json", "verdict.json", "manifest.json", "history.json", "config.yaml", "log.txt")

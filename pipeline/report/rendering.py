@@ -11,12 +11,12 @@ from markupsafe import Markup
 
 from hivemill.pipeline.report.sections import numbers
 
-_HERE = Path(__file__).parent
+_TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render_page(template: str, **values: Any) -> str:
     """The page as valid UTF-8 text, with the style sheet in it."""
-    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
+    style = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))
     text = _environment().get_template(template).render(style=style, **values)
     return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -24,7 +24,7 @@ def render_page(template: str, **values: Any) -> str:
 @functools.lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hivemill.common.storage import object_lock
 from hivemill.common.clock import seconds_since, utc_now
 from hivemill.common.errors import InfrastructureError, LockHeldError
-from hivemill.common.storage.object_lock import words
 from hivemill.common.processes import is_alive
+from hivemill.common.storage import object_lock
+from hivemill.common.storage.object_lock import words
 from hivemill.pipeline.root import object_root
 
 LOCK_NAME = "run.lock"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hivemill.common.storage import object_store, object_lock, urls
+from hivemill.common.storage import object_lock, object_store, urls
 from hivemill.common.storage.object_lock import Patience
 from hivemill.common.storage.scratch import scratch_folder
 

@@ -13,8 +13,8 @@ from tfx.proto.orchestration import pipeline_pb2
 from hivemill.common.storage import object_store, urls
 from hivemill.common.storage.atomic import write_json_atomically
 from hivemill.pipeline.metadata import lineage
-from hivemill.pipeline.runs import records
 from hivemill.pipeline.metadata.client import metadata_of
+from hivemill.pipeline.runs import records
 from hivemill.pipeline.runs.records import RunFolder
 
 _READ = (

@@ -9,10 +9,10 @@ from typing import Any
 from hivemill.common.errors import HivemillError
 from hivemill.common.storage.atomic import write_json_atomically
 from hivemill.components.hive_example_gen.cache import quarantine
-from hivemill.pipeline.root import object_root
-from hivemill.pipeline.runs import records, publish
-from hivemill.pipeline.documents import verdict
 from hivemill.pipeline.alerts.delivery import Alerts, Reports
+from hivemill.pipeline.documents import verdict
+from hivemill.pipeline.root import object_root
+from hivemill.pipeline.runs import publish, records
 from hivemill.pipeline.runs.records import RunFolder
 
 
@@ -83,7 +83,8 @@ class Conclusion:
 
 
 def gather(ir: Any, folder: RunFolder, record: dict[str, Any]) -> dict[str, Any]:
-    """Copies what the page and the verdict need from the artifacts into the run's folder; pipeline.runs.collect_artifacts's result.
+    """Copies what the page and the verdict need from the artifacts into the run's folder;
+    pipeline.runs.collect_artifacts's result.
 
     The run's copy of the manifest says how its window came to be; the artifact is the same for every run of the inputs.
     """

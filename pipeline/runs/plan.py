@@ -10,14 +10,14 @@ from typing import Any
 from hivemill.common.amounts import share, size
 from hivemill.common.errors import DataNotReadyError
 from hivemill.common.storage.atomic import code_fingerprint, fingerprint
-from hivemill.components.hive_example_gen.table import columns
-from hivemill.components.hive_example_gen.planning import table_checks, window
 from hivemill.components.hive_example_gen.catalog import table_files
+from hivemill.components.hive_example_gen.planning import table_checks, window
+from hivemill.components.hive_example_gen.table import columns
 from hivemill.pipeline.config import loader as config_module
 from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
 from hivemill.pipeline.runs.records import RunFolder
-from hivemill.serving.store.model_store import STABLE
 from hivemill.serving.store.bucket import open_store
+from hivemill.serving.store.model_store import STABLE
 
 _CODE = Path(__file__).parents[2]
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from hivemill.common.errors import HivemillError, LockHeldError
 from hivemill.common.storage.scratch import scratch_folder
-from hivemill.pipeline.root import object_root
-from hivemill.pipeline.report import page
-from hivemill.pipeline.runs import records
 from hivemill.pipeline import tensorboard
-from hivemill.pipeline.documents import verdict
 from hivemill.pipeline.alerts.delivery import Alerts, Reports
 from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.documents import verdict
+from hivemill.pipeline.report import page
+from hivemill.pipeline.root import object_root
+from hivemill.pipeline.runs import records
 from hivemill.pipeline.runs.records import RunFolder
 
 Say = Callable[[str], None]

@@ -12,9 +12,9 @@ from typing import Any
 
 from hivemill.components.hive_example_gen.cache import partition_record, quarantine
 from hivemill.components.hive_example_gen.formats.bad_rows import in_words
-from hivemill.pipeline.runs import plan
-from hivemill.pipeline.config.loader import LoadedConfig
 from hivemill.pipeline.cli.output import table
+from hivemill.pipeline.config.loader import LoadedConfig
+from hivemill.pipeline.runs import plan
 
 _SHOWN_LETTERS = 60
 

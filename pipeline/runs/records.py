@@ -13,8 +13,8 @@ from typing import Any
 from hivemill.common.clock import utc_now
 from hivemill.common.errors import LockHeldError
 from hivemill.common.storage.atomic import write_json_atomically
-from hivemill.pipeline.root import lock
 from hivemill.pipeline.documents import verdict_summary
+from hivemill.pipeline.root import lock
 
 RUN_JSON, MANIFEST_JSON, VERDICT_JSON, HISTORY_JSON = "run.json", "manifest.json", "verdict.json", "history.json"
 TRUTH_JSON, PROFILE_JSON = "_truth.json", "profile.json"
@@ -120,7 +120,8 @@ def read_json(path: Path) -> Any | None:
 
 
 def check_no_other_job(root: Path, job: str | None) -> None:
-    """Raises LockHeldError where a run has begun whose nodes another job launches (pipeline.runs.stepwise_run), and has not ended.
+    """Raises LockHeldError where a run has begun whose nodes another job launches
+    (pipeline.runs.stepwise_run), and has not ended.
 
     Between two of its nodes no process holds the lock, so the run's record does.
     """

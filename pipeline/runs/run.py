@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from hivemill.common import runtime
-from hivemill.common.storage import object_store, urls
 from hivemill.common.errors import BaselineMovedError, ConfigError, InfrastructureError
+from hivemill.common.storage import object_store, urls
 from hivemill.common.storage.atomic import write_text_atomically
-from hivemill.pipeline.history import baseline
-from hivemill.pipeline.runs import plan as planning, records, stepwise_run, publish, wait
 from hivemill.pipeline.alerts.delivery import Alerts, OverrunWatch
-from hivemill.pipeline.runs.finalize import Conclusion, error_card, gather
-from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
 from hivemill.pipeline.cli.console import Console, library_noise_to
-from hivemill.pipeline.root.lock import LockOptions, run_lock
+from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
+from hivemill.pipeline.history import baseline
 from hivemill.pipeline.metadata.root_id import identity
+from hivemill.pipeline.root.lock import LockOptions, run_lock
+from hivemill.pipeline.runs import plan as planning
+from hivemill.pipeline.runs import publish, records, stepwise_run, wait
+from hivemill.pipeline.runs.finalize import Conclusion, error_card, gather
 from hivemill.pipeline.runs.records import RunFolder
 from hivemill.pipeline.runs.sigterm import Stop, stopped_by_sigterm
 from hivemill.pipeline.runs.wait import Lateness
@@ -53,7 +54,8 @@ def run(
 
 
 def begin(loaded: LoadedConfig, date: datetime.date, job: str, force: bool, console: Console) -> dict[str, Any]:
-    """Begins a run whose nodes are launched one by one, by processes of their own (pipeline.runs.stepwise_run); returns its record.
+    """Begins a run whose nodes are launched one by one, by processes of their own
+    (pipeline.runs.stepwise_run); returns its record.
 
     `job` names who launches them: until that job ends the run, no other run begins. Like `run` in all else.
     """

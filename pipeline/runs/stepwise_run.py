@@ -16,7 +16,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from hivemill.common.storage import urls
 from hivemill.common.errors import (
     ConfigError,
     DataNotReadyError,
@@ -25,17 +24,18 @@ from hivemill.common.errors import (
     InfrastructureError,
     ModelNotBlessedError,
 )
+from hivemill.common.storage import urls
 from hivemill.common.storage.atomic import write_json_atomically, write_text_atomically
 from hivemill.common.text import did_you_mean
-from hivemill.pipeline.root import lock, object_root
 from hivemill.pipeline.alerts import overruns
-from hivemill.pipeline.runs import records, publish
-from hivemill.pipeline.orchestrators import training_task
 from hivemill.pipeline.alerts.delivery import Alerts
-from hivemill.pipeline.runs.finalize import Conclusion, gather
-from hivemill.pipeline.config.loader import LoadedConfig
 from hivemill.pipeline.cli.console import Console, library_noise_to
+from hivemill.pipeline.config.loader import LoadedConfig
+from hivemill.pipeline.orchestrators import training_task
+from hivemill.pipeline.root import lock, object_root
 from hivemill.pipeline.root.lock import LockOptions, run_lock
+from hivemill.pipeline.runs import publish, records
+from hivemill.pipeline.runs.finalize import Conclusion, gather
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder
 from hivemill.pipeline.runs.sigterm import stopped_by_sigterm
 
@@ -78,7 +78,8 @@ def begin(loaded: LoadedConfig, date: datetime.date, job: str, force: bool, cons
 def launch(pipeline: str, node_id: str, console: Console) -> NodeRecord | None:
     """Launches one node of the compiled pipeline at `pipeline`, a path or URL; None where its run is finished already.
 
-    Where TF_CONFIG names this process a worker that is not the chief, it only trains along (pipeline.orchestrators.training_worker).
+    Where TF_CONFIG names this process a worker that is not the chief, it only trains along
+    (pipeline.orchestrators.training_worker).
     What cannot change with a second try (a red verdict, refused data) is told again without one.
     Raises the node's error; ConfigError for a file or node that is not there.
     """

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.options import SourceOptions
-from hivemill.components.hive_example_gen.table.spec import TableSpec, resolve_spec
 from hivemill.components.hive_example_gen.catalog import catalog, directory, partition_names, table_files
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing
+from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.hive_example_gen.table.spec import TableSpec, resolve_spec
 
 DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y_%m_%d", "%d-%m-%Y")
 _HOUR_NAMES = ("hour", "hh", "hr", "h")
@@ -74,7 +74,7 @@ def _path_of_first_partition(source: SourceOptions) -> Iterator[tuple[str, str]]
         folder = table_files.joined(folder, last)
     if not found:
         raise ConfigError(
-            f"{table_files.shown(source.place)} holds no folder like dt=2026-11-15: the table is not partitioned by day",
+            f"{table_files.shown(source.place)} has no folder like dt=2026-11-15: the table is not partitioned by day",
             hint="Name the folder that holds the partitions; an unpartitioned table must be loaded by day first.",
         )
 

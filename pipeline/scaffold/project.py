@@ -42,8 +42,8 @@ def write_demo(folder: Path, size: DemoSize, file_format: str, with_data: bool =
     The log comes first: a config that is there is the sign of a folder that is complete. Raises ConfigError where a
     config exists.
     """
-    from hivemill.data.click_log import generator
     from hivemill.data import columns
+    from hivemill.data.click_log import generator
 
     config = new_config(folder)
     values = {

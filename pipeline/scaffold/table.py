@@ -12,15 +12,15 @@ import pyarrow as pa
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.common.storage.atomic import write_text_atomically
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.table.columns import all_kinds, with_partition_values
-from hivemill.components.hive_example_gen.rows.flatten import flatten
-from hivemill.components.hive_example_gen.formats import reader
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.options import SourceOptions
-from hivemill.components.hive_example_gen.table.spec import TableSpec
 from hivemill.components.hive_example_gen.catalog import catalog, table_files
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing
+from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.hive_example_gen.rows.flatten import flatten
+from hivemill.components.hive_example_gen.table.columns import all_kinds, with_partition_values
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 from hivemill.pipeline.config import loader as config_module
 from hivemill.pipeline.scaffold.columns import facts_of
 from hivemill.pipeline.scaffold.config_text import config_text

@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import hivemill
 from hivemill.common.errors import ConfigError, DataNotReadyError, InfrastructureError, LockHeldError
 from hivemill.common.storage.atomic import fingerprint, write_json_atomically
-from hivemill.pipeline.root import lock, object_root
-from hivemill.pipeline.runs import plan as planning, records
 from hivemill.pipeline.config.loader import LoadedConfig
+from hivemill.pipeline.root import lock, object_root
+from hivemill.pipeline.runs import plan as planning
+from hivemill.pipeline.runs import records
 from hivemill.pipeline.runs.sigterm import stopped_by_sigterm
 
 Reprocess = Literal["none", "failed", "all"]
@@ -137,7 +139,7 @@ def runner_of(loaded: LoadedConfig, words: Sequence[str], overrides: Sequence[st
 
 def _run(command: Sequence[str]) -> tuple[int, str]:
     """Exit code and standard output. Whatever ends us (SIGTERM raises) is handed on to the run, which ends in time."""
-    here = str(Path(__file__).parents[2])
+    here = str(Path(hivemill.__file__).parents[1])
     path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
     try:

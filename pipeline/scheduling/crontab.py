@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import re
 
-from hivemill.common.storage import urls
 from hivemill.common.errors import ConfigError
+from hivemill.common.storage import urls
 from hivemill.pipeline.config.loader import LoadedConfig
 from hivemill.pipeline.scheduling import cron
 from hivemill.pipeline.scheduling.rendered import Rendered, Started, called, shell_words

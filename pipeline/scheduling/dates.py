@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from hivemill.common.clock import parse_day
 from hivemill.common.errors import DataNotReadyError
-from hivemill.pipeline.runs import plan
 from hivemill.pipeline.config.loader import LoadedConfig
+from hivemill.pipeline.runs import plan
 from hivemill.pipeline.scheduling import cron
 
 SCHEDULED, YESTERDAY, LAST_COMPLETE = "scheduled", "yesterday", "last-complete"

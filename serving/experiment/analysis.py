@@ -11,14 +11,14 @@ from scipy import stats
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.serving.experiment import decision
-from hivemill.serving.experiment.stats import sequential, sample_ratio
 from hivemill.serving.experiment.exposures.log import ExposureLog
-from hivemill.serving.experiment.guardrails import VariantHealth, click_cells, too_little, variant_health
-from hivemill.serving.experiment.options import ExperimentOptions
-from hivemill.serving.experiment.stats.ratio import Comparison, Interval, Rate, bootstrap, compare, rate
-from hivemill.serving.experiment.stats.sequential import Look
 from hivemill.serving.experiment.exposures.split import last_split, last_version
 from hivemill.serving.experiment.exposures.users import Cells, Sample
+from hivemill.serving.experiment.guardrails import VariantHealth, click_cells, too_little, variant_health
+from hivemill.serving.experiment.options import ExperimentOptions
+from hivemill.serving.experiment.stats import sample_ratio, sequential
+from hivemill.serving.experiment.stats.ratio import Comparison, Interval, Rate, bootstrap, compare, rate
+from hivemill.serving.experiment.stats.sequential import Look
 
 DOCUMENT_VERSION = 1
 MAX_SLICE_VALUES = 50

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from hivemill.serving.experiment.guardrails import VariantHealth, too_little
 from hivemill.serving.experiment.options import ExperimentOptions
-from hivemill.serving.experiment.stats.sequential import Look, first_crossing
 from hivemill.serving.experiment.stats.sample_ratio import THRESHOLD, Mismatch
+from hivemill.serving.experiment.stats.sequential import Look, first_crossing
 
 MIN_GUARDRAIL_ROWS = 1000
 MIN_CALIBRATION_CLICKS = 400
@@ -122,8 +122,8 @@ def _invalid(evidence: Evidence, options: ExperimentOptions) -> Conclusion | Non
             "No conclusion: users saw both variants",
             f"{evidence.mixed_share:.2%} of the users are in both variants, more than "
             f"{options.max_mixed_user_share:.2%}.",
-            "Assign by hivemill.serving.experiment.assignment with one salt and log `propensity`, so that changes of the split "
-            "are known; or read the time since the last change only (--since).",
+            "Assign by hivemill.serving.experiment.assignment with one salt and log `propensity`, so that changes of "
+            "the split are known; or read the time since the last change only (--since).",
         )
     return None
 

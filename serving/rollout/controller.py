@@ -22,16 +22,16 @@ from hivemill.common.errors import (
     ModelNotBlessedError,
     RolloutAbortedError,
 )
-from hivemill.serving.rollout.model_server import AVAILABLE, Server, VersionState
-from hivemill.serving.store.model_store import CANARY, PREVIOUS, STABLE, ModelStore
 from hivemill.serving.rollout import guardrails
-from hivemill.serving.rollout.rollout_lock import alone
 from hivemill.serving.rollout.guardrails import GREEN, RED, WAIT, Judgement
-from hivemill.serving.rollout.metrics import Metrics
 from hivemill.serving.rollout.label_transitions import ABORT, PROMOTE, ROLLBACK, START, Mover, move_from
+from hivemill.serving.rollout.metrics import Metrics
+from hivemill.serving.rollout.model_server import AVAILABLE, Server, VersionState
 from hivemill.serving.rollout.options import RolloutOptions
+from hivemill.serving.rollout.rollout_lock import alone
 from hivemill.serving.rollout.state import ABORTED, DONE, ROLLED_BACK, Rollout, new_rollout, rollout_of
 from hivemill.serving.store.labels import StoreState
+from hivemill.serving.store.model_store import CANARY, PREVIOUS, STABLE, ModelStore
 
 if TYPE_CHECKING:
     from hivemill.serving.store.mirror import StoreMirror

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from hivemill.common.errors import InfrastructureError
 from hivemill.serving.rollout.model_server import Server, wait_until_available
-from hivemill.serving.store.model_store import ModelStore
 from hivemill.serving.rollout.state import Rollout
 from hivemill.serving.store.labels import StoreState
+from hivemill.serving.store.model_store import ModelStore
 
 if TYPE_CHECKING:
     from hivemill.serving.store.mirror import StoreMirror

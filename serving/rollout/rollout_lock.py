@@ -10,8 +10,8 @@ from typing import TextIO
 from hivemill.common.errors import LockHeldError
 from hivemill.common.storage.object_lock import object_lock
 from hivemill.serving.store.audit import signature
-from hivemill.serving.store.model_store import ModelStore
 from hivemill.serving.store.bucket import BucketModelStore
+from hivemill.serving.store.model_store import ModelStore
 
 LOCK_FILE = ".rollout.lock"
 

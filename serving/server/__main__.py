@@ -1,4 +1,4 @@
-"""`python -m hivemill.serving.server`: the dev server alone, without the rest of Hivemill, as the serving check starts it."""
+"""`python -m hivemill.serving.server`: the dev server alone, as the serving check starts it."""
 
 from __future__ import annotations
 

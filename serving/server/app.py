@@ -22,14 +22,14 @@ from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from hivemill.common.errors import ConfigError, InfrastructureError
-from hivemill.serving.server.loading import config_file
 from hivemill.serving.server.api import grpc_service, operations
 from hivemill.serving.server.api.errors import ServingError, code_of, invalid
-from hivemill.serving.server.metrics import Metrics
-from hivemill.serving.server.loading.models import Models
-from hivemill.serving.server.options import ServerOptions
 from hivemill.serving.server.api.rest import RestServer
+from hivemill.serving.server.loading import config_file
+from hivemill.serving.server.loading.models import Models
 from hivemill.serving.server.loading.servable import Servable
+from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.options import ServerOptions
 from hivemill.serving.tls import ServerTls
 
 Log = Callable[[str], None]

@@ -21,13 +21,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hivemill.common.storage import object_store, urls
 from hivemill.common.errors import InfrastructureError
+from hivemill.common.storage import object_store, urls
 from hivemill.common.storage.object_lock import Patience, object_lock
 from hivemill.common.storage.scratch import remove, scratch_folder
 from hivemill.serving.store.audit import AUDIT_FILE
-from hivemill.serving.store.model_store import RECORD_FILE, SERVING_CONFIG_FILE, ModelStore
 from hivemill.serving.store.labels import LABELS_FILE, StoreState
+from hivemill.serving.store.model_store import RECORD_FILE, SERVING_CONFIG_FILE, ModelStore
 
 GRAPH_FILE = "saved_model.pb"
 _LOCKS = ".locks"

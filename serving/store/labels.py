@@ -28,7 +28,8 @@ class StoreState:
         labels: version by label.
         also_served: versions that the server keeps loaded without a label, while labels move.
         rollout: the last rollout (serving.rollout.state), or None.
-        pending: what the rollout was about to do when labels.json was written (serving.rollout.label_transitions), or None.
+        pending: what the rollout was about to do when labels.json was written (serving.rollout.label_transitions), or
+        None.
         rejected: why a version was taken back, by its number in text.
         removing: versions that retention has given up; their folders go next.
         change: the line of the audit log that tells of this state; None in a file of before the audit log.

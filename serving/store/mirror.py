@@ -27,11 +27,11 @@ import pyarrow as pa
 import pyarrow.fs
 from google.protobuf import text_format
 
-from hivemill.common.storage import urls
 from hivemill.common.errors import InfrastructureError
+from hivemill.common.storage import urls
 from hivemill.serving.store import server_config
-from hivemill.serving.store.model_store import SERVING_CONFIG_FILE, ModelStore
 from hivemill.serving.store.labels import LABELS_FILE, StoreState
+from hivemill.serving.store.model_store import SERVING_CONFIG_FILE, ModelStore
 
 FILES_FILE = "hivemill_files.json"
 GRAPH_FILE = "saved_model.pb"

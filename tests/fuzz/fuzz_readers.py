@@ -59,13 +59,12 @@ with _instrumented():
     from hivemill.components.hive_example_gen.formats.hadoop import rcfile, sequence_file
     from hivemill.components.hive_example_gen.formats.text import text_file as text
 
-from tests.components.hive_example_gen.formats import hadoop_writers as writers  # noqa: E402
-
 from hivemill.common.errors import ConfigError, DataNotReadyError  # noqa: E402
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows  # noqa: E402
 from hivemill.components.hive_example_gen.formats.data_file import DataFile  # noqa: E402
 from hivemill.components.hive_example_gen.table.hive_types import parse_type  # noqa: E402
 from hivemill.components.hive_example_gen.table.spec import TableSpec  # noqa: E402
+from tests.components.hive_example_gen.formats import hadoop_writers as writers  # noqa: E402
 
 # One column each but the first: an input costs what its columns cost, some 20 calls of Arrow for each of them.
 TABLES = (

@@ -125,7 +125,9 @@ class Clock:
                 return clock.now.astimezone(tz)
 
         words = {name: getattr(datetime, name) for name in ("date", "time", "timedelta", "timezone")}
-        monkeypatch.setattr("hivemill.serving.rollout.controller.datetime", SimpleNamespace(datetime=Simulated, **words))
+        monkeypatch.setattr(
+            "hivemill.serving.rollout.controller.datetime", SimpleNamespace(datetime=Simulated, **words)
+        )
         monkeypatch.setattr("hivemill.serving.rollout.state.utc_now", lambda: self.now.isoformat(timespec="seconds"))
 
     def begin(self, date: datetime.date) -> None:

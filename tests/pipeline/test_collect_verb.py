@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from tests.pipeline.shop import hivemill, tree
 
 ROOT = Path(__file__).parents[2]

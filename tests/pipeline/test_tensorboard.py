@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent / "report"))
-from tests.pipeline.report import verdict2
-
-from hivemill.pipeline.cli import main
 from hivemill.pipeline import tensorboard
+from hivemill.pipeline.cli import main
 from hivemill.pipeline.documents import verdict
+from tests.pipeline.report import verdict2
 
 CONFIG = {
     "name": "shop",

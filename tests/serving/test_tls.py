@@ -3,16 +3,16 @@
 from concurrent import futures
 
 import pytest
-from tests.serving.certificates import Authority
-from tests.serving.rollout.rollouts import NO_WAIT, make_store
-from tests.serving.rollout.test_model_server import Servicer
 
 from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.serving import protos, tls
 from hivemill.serving.client import PredictionClient, PredictionError
 from hivemill.serving.experiment.assignment import Split
-from hivemill.serving.rollout.model_server import ModelServers
 from hivemill.serving.rollout.controller import RolloutMachine
+from hivemill.serving.rollout.model_server import ModelServers
+from tests.serving.certificates import Authority
+from tests.serving.rollout.rollouts import NO_WAIT, make_store
+from tests.serving.rollout.test_model_server import Servicer
 
 
 @pytest.fixture

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent / "components" / "hive_example_gen"))
-
-from tests.support import gs_server
-from tests.support import s3_server
 
 from hivemill.common.storage import urls
+from tests.support import gs_server, s3_server
 
 KINDS = ("s3", "gs")
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hivemill.components.data_verdict.comparison.columns import compare
 from hivemill.components.data_verdict.checks.evidence import DriftRow, Evidence
+from hivemill.components.data_verdict.comparison.columns import compare
 from hivemill.components.data_verdict.profile.window_profile import GROWTH, Distribution, shifted
 
 _EXPLAINED = 0.25  # a cause explains a change when what is left of the divergence is at most this share of it

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 
 from hivemill.components.data_verdict.checks import causes
-from hivemill.components.data_verdict.comparison.columns import shown_value
 from hivemill.components.data_verdict.checks.evidence import DriftRow, Evidence, Learnt, learnt
+from hivemill.components.data_verdict.comparison.columns import shown_value
+from hivemill.components.data_verdict.comparison.reference import usual
 from hivemill.components.data_verdict.findings import Finding
 from hivemill.components.data_verdict.profile.window_profile import Distribution
-from hivemill.components.data_verdict.comparison.reference import usual
 
 SIGMAS = 6.0
 _MIN_CLICKS = 30

@@ -10,11 +10,11 @@ from typing import Any
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from hivemill.components.data_verdict.comparison.columns import Comparison
+from hivemill.components.data_verdict.comparison.reference import Baseline, History, Reference, usual
 from hivemill.components.data_verdict.findings import Severity, ThresholdSource
 from hivemill.components.data_verdict.options import Bounds, DataVerdictOptions
-from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile
-from hivemill.components.data_verdict.comparison.reference import Baseline, History, Reference, usual
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, Kind
+from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile
 
 _AMBER_FACTOR, _RED_FACTOR = 4.0, 8.0
 """A learnt bound is so many times what days usually differ."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hivemill.components.data_verdict.checks.columns import SIGMAS, missing_sigmas, pair, percent
-from hivemill.components.data_verdict.comparison.columns import compare
 from hivemill.components.data_verdict.checks.evidence import Evidence, Learnt, learnt
+from hivemill.components.data_verdict.comparison.columns import compare
 from hivemill.components.data_verdict.findings import Finding
 from hivemill.components.data_verdict.profile.window_profile import Distribution
 

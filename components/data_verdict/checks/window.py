@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hivemill.components.data_verdict.comparison import distances
 from hivemill.components.data_verdict.checks.columns import percent
 from hivemill.components.data_verdict.checks.evidence import Evidence, Learnt, learnt
+from hivemill.components.data_verdict.comparison import distances
+from hivemill.components.data_verdict.comparison.reference import usual
 from hivemill.components.data_verdict.findings import Finding
 from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile, date_of
-from hivemill.components.data_verdict.comparison.reference import usual
 
 _MIN_EXPECTED_ROWS = 30
 _HOUR_LOW, _HOUR_HIGH, _HOUR_SIGMAS = 0.3, 4.0, 6.0

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from hivemill.components.data_verdict.comparison import distances
-from hivemill.components.data_verdict.profile.window_profile import Distribution, upper_bound
 from hivemill.components.data_verdict.profile.column_roles import Kind
+from hivemill.components.data_verdict.profile.window_profile import Distribution, upper_bound
 
 NUM_BINS = 20
 MAX_COMPARED_VALUES = 100

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from hivemill.common.errors import InfrastructureError
-from hivemill.components.data_verdict.profile import window_profile as profiles
 from hivemill.components.data_verdict.comparison.columns import Comparison, compare
-from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile, date_of
+from hivemill.components.data_verdict.profile import window_profile as profiles
 from hivemill.components.data_verdict.profile.column_roles import Kind
+from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile, date_of
 
 _USUAL_QUANTILE = 0.75  # of the days' values: a bad day in four does not widen a bound
 

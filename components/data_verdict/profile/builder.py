@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from hivemill.common.errors import DataVerdictError
 from hivemill.components.data_verdict.checks import dependence
-from hivemill.components.data_verdict.profile.window_profile import Column, Distribution, Profile, buckets_of
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, Kind, guessed_kind
+from hivemill.components.data_verdict.profile.window_profile import Column, Distribution, Profile, buckets_of
 
 MAX_VALUES = 500
 """A day with more different values keeps the HEAD_VALUES most frequent ones."""

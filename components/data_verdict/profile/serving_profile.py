@@ -7,14 +7,14 @@ import datetime
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from hivemill.common.storage import object_store
 from hivemill.common.errors import ConfigError
-from hivemill.components.data_verdict.profile import row_sample
+from hivemill.common.storage import object_store
 from hivemill.components.data_verdict.options import DataVerdictOptions
-from hivemill.components.data_verdict.profile.window_profile import Column, Distribution, Profile, buckets_of
+from hivemill.components.data_verdict.profile import row_sample
 from hivemill.components.data_verdict.profile.builder import profile_of
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, Kind
 from hivemill.components.data_verdict.profile.serving_log_plan import plan_of_serving
+from hivemill.components.data_verdict.profile.window_profile import Column, Distribution, Profile, buckets_of
 from hivemill.components.hive_example_gen import convert
 from hivemill.components.hive_example_gen.cache.entries import store_at
 from hivemill.components.hive_example_gen.options import SourceOptions

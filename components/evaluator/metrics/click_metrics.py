@@ -10,8 +10,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import calibration_plot, metric_types, metric_util
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
-from hivemill.components.evaluator.metrics import click_summary, bootstrap
 from hivemill.components.evaluator.extractors import GROUPS_KEY, USERS_KEY, SliceSpec
+from hivemill.components.evaluator.metrics import bootstrap, click_summary
 
 CANDIDATE, BASELINE = "candidate", "stable"
 SIGNATURE = "serving_default"

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hivemill.components.evaluator.metrics import bootstrap
 from hivemill.components.evaluator.gate_entries import SliceMetrics
+from hivemill.components.evaluator.metrics import bootstrap
 
 Meaning = Literal["gain", "loss", "noise"]
 HIGHER_IS_BETTER = ("auc", "auc_precision_recall", "gauc")

@@ -19,15 +19,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hivemill.common.storage import object_store, urls
 from hivemill.common.errors import DataNotReadyError, InfrastructureError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats import reader
-from hivemill.components.hive_example_gen.formats.detect import format_of
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.common.storage import object_store, urls
 from hivemill.components.hive_example_gen.cache.entries import NOTE_SUFFIX
-from hivemill.components.hive_example_gen.table.spec import TableSpec
+from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.detect import format_of
 from hivemill.components.hive_example_gen.planning.window import PlannedPartition
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 _ATTEMPTS = 10
 _OWN: set[str] = set()

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-from hivemill.common.storage import object_store, urls
 from hivemill.common.errors import InfrastructureError
+from hivemill.common.storage import object_store, urls
 from hivemill.components.hive_example_gen.cache import leftovers
 from hivemill.components.hive_example_gen.cache.entries import LEFTOVER_SECONDS, Kind, Record
 from hivemill.components.hive_example_gen.cache.object_store_index import Memory

@@ -17,8 +17,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from hivemill.common.storage import object_store
 from hivemill.common.errors import InfrastructureError
+from hivemill.common.storage import object_store
 from hivemill.components.hive_example_gen.cache.entries import Kind, Record
 
 FOLDER = ".records"

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, TextIO, cast
 from hivemill.common.amounts import share
 from hivemill.common.errors import DataNotReadyError
 from hivemill.common.storage.atomic import cannot_write
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRow, added, in_words, quoted
-from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord
 from hivemill.components.hive_example_gen.cache.entries import store_at
+from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRow, added, in_words, quoted
 from hivemill.components.hive_example_gen.planning.window import PlannedPartition, WindowPlan
 
 FILE_NAME = "quarantine.jsonl.gz"

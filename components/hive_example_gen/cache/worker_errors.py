@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hivemill.common import errors
-from hivemill.common.storage import object_store, urls
 from hivemill.common.errors import HivemillError
+from hivemill.common.storage import object_store, urls
 from hivemill.common.storage.atomic import write_json_atomically
 from hivemill.components.hive_example_gen.cache.entries import FAILURES_PREFIX
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.table.spec import TableSpec, resolve_spec, spec_of
 from hivemill.components.hive_example_gen.catalog import directory
 from hivemill.components.hive_example_gen.catalog.listing import TableListing
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.table.spec import TableSpec, resolve_spec, spec_of
 
 METASTORE = "hive://"
 

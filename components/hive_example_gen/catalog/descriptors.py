@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hivemill.common.errors import ConfigError
+from hivemill.components.hive_example_gen.catalog.metastore_client import QUERY_HINT
+from hivemill.components.hive_example_gen.table.definition import TableDefinition
 from hivemill.components.hive_example_gen.table.serdes import (
     FORMATS_BY_INPUT_CLASS,
     SERDES_BY_CLASS,
@@ -17,8 +19,6 @@ from hivemill.components.hive_example_gen.table.serdes import (
     Serde,
     simple_name,
 )
-from hivemill.components.hive_example_gen.table.definition import TableDefinition
-from hivemill.components.hive_example_gen.catalog.metastore_client import QUERY_HINT
 
 # A descriptor's other properties (row counts, times, a loader's own) change daily and say nothing of how to read.
 _READING = frozenset(

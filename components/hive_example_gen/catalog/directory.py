@@ -14,13 +14,13 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from hivemill.common.storage import urls
 from hivemill.common.errors import ConfigError, DataNotReadyError, HivemillError, InfrastructureError
-from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.common.storage import urls
 from hivemill.components.hive_example_gen.catalog import table_files
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing, SourceFile, TableListing
 from hivemill.components.hive_example_gen.catalog.partition_names import date_text, value_of
 from hivemill.components.hive_example_gen.catalog.table_files import Entry
+from hivemill.components.hive_example_gen.options import SourceOptions
 
 # A request to an object store takes tens of milliseconds, and an hourly day needs 25 of them.
 _REMOTE_LISTINGS = 16
@@ -201,7 +201,7 @@ class _Walk:
         files = [entry.name for entry in entries if is_data(entry, self.source.success_file)]
         if strange or files:
             raise ConfigError(
-                f"{table_files.shown(folder)} holds {(strange + files)[0]!r} where a folder `{column}=...` was expected",
+                f"{table_files.shown(folder)} contains {(strange + files)[0]!r} instead of folders `{column}=...`",
                 hint=f"source.partition_columns says {', '.join(self.columns)}, in path order; does the table agree?",
             )
         return names

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hivemill.common.errors import ConfigError
-from hivemill.components.hive_example_gen.options import SourceOptions
-from hivemill.components.hive_example_gen.table.definition import TableDefinition
 from hivemill.components.hive_example_gen.catalog import directory, table_files
 from hivemill.components.hive_example_gen.catalog.descriptors import partition_definition, table_definition
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing, SourceFile, TableListing
@@ -21,6 +19,8 @@ from hivemill.components.hive_example_gen.catalog.partition_names import (
     name_of,
     value_of,
 )
+from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.hive_example_gen.table.definition import TableDefinition
 
 _DAYS_PER_FILTER = 7
 _LISTINGS = 16

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hivemill.common.errors import ConfigError, InfrastructureError
-from hivemill.components.hive_example_gen.options import HiveOptions
 from hivemill.components.hive_example_gen.catalog.auth import transport as login
 from hivemill.components.hive_example_gen.catalog.auth.transport import Address
+from hivemill.components.hive_example_gen.options import HiveOptions
 
 DEFAULT_PORT = 9083
 _URL = re.compile(r"hive://(?P<hosts>[^/?#]+)/(?P<database>[^/.?#]+)\.(?P<table>[^/.?#]+)/?")

@@ -1,6 +1,7 @@
 """The one place that opens and lists files of a table: local ones by the operating system, URLs by Arrow's filesystems.
 
-What `common.storage.urls` says of URLs holds. What one says after `?` (`region=`, `endpoint_override=`) stays at the end of
+What `common.storage.urls` says of URLs holds. What one says after `?` (`region=`, `endpoint_override=`) stays at the
+end of
 every URL made from it.
 """
 

@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows, Cause
-from hivemill.components.hive_example_gen.formats.time.calendars import Writer
 from hivemill.components.hive_example_gen.formats.columnar import bounded, conformed, target_schema
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import (
     COLUMN_COUNT,
     ENCODING,
     STRUCTURE,
     VALUE,
 )
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.time.calendars import Writer
 from hivemill.components.hive_example_gen.table.hive_types import name_of, parse_type
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats.evolution import converted, widens
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.evolution import converted, widens
 from hivemill.components.hive_example_gen.formats.undecodable_text import without_undecodable
 from hivemill.components.hive_example_gen.table.hive_types import name_of, text_length
 from hivemill.components.hive_example_gen.table.spec import TableSpec

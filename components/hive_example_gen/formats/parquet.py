@@ -21,12 +21,12 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet
 
+from hivemill.components.hive_example_gen.catalog import table_files
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats.time.calendars import SPARK_VERSION_KEY, Writer, holds_time
 from hivemill.components.hive_example_gen.formats.columnar import BATCH_ROWS, bounded, conformed, target_schema
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.formats.time.calendars import SPARK_VERSION_KEY, Writer, holds_time
 from hivemill.components.hive_example_gen.table.spec import TableSpec
-from hivemill.components.hive_example_gen.catalog import table_files
 
 # Column chunks are read in pieces of this size, so that memory does not grow with the row group.
 _BUFFER_BYTES = 1 << 20

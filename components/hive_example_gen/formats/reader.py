@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats.avro import avro_file
-from hivemill.components.hive_example_gen.formats.orc import orc_file
 from hivemill.components.hive_example_gen.formats import parquet
-from hivemill.components.hive_example_gen.formats.hadoop import rcfile, sequence_file
-from hivemill.components.hive_example_gen.formats.text import text_file
+from hivemill.components.hive_example_gen.formats.avro import avro_file
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.columnar import target_schema
-from hivemill.components.hive_example_gen.formats.detect import format_of
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.detect import format_of
+from hivemill.components.hive_example_gen.formats.hadoop import rcfile, sequence_file
+from hivemill.components.hive_example_gen.formats.orc import orc_file
+from hivemill.components.hive_example_gen.formats.text import text_file
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 _READERS = {

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing
 from hivemill.components.hive_example_gen.catalog.partition_names import date_folder
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 
 if TYPE_CHECKING:
     from hivemill.components.hive_example_gen.planning.window import PlannedPartition

@@ -9,11 +9,11 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hivemill.components.hive_example_gen.planning import completeness
 from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord
-from hivemill.components.hive_example_gen.planning.completeness import DaySize
-from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.catalog.partition_names import date_folder
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning import completeness
+from hivemill.components.hive_example_gen.planning.completeness import DaySize
 from hivemill.components.hive_example_gen.planning.window import WindowPlan
 
 

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.table.serdes import DEFAULT_SERDES
 from hivemill.components.hive_example_gen.catalog import table_files
 from hivemill.components.hive_example_gen.catalog.listing import SourceFile
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.table.serdes import DEFAULT_SERDES
 
 MAX_FILES = 2_000
 """A footer takes a millisecond on a disk and tens of them in an object store: for more files the rows stay unknown."""

@@ -9,18 +9,18 @@ import pyarrow as pa
 
 from hivemill.common.errors import ConfigError
 from hivemill.common.text import did_you_mean
-from hivemill.components.hive_example_gen.rows import hashing
-from hivemill.components.hive_example_gen.table.columns import partition_fields
+from hivemill.components.hive_example_gen.catalog.listing import SourceFile
 from hivemill.components.hive_example_gen.formats import reader
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.table.hive_types import name_of
+from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.hive_example_gen.planning.window import WindowPlan
+from hivemill.components.hive_example_gen.rows import hashing
 from hivemill.components.hive_example_gen.rows.label_join import times
 from hivemill.components.hive_example_gen.rows.label_join.options import LabelJoinOptions, TimeUnit
-from hivemill.components.hive_example_gen.options import SourceOptions
 from hivemill.components.hive_example_gen.rows.projection import without_exclusions
+from hivemill.components.hive_example_gen.table.columns import partition_fields
+from hivemill.components.hive_example_gen.table.hive_types import name_of
 from hivemill.components.hive_example_gen.table.spec import TableSpec
-from hivemill.components.hive_example_gen.catalog.listing import SourceFile
-from hivemill.components.hive_example_gen.planning.window import WindowPlan
 
 Mistake = tuple[tuple[str, ...], str]
 """The key in hivemill.yaml, and the rule that it breaks."""

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.planning import completeness, file_rows
-from hivemill.components.hive_example_gen.planning.completeness import DaySize, SizeJudgement
-from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.table.spec import TableSpec
-from hivemill.components.hive_example_gen.planning.availability import Triage
 from hivemill.components.hive_example_gen.catalog import catalog
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing, TableListing
 from hivemill.components.hive_example_gen.catalog.partition_names import date_folder
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning import completeness, file_rows
+from hivemill.components.hive_example_gen.planning.availability import Triage
+from hivemill.components.hive_example_gen.planning.completeness import DaySize, SizeJudgement
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 
 @dataclass(frozen=True)

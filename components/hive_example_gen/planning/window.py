@@ -14,17 +14,17 @@ from dataclasses import dataclass, field, replace
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.common.storage.atomic import fingerprint
 from hivemill.components.hive_example_gen.cache import partition_record
-from hivemill.components.hive_example_gen.planning.completeness import SizeJudgement
-from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
-from hivemill.components.hive_example_gen.rows.label_join.plan import JoinPlan, plan_join
-from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.rows.steps import RowRules
-from hivemill.components.hive_example_gen.rows.negative_sampling import SAMPLED_SPLITS
-from hivemill.components.hive_example_gen.planning.table_days import survey
-from hivemill.components.hive_example_gen.table.spec import CONVERTER_VERSION, TableSpec
-from hivemill.components.hive_example_gen.planning.availability import Triage
 from hivemill.components.hive_example_gen.catalog import table_files
 from hivemill.components.hive_example_gen.catalog.listing import DayQuery, PartitionListing, SourceFile
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning.availability import Triage
+from hivemill.components.hive_example_gen.planning.completeness import SizeJudgement
+from hivemill.components.hive_example_gen.planning.table_days import survey
+from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
+from hivemill.components.hive_example_gen.rows.label_join.plan import JoinPlan, plan_join
+from hivemill.components.hive_example_gen.rows.negative_sampling import SAMPLED_SPLITS
+from hivemill.components.hive_example_gen.rows.steps import RowRules
+from hivemill.components.hive_example_gen.table.spec import CONVERTER_VERSION, TableSpec
 
 _NUM_NAMED = 10
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from hivemill.components.hive_example_gen.rows import hashing
+from hivemill.components.hive_example_gen.catalog.listing import SourceFile
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.rows.event_index import EventIndex, EventSorter
 from hivemill.components.hive_example_gen.options import BadRowOptions
+from hivemill.components.hive_example_gen.rows import hashing
+from hivemill.components.hive_example_gen.rows.event_index import EventIndex, EventSorter
 from hivemill.components.hive_example_gen.rows.projection import projected_batches
 from hivemill.components.hive_example_gen.table.spec import TableSpec
-from hivemill.components.hive_example_gen.catalog.listing import SourceFile
 
 
 @dataclass

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hivemill.components.hive_example_gen.formats.bad_rows import added
 from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord
-from hivemill.components.hive_example_gen.rows.label_join.coverage import clicks_of_window
+from hivemill.components.hive_example_gen.formats.bad_rows import added
 from hivemill.components.hive_example_gen.options import SamplingOptions
 from hivemill.components.hive_example_gen.planning.window import WindowPlan
+from hivemill.components.hive_example_gen.rows.label_join.coverage import clicks_of_window
 
 
 def facts(plan: WindowPlan, records: Mapping[str, PartitionRecord], partitions_path: str) -> dict[str, Any]:

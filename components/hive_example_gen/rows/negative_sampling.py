@@ -8,7 +8,8 @@ SQL, with integers, booleans and dates as BIGINT (hashing.py):
 so that a query can repeat the sample. The same row is kept or left out on every day, machine and run.
 
 A model trained on the sample says p; the probability in the whole log is q = p / (p + (1 - p) / negatives), which is
-logit(q) = logit(p) + ln(negatives): components/trainer/model/sampling_correction.py. Source: He et al., "Practical Lessons from
+logit(q) = logit(p) + ln(negatives): components/trainer/model/sampling_correction.py.
+Source: He et al., "Practical Lessons from
 Predicting Clicks on Ads at Facebook", ADKDD 2014, section 6.3.
 """
 
@@ -20,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hivemill.components.hive_example_gen.rows import hashing
 from hivemill.components.hive_example_gen.options import SamplingOptions
+from hivemill.components.hive_example_gen.rows import hashing
 
 SAMPLED_SPLITS = ("train", "validation")
 _BITS = 53  # what a double, and so SQL's arithmetic, holds exactly

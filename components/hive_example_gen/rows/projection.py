@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 import pyarrow as pa
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats import reader
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.table.spec import TableSpec
 from hivemill.components.hive_example_gen.catalog import table_files
 from hivemill.components.hive_example_gen.catalog.listing import SourceFile
+from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 
 def including(spec: TableSpec, columns: Collection[str]) -> TableSpec:

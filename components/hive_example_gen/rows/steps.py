@@ -10,18 +10,18 @@ from typing import Any
 import pyarrow as pa
 
 from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.cache.entries import store_at
+from hivemill.components.hive_example_gen.catalog.listing import SourceFile
+from hivemill.components.hive_example_gen.formats import reader
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.options import SamplingOptions
 from hivemill.components.hive_example_gen.rows.deduplication import Deduplicator, deduplicator
 from hivemill.components.hive_example_gen.rows.flatten import FeatureKind
-from hivemill.components.hive_example_gen.formats import reader
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.cache.entries import store_at
 from hivemill.components.hive_example_gen.rows.label_join.labels import Labeller, PartitionJoin
-from hivemill.components.hive_example_gen.options import SamplingOptions
-from hivemill.components.hive_example_gen.rows.projection import including
 from hivemill.components.hive_example_gen.rows.negative_sampling import Sampler
+from hivemill.components.hive_example_gen.rows.projection import including
 from hivemill.components.hive_example_gen.table.spec import TableSpec
-from hivemill.components.hive_example_gen.catalog.listing import SourceFile
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.rows.flatten import FeatureKind, feature_kinds
 from hivemill.components.hive_example_gen.formats import reader
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.table.hive_types import parse_type
 from hivemill.components.hive_example_gen.options import SourceOptions
-from hivemill.components.hive_example_gen.table.spec import TableSpec
 from hivemill.components.hive_example_gen.planning.window import PlannedPartition, WindowPlan
+from hivemill.components.hive_example_gen.rows.flatten import FeatureKind, feature_kinds
+from hivemill.components.hive_example_gen.table.hive_types import parse_type
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 __all__ = ["FeatureKind", "all_kinds", "example_features"]
 

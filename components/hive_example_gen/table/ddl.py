@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from hivemill.common.storage import object_store
 from hivemill.common.errors import ConfigError
+from hivemill.common.storage import object_store
+from hivemill.components.hive_example_gen.table.definition import TableDefinition
 from hivemill.components.hive_example_gen.table.hive_types import parse_type
 from hivemill.components.hive_example_gen.table.serdes import (
     FORMATS_BY_INPUT_CLASS,
@@ -22,7 +23,6 @@ from hivemill.components.hive_example_gen.table.serdes import (
     SERDES_BY_CLASS,
     simple_name,
 )
-from hivemill.components.hive_example_gen.table.definition import TableDefinition
 from hivemill.components.hive_example_gen.table.text_properties import delimiter_of
 
 _TOKEN = re.compile(

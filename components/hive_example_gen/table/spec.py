@@ -11,11 +11,11 @@ from pydantic import Field
 from hivemill.common.errors import ConfigError
 from hivemill.common.options import Options
 from hivemill.common.text import did_you_mean
-from hivemill.components.hive_example_gen.table.ddl import read_ddl
-from hivemill.components.hive_example_gen.table.hive_types import parse_type
 from hivemill.components.hive_example_gen.options import SourceOptions, TextOptions
-from hivemill.components.hive_example_gen.table.serdes import DEFAULT_SERDES, Format, Serde
+from hivemill.components.hive_example_gen.table.ddl import read_ddl
 from hivemill.components.hive_example_gen.table.definition import TableDefinition
+from hivemill.components.hive_example_gen.table.hive_types import parse_type
+from hivemill.components.hive_example_gen.table.serdes import DEFAULT_SERDES, Format, Serde
 from hivemill.components.hive_example_gen.table.text_properties import check_json, text_options
 
 # Part of every partition's fingerprint. Raise it with any change that alters what a conversion writes: the

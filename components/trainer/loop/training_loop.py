@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from hivemill.common import progress
 from hivemill.common.errors import ConfigError, DataVerdictError
+from hivemill.components.trainer.input import InputSource, training_batches
 from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
 from hivemill.components.trainer.loop.history import History
-from hivemill.components.trainer.input import InputSource, training_batches
 from hivemill.components.trainer.loop.monitoring import TensorBoardLog
-from hivemill.components.trainer.options import TrainingOptions
 from hivemill.components.trainer.loop.steps import TrainingSteps
+from hivemill.components.trainer.options import TrainingOptions
 
 _STEPS_PER_CALL = 20  # between two looks at the loss: often enough for live progress, rare enough to cost nothing
 

@@ -34,8 +34,8 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
 
 
 def backfill(arguments: argparse.Namespace, output: Output) -> int:
-    from hivemill.pipeline.scheduling import backfill as backfills
     from hivemill.pipeline.config import loader
+    from hivemill.pipeline.scheduling import backfill as backfills
     from hivemill.pipeline.scheduling import dates
 
     loaded = loader.load(arguments.config, arguments.set)

@@ -155,8 +155,8 @@ def collect(arguments: argparse.Namespace, output: Output) -> int:
 
 def quarantine(arguments: argparse.Namespace, output: Output) -> int:
     from hivemill.pipeline.config import loader
-    from hivemill.pipeline.scheduling import dates
     from hivemill.pipeline.runs import quarantined_rows
+    from hivemill.pipeline.scheduling import dates
 
     loaded = loader.load(arguments.config, arguments.set)
     document = quarantined_rows.find(loaded, dates.resolve(arguments.date, loaded, say), arguments.limit)

@@ -113,8 +113,8 @@ def power(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def report(arguments: argparse.Namespace, output: Output) -> int:
-    from hivemill.serving.experiment.exposures import covariates
     from hivemill.serving.experiment.analysis import analyse
+    from hivemill.serving.experiment.exposures import covariates
     from hivemill.serving.experiment.exposures.log import read_log
 
     options = _report_options(arguments)

@@ -48,8 +48,8 @@ def tensorboard(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def test_alerts(arguments: argparse.Namespace, output: Output) -> int:
-    from hivemill.pipeline.config import loader
     from hivemill.pipeline.alerts.delivery import Alerts
+    from hivemill.pipeline.config import loader
 
     loaded = loader.load(arguments.config, arguments.set).config
     if not loaded.alerts.channels:

@@ -45,9 +45,9 @@ def node(arguments: argparse.Namespace, output: Output) -> int:
 
 def _begin(arguments: argparse.Namespace, output: Output) -> int:
     from hivemill.common.storage.atomic import write_text_atomically
-    from hivemill.pipeline.scheduling import dates
-    from hivemill.pipeline.runs import stepwise_run
     from hivemill.pipeline.cli.console import Console
+    from hivemill.pipeline.runs import stepwise_run
+    from hivemill.pipeline.scheduling import dates
 
     loaded, console = _loaded(arguments), Console()
     date = dates.resolve(arguments.date, loaded, console.line)
@@ -61,8 +61,8 @@ def _begin(arguments: argparse.Namespace, output: Output) -> int:
 def _launch(arguments: argparse.Namespace, output: Output) -> int:
     import dataclasses
 
-    from hivemill.pipeline.runs import stepwise_run
     from hivemill.pipeline.cli.console import Console
+    from hivemill.pipeline.runs import stepwise_run
 
     record = stepwise_run.launch(arguments.pipeline, arguments.node, Console())
     if output.json:
@@ -71,8 +71,8 @@ def _launch(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _end(arguments: argparse.Namespace, output: Output) -> int:
-    from hivemill.pipeline.runs import stepwise_run
     from hivemill.pipeline.cli.console import Console
+    from hivemill.pipeline.runs import stepwise_run
 
     record = stepwise_run.end(_loaded(arguments), arguments.job, Console())
     if output.json:

@@ -83,17 +83,17 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 
 def _write_vertex_job(loaded: LoadedConfig, date: str, path: Path) -> dict[str, Any]:
-    from hivemill.pipeline.scheduling import dates
     from hivemill.pipeline.cli.console import Console
     from hivemill.pipeline.orchestrators.vertex import compiling
+    from hivemill.pipeline.scheduling import dates
 
     say = Console().line
     return compiling.write(loaded, dates.resolve(date, loaded, say), path, say)
 
 
 def submit(arguments: argparse.Namespace, output: Output) -> int:
-    from hivemill.pipeline.scheduling import dates
     from hivemill.pipeline.cli.console import Console
+    from hivemill.pipeline.scheduling import dates
 
     loaded, say = _loaded(arguments), Console().line
     if arguments.date not in (dates.SCHEDULED, dates.YESTERDAY, dates.LAST_COMPLETE):

@@ -15,12 +15,12 @@ from hivemill.pipeline.cli.output import Output, add_verb, say, table
 
 if TYPE_CHECKING:
     from hivemill.pipeline.config.loader import PipelineConfig
-    from hivemill.serving.rollout.model_server import ModelServers
-    from hivemill.serving.store.model_store import ModelStore
-    from hivemill.serving.store.mirror import StoreMirror
     from hivemill.serving.rollout.controller import Outcome, RolloutMachine
     from hivemill.serving.rollout.metrics import Metrics
+    from hivemill.serving.rollout.model_server import ModelServers
     from hivemill.serving.rollout.state import Rollout
+    from hivemill.serving.store.mirror import StoreMirror
+    from hivemill.serving.store.model_store import ModelStore
 
 
 def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:

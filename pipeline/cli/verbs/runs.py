@@ -48,8 +48,8 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
 
 def plan(arguments: argparse.Namespace, output: Output) -> int:
     from hivemill.pipeline.config import loader
-    from hivemill.pipeline.scheduling import dates
     from hivemill.pipeline.runs import plan as planning
+    from hivemill.pipeline.scheduling import dates
 
     loaded = loader.load(arguments.config, arguments.set)
     document = planning.plan(loaded, dates.resolve(arguments.date, loaded, say))
@@ -59,9 +59,9 @@ def plan(arguments: argparse.Namespace, output: Output) -> int:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     from hivemill.pipeline.config import loader
-    from hivemill.pipeline.scheduling import dates
     from hivemill.pipeline.root import lock
     from hivemill.pipeline.runs import run as running
+    from hivemill.pipeline.scheduling import dates
 
     loaded = loader.load(arguments.config, arguments.set)
     date = dates.resolve(arguments.date, loaded, say)
@@ -112,8 +112,8 @@ def report(arguments: argparse.Namespace, output: Output) -> int:
     import shutil
     import tempfile
 
-    from hivemill.pipeline.root import object_root
     from hivemill.pipeline.report.page import write_report
+    from hivemill.pipeline.root import object_root
 
     root = _root(arguments)
     run_id = _run_id(arguments.run, root)

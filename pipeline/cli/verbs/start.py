@@ -38,8 +38,8 @@ def init(arguments: argparse.Namespace, output: Output) -> int:
     for option in ("ddl", "label"):
         if getattr(arguments, option) is not None:
             raise ConfigError(f"--{option} describes a table of yours; --table names it")
-    from hivemill.pipeline.scaffold import project
     from hivemill.pipeline.cli.verbs.data import shown_progress
+    from hivemill.pipeline.scaffold import project
 
     size = project.DemoSize(
         days=project.DEMO_DAYS if arguments.days is None else arguments.days,
@@ -81,7 +81,7 @@ def _proposal_text(document: dict[str, Any]) -> str:
 
 
 def doctor(arguments: argparse.Namespace, output: Output) -> int:
-    from hivemill.pipeline.doctor import checks as checks
+    from hivemill.pipeline.doctor import checks
 
     found = checks.examine(arguments.config, arguments.set)
     lines = [f"{check.state:<8}{check.name}: {check.message}" for check in found]

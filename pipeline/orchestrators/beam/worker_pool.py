@@ -1,4 +1,6 @@
-"""Beam's external worker pool with this Python in its workers: `python -m hivemill.pipeline.orchestrators.beam.worker_pool`.
+"""Beam's external worker pool with this Python in its workers.
+
+    python -m hivemill.pipeline.orchestrators.beam.worker_pool --service_port=50000
 
 Beam's own (`apache_beam.runners.worker.worker_pool_main`) starts `python` from PATH, which may be another one, and
 data-validation 1.16.1 does not load in it. This one starts the interpreter that it runs in, prepared for TensorFlow;
@@ -58,7 +60,9 @@ def work(control_endpoint: str, worker_id: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serves until SIGTERM or SIGINT, then ends its workers."""
-    parser = argparse.ArgumentParser(prog="python -m hivemill.pipeline.orchestrators.beam.worker_pool", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m hivemill.pipeline.orchestrators.beam.worker_pool", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--service_port", type=int, required=True, help="it listens on all interfaces")
     port = parser.parse_args(arguments).service_port
     stopped = threading.Event()

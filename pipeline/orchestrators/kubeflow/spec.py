@@ -15,12 +15,12 @@ import yaml
 from kfp import compiler, components, dsl, kubernetes
 
 from hivemill.common.errors import ConfigError
-from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
 from hivemill.pipeline.config.errors import did_you_mean
+from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
+from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
 from hivemill.pipeline.orchestrators.kubeflow import inside as inside_of_containers
 from hivemill.pipeline.orchestrators.kubeflow.inside import config_inside, kubernetes_name
 from hivemill.pipeline.orchestrators.kubeflow.options import ALL_STEPS, KubeflowOptions, StepOptions
-from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
 
 BEGIN, END = "begin", "end"
 

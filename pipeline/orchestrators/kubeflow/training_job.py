@@ -11,12 +11,12 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
-from hivemill.common.storage import urls
 from hivemill.common.errors import ConfigError
+from hivemill.common.storage import urls
 from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
 from hivemill.pipeline.orchestrators.kubeflow import inside
 from hivemill.pipeline.orchestrators.kubeflow.options import KubeflowOptions, StepOptions
-from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
 
 NODE = "Trainer"
 _CONTAINER = "tensorflow"  # the operator looks for a container of this name, and puts TF_CONFIG there

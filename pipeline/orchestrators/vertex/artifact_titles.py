@@ -21,7 +21,7 @@ def importable_titles() -> Iterator[None]:
     names = {kind: kind.TYPE_NAME for kind in TYPES}
     try:
         for kind in TYPES:
-            kind.TYPE_NAME = f"components.{kind.__name__}"
+            kind.TYPE_NAME = f"hivemill.{kind.__name__}"
         yield
     finally:
         for kind, name in names.items():

@@ -12,12 +12,13 @@ from hivemill.common import runtime
 from hivemill.common.clock import utc_now
 from hivemill.common.errors import ConfigError
 from hivemill.common.storage.atomic import cannot_write, write_text_atomically
-from hivemill.pipeline.history import baseline
-from hivemill.pipeline.root import object_root
-from hivemill.pipeline.runs import plan as planning, publish, wait
 from hivemill.pipeline.config.loader import LoadedConfig
-from hivemill.pipeline.runs.records import RunFolder
+from hivemill.pipeline.history import baseline
 from hivemill.pipeline.orchestrators.vertex import config_limits
+from hivemill.pipeline.root import object_root
+from hivemill.pipeline.runs import plan as planning
+from hivemill.pipeline.runs import publish, wait
+from hivemill.pipeline.runs.records import RunFolder
 
 
 def write(loaded: LoadedConfig, date: datetime.date, path: Path, say: Callable[[str], None]) -> dict[str, Any]:

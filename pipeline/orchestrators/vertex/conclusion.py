@@ -22,13 +22,13 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from hivemill.common.errors import HivemillError, ModelNotBlessedError
 from hivemill.common.storage.atomic import write_json_atomically
 from hivemill.components.artifacts import DataVerdict, ModelVerdict, WindowManifest
-from hivemill.pipeline.runs import collect_artifacts, records
-from hivemill.pipeline.root import object_root
 from hivemill.pipeline.alerts.delivery import Alerts
-from hivemill.pipeline.runs.finalize import Conclusion
 from hivemill.pipeline.config.loader import PipelineConfig, load
-from hivemill.pipeline.runs.run import library_versions
+from hivemill.pipeline.root import object_root
+from hivemill.pipeline.runs import collect_artifacts, records
+from hivemill.pipeline.runs.finalize import Conclusion
 from hivemill.pipeline.runs.records import RunFolder
+from hivemill.pipeline.runs.run import library_versions
 
 _RUNNER = "vertex"
 # Input key: where pipeline.runs.collect_artifacts looks for it, (node id, output key).

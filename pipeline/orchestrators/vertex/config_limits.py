@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hivemill.common.storage import urls
 from hivemill.common.errors import ConfigError
+from hivemill.common.storage import urls
 from hivemill.common.text import did_you_mean
 from hivemill.pipeline.config.loader import RELATIVE_PATHS, PipelineConfig
 from hivemill.pipeline.orchestrators.kubeflow.options import ALL_STEPS

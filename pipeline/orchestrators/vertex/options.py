@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import Field, PositiveInt, model_validator
 
 from hivemill.common.options import Options
-from hivemill.pipeline.orchestrators.kubeflow.options import ALL_STEPS, Quantity, VariableName
 from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
+from hivemill.pipeline.orchestrators.kubeflow.options import ALL_STEPS, Quantity, VariableName
 
 LabelKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 LabelValue = Annotated[str, Field(pattern=r"^[a-z0-9_-]{0,63}$")]

@@ -1,6 +1,7 @@
 """One task of Vertex AI: TFX's own entry point, `kubeflow_v2_run_executor`, in a process that Hivemill has prepared.
 
-`python -m hivemill.pipeline.orchestrators.vertex.step` with that entry point's arguments, as the compiled file has them.
+`python -m hivemill.pipeline.orchestrators.vertex.step` with that entry point's arguments, as the compiled file has
+them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import sys
 import traceback
 
 from hivemill.common import runtime
-from hivemill.common.storage import scratch
 from hivemill.common.errors import HivemillError
+from hivemill.common.storage import scratch
 
 _ENTRY_POINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 

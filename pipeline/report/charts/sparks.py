@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from hivemill.common.text import shortened
+from hivemill.pipeline.documents.run_documents import Histogram
 from hivemill.pipeline.report.charts import svg as charts
 from hivemill.pipeline.report.sections import numbers
-from hivemill.pipeline.documents.run_documents import Histogram
 from hivemill.pipeline.report.sections.volume import DayVolume
 
 WIDTH, DAY_WIDTH, HEIGHT = 168, 216, 44

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from hivemill.pipeline.report.sections import numbers
 from hivemill.pipeline.documents.run_documents import CalibrationBin
+from hivemill.pipeline.report.sections import numbers
 
 _WIDTH = 400
 _LEFT, _RIGHT, TOP, BOTTOM = 52, 14, 30, 44

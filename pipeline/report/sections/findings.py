@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hivemill.common.text import shortened
-from hivemill.pipeline.report.sections import metrics, numbers, slices
 from hivemill.pipeline.documents.run_documents import Drift, Finding, Interval, LineageArtifact, RunFolder
+from hivemill.pipeline.report.sections import metrics, numbers, slices
 
 MAX_FINDINGS, MAX_ARITHMETIC, MAX_DRIFT, MAX_IMPORTANCE = 60, 6, 120, 60
 CAUSE_WORDS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hivemill.pipeline.report.sections import numbers
 from hivemill.pipeline.documents.run_documents import (
     BoundResult,
     Interval,
@@ -14,6 +13,7 @@ from hivemill.pipeline.documents.run_documents import (
     SliceMetrics,
     Truth,
 )
+from hivemill.pipeline.report.sections import numbers
 
 
 @dataclass(frozen=True)

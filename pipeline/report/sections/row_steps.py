@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hivemill.pipeline.report.sections import numbers
 from hivemill.pipeline.documents.manifest import ClickDay, LabelJoin, Manifest, Sampling
+from hivemill.pipeline.report.sections import numbers
 
 NO_STEPS = (
     "Every row that could be read is an example: the config asks for no deduplication (source.deduplicate_by), sample "

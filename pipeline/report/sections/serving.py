@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hivemill.pipeline.report.sections import numbers
 from hivemill.pipeline.documents.base import Document
+from hivemill.pipeline.report.sections import numbers
 
 _SERVER_WORDS = {"dev server": "Hivemill's dev server", "tensorflow_model_server": "tensorflow_model_server"}
 NOT_CHECKED = "Not checked: serving_check.enabled is false, or the run is of an earlier Hivemill."
@@ -60,7 +60,7 @@ def server_words(serving: Serving | None) -> str:
     """Which server it was."""
     if serving is None or serving.server is None:
         return numbers.MISSING
-    version = f" ({hivemill.serving.server.version})" if serving.server.version else ""
+    version = f" ({serving.server.version})" if serving.server.version else ""
     return _SERVER_WORDS.get(serving.server.kind, serving.server.kind) + version
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from hivemill.common.text import shortened
 from hivemill.components.evaluator.gate_entries import slice_key
-from hivemill.pipeline.report.sections import metrics, numbers
 from hivemill.pipeline.documents.run_documents import BoundResult, ModelSection, SliceMetrics
+from hivemill.pipeline.report.sections import metrics, numbers
 
 MAX_SLICES = 150
 SLICE_METRICS = ("auc", "gauc", "logloss", "normalized_entropy", "calibration")

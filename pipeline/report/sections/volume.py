@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from hivemill.pipeline.report.sections import numbers
 from hivemill.pipeline.documents.base import Document
+from hivemill.pipeline.report.sections import numbers
 
 MAX_DAYS = 21
 HOURS = tuple(f"{hour:02}" for hour in range(24))

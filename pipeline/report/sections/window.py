@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hivemill.common.text import shortened
-from hivemill.pipeline.documents.run_documents import RunFolder
 from hivemill.pipeline.documents.manifest import Partition
+from hivemill.pipeline.documents.run_documents import RunFolder
 
 MAX_DAYS, MAX_NAMED = 400, 50
 

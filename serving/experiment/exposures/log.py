@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.serving.experiment.exposures import files as exposure_files, values
+from hivemill.serving.experiment.exposures import files as exposure_files
+from hivemill.serving.experiment.exposures import values
 from hivemill.serving.experiment.exposures.columns import OPTIONAL_COLUMNS, REQUIRED_COLUMNS
 from hivemill.serving.experiment.exposures.values import Values
 

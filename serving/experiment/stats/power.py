@@ -12,10 +12,10 @@ import numpy as np
 from scipy import optimize, stats
 
 from hivemill.common.errors import ConfigError
-from hivemill.serving.experiment.stats import sequential
 from hivemill.serving.experiment.exposures.log import ExposureLog
-from hivemill.serving.experiment.stats.ratio import rate
 from hivemill.serving.experiment.exposures.users import Sample
+from hivemill.serving.experiment.stats import sequential
+from hivemill.serving.experiment.stats.ratio import rate
 
 _MOST_USERS = 1e13
 MIN_LOG_USERS = 100

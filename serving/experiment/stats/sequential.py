@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 from scipy import optimize, stats
 
-from hivemill.serving.experiment.stats.ratio import Comparison, Interval, compare
 from hivemill.serving.experiment.exposures.users import Cells
+from hivemill.serving.experiment.stats.ratio import Comparison, Interval, compare
 
 MIN_USERS = 100
 MIN_CLICKS = 20

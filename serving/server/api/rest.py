@@ -26,8 +26,8 @@ from tensorflow_serving.apis import (
 from hivemill.serving.server import metrics as metrics_lib
 from hivemill.serving.server.api import rest_json, tensors
 from hivemill.serving.server.api.errors import ServingError, code_of, invalid
-from hivemill.serving.server.metrics import Metrics
 from hivemill.serving.server.api.operations import SIGNATURE_FIELD, Operations
+from hivemill.serving.server.metrics import Metrics
 from hivemill.serving.server.options import ServerOptions
 
 _MODEL = r"/v1/models(?:/(?P<model>[^/:]+))?(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"

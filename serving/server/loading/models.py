@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 import grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
-from hivemill.serving.server.loading.config_file import ModelTarget
 from hivemill.serving.server.api.errors import ServingError, failed_precondition, invalid, not_found
+from hivemill.serving.server.loading.config_file import ModelTarget
 from hivemill.serving.server.loading.servable import Servable
 
 _STATE = get_model_status_pb2.ModelVersionStatus

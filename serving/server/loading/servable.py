@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from tensorflow.python.lib.io import tf_record
 
-from hivemill.serving.server.loading.batching import Batcher, can_batch
 from hivemill.serving.server.api.errors import ServingError, failed_precondition
+from hivemill.serving.server.loading.batching import Batcher, can_batch
 from hivemill.serving.server.loading.saved_model import SavedModel, Tensors
 
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")

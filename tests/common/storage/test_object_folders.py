@@ -1,10 +1,10 @@
 """Folders of an object store, through Arrow's own clients."""
 
 import pytest
-from tests.support.object_stores import KINDS, bucket
 
-from hivemill.common.storage import object_store
 from hivemill.common.errors import InfrastructureError
+from hivemill.common.storage import object_store
+from tests.support.object_stores import KINDS, bucket
 
 
 @pytest.fixture(params=KINDS)

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.support.object_stores import KINDS, bucket
 
-from hivemill.common.storage import object_store
 from hivemill.common.errors import LockHeldError
+from hivemill.common.storage import object_store
 from hivemill.common.storage.object_lock import Patience, object_lock, owner, remove, stale, words
+from tests.support.object_stores import KINDS, bucket
 
 QUICK = Patience(lease_seconds=1.0, beat_seconds=0.1)
 HOLDER = """

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tests.support import object_stores
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,18 +14,19 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from tfx.dsl.components.base import base_executor
 from tfx.types import standard_artifacts
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
-from tests.components.data_verdict.verdict_log import MONDAY, ROLES, profiled, table_of, window
 
 from hivemill.common.errors import ConfigError, DataNotReadyError, DataVerdictError
 from hivemill.components.artifacts import DataVerdict, WindowManifest
-from hivemill.components.data_verdict.profile import row_sample
+from hivemill.components.data_verdict.comparison.reference import read_baseline
 from hivemill.components.data_verdict.executor import Executor
 from hivemill.components.data_verdict.options import DataVerdictOptions
-from hivemill.components.data_verdict.profile.window_profile import from_json
+from hivemill.components.data_verdict.profile import row_sample
 from hivemill.components.data_verdict.profile.builder import profile_of
-from hivemill.components.data_verdict.comparison.reference import read_baseline
 from hivemill.components.data_verdict.profile.serving_profile import profile_of_statistics
+from hivemill.components.data_verdict.profile.window_profile import from_json
 from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter
+from tests.components.data_verdict.verdict_log import MONDAY, ROLES, profiled, table_of, window
+from tests.support import object_stores
 
 GOOD_END, END = MONDAY + datetime.timedelta(days=7), MONDAY + datetime.timedelta(days=14)
 LABEL = 'features { path { step: "bought" } type: INT num_stats { min: 0 max: 1 common_stats { num_non_missing: 9 } } }'

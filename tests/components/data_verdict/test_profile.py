@@ -8,12 +8,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.components.data_verdict.verdict_log import MONDAY, ROLES, profiled, window
 
 from hivemill.common.errors import InfrastructureError
+from hivemill.components.data_verdict.checks.dependence import dependence_by_day
 from hivemill.components.data_verdict.comparison import distances
 from hivemill.components.data_verdict.comparison.columns import compare
-from hivemill.components.data_verdict.checks.dependence import dependence_by_day
+from hivemill.components.data_verdict.profile.builder import WindowFacts, profile_of
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, guessed_kind, kinds_of
 from hivemill.components.data_verdict.profile.window_profile import (
     Distribution,
     buckets_of,
@@ -22,9 +23,8 @@ from hivemill.components.data_verdict.profile.window_profile import (
     total,
     upper_bound,
 )
-from hivemill.components.data_verdict.profile.builder import WindowFacts, profile_of
-from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, guessed_kind, kinds_of
 from hivemill.components.features import FeatureSet
+from tests.components.data_verdict.verdict_log import MONDAY, ROLES, profiled, window
 
 
 def counts(*values):

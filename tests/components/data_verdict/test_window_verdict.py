@@ -8,6 +8,10 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+
+from hivemill.components.data_verdict.comparison.reference import History
+from hivemill.components.data_verdict.document import data_section
+from hivemill.components.data_verdict.options import DataVerdictOptions
 from tests.components.data_verdict.verdict_log import (
     MONDAY,
     PLANS,
@@ -20,10 +24,6 @@ from tests.components.data_verdict.verdict_log import (
     profiled,
     window,
 )
-
-from hivemill.components.data_verdict.options import DataVerdictOptions
-from hivemill.components.data_verdict.comparison.reference import History
-from hivemill.components.data_verdict.document import data_section
 
 GOOD_END, END = MONDAY + datetime.timedelta(days=7), MONDAY + datetime.timedelta(days=14)
 BROKEN = (END - datetime.timedelta(days=2)).isoformat()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hivemill.components.evaluator.metrics import click_summary as cs
-from hivemill.components.evaluator.metrics import comparison, bootstrap
 from hivemill.components.evaluator.gates import SliceMetrics, findings, judge, refusals, slice_key
+from hivemill.components.evaluator.metrics import bootstrap, comparison
+from hivemill.components.evaluator.metrics import click_summary as cs
 from hivemill.components.evaluator.options import GateOptions, SliceHealth
 
 ROWS = 40_000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hivemill.components.evaluator import importance, reference_models, example_sample
+from hivemill.components.evaluator import example_sample, importance, reference_models
 
 ROWS = 4_000
 

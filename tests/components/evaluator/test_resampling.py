@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hivemill.components.evaluator.metrics import click_summary as cs
 from hivemill.components.evaluator.metrics import bootstrap
+from hivemill.components.evaluator.metrics import click_summary as cs
 
 
 def drawn(seed, num_users=600, rows_per_user=8, slope=1.2, user_effect=0.0):

@@ -22,7 +22,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from hivemill.common import progress
 from hivemill.common.errors import DataNotReadyError, InfrastructureError
 from hivemill.components.artifacts import WindowManifest
-from hivemill.components.hive_example_gen import beam as beam_convert, executor
+from hivemill.components.hive_example_gen import beam as beam_convert
+from hivemill.components.hive_example_gen import executor
+from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter
 from hivemill.components.hive_example_gen.component import HiveLogExampleGen
 from hivemill.components.hive_example_gen.options import (
     BadRowOptions,
@@ -30,7 +32,6 @@ from hivemill.components.hive_example_gen.options import (
     SourceOptions,
     WindowOptions,
 )
-from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter
 from hivemill.components.hive_example_gen.planning.window import plan_window
 
 DATE = datetime.date(2026, 11, 15)

@@ -14,8 +14,8 @@ import pytest
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from hivemill.common.errors import ConfigError, DataNotReadyError, InfrastructureError
-from hivemill.components.hive_example_gen.cache import partition_record, tfrecord
 from hivemill.components.hive_example_gen import convert
+from hivemill.components.hive_example_gen.cache import partition_record, tfrecord
 from hivemill.components.hive_example_gen.cache.entries import store_at
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning.window import plan_window

@@ -8,10 +8,10 @@ import pyarrow.orc
 import pyarrow.parquet
 import pytest
 
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.rows.flatten import flatten
 from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.rows.flatten import flatten
 from hivemill.components.hive_example_gen.table.hive_types import parse_type
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 

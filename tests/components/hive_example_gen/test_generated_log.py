@@ -7,13 +7,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.rows.flatten import flatten
 from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.table.spec import resolve_spec
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.rows.flatten import flatten
+from hivemill.components.hive_example_gen.table.spec import resolve_spec
 from hivemill.data.click_log.generator import generate
 from hivemill.data.click_log.options import ClickLogOptions
 

@@ -1,8 +1,6 @@
 """StorePusher through its TFX executor."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -18,9 +16,6 @@ from hivemill.components.pusher.component import StorePusher
 from hivemill.components.pusher.executor import Executor, saved_model_fingerprint
 from hivemill.components.pusher.options import StoreOptions
 from hivemill.serving.store.model_store import ModelStore
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "hive_example_gen"))
-
 from tests.support import s3_server
 
 VERDICT = {

@@ -81,10 +81,8 @@ def calls(docker: Path) -> list[list[str]]:
 
 @pytest.mark.slow
 def test_a_check_in_a_container_is_whole_and_leaves_none_behind(docker, tmp_path):
-    sys.path.insert(0, str(TESTS / "serving" / "server"))
-    from tests.serving.server.click_model import rows, save
-
     from hivemill.components.serving_check.executor import check
+    from tests.serving.server.click_model import rows, save
 
     model = save(tmp_path / "model" / "Format-Serving")
     document = check(model, ServingCheckOptions(docker_image=IMAGE, latency_seconds=0.05), lambda: rows(5))

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.tensorflow_serving_flags import FLAGS, mistakes
 
 from hivemill.common.errors import InfrastructureError
 from hivemill.components.serving_check.server_process import find_server, running_server
 from hivemill.serving.store.server_config import STATIC_FILES
+from tests.support.tensorflow_serving_flags import FLAGS, mistakes
 
 ROOT = Path(__file__).parents[3]
 SERVING = ROOT / "deploy" / "serving"

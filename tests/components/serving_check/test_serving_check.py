@@ -12,15 +12,12 @@ import tensorflow as tf
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils, standard_artifacts
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "serving" / "server"))
-
-from tests.serving.server.click_model import example, rows, save
-
 from hivemill.common.errors import InfrastructureError
 from hivemill.components.serving_check import judge, replay, requests
 from hivemill.components.serving_check.executor import Executor, check
 from hivemill.components.serving_check.options import ServingCheckOptions
 from hivemill.components.serving_check.server_process import find_server, running_server
+from tests.serving.server.click_model import example, rows, save
 
 ROWS = rows(70)
 QUICK = {"latency_seconds": 0.05}

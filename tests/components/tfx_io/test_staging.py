@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.support.object_stores import KINDS, bucket
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.component.experimental import executor_specs
 from tfx.dsl.components.base import base_executor, executor_spec
@@ -15,9 +14,10 @@ from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import channel_utils, standard_artifacts
 from tfx.utils import import_utils
 
-from hivemill.common.storage import object_store
 from hivemill.common.errors import ConfigError
+from hivemill.common.storage import object_store
 from hivemill.components.tfx_io import staged_executor
+from tests.support.object_stores import KINDS, bucket
 
 
 class Copier(base_executor.BaseExecutor):
@@ -119,7 +119,10 @@ def test_component_is_compiled_with_an_executor_that_tfx_finds_again():
     before = component.executor_spec.class_path
     staged_executor.stage(component)
     spec = component.executor_spec
-    assert spec.class_path == "hivemill.components.tfx_io.staged_executor.tfx__components__statistics_gen__executor__Executor"
+    assert (
+        spec.class_path
+        == "hivemill.components.tfx_io.staged_executor.tfx__components__statistics_gen__executor__Executor"
+    )
     found = import_utils.import_class_by_path(spec.encode().python_executor_spec.class_path)
     assert found.__mro__[2] is import_utils.import_class_by_path(before)
     assert StatisticsGen.EXECUTOR_SPEC.class_path == before

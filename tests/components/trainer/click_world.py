@@ -146,8 +146,7 @@ def fn_args(world: Path, run: Path, *, model=None, training=None, validate=True,
 
 
 def main() -> None:
-    from hivemill.common import progress
-    from hivemill.common import runtime
+    from hivemill.common import progress, runtime
 
     runtime.prepare_tensorflow()
     import tensorflow as tf

@@ -1,10 +1,10 @@
 """Checkpoints that outlive the process in an object store. No TensorFlow: files as its manager writes them."""
 
 import pytest
-from tests.support.object_stores import KINDS, bucket
 
 from hivemill.common.storage import object_store
 from hivemill.components.trainer.loop.checkpoint_storage import kept_at
+from tests.support.object_stores import KINDS, bucket
 
 
 @pytest.fixture(params=KINDS)

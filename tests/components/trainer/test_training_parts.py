@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 
 from hivemill.common.errors import ConfigError
-from hivemill.components.trainer.loop.history import History
 from hivemill.components.trainer.input import InputSource, count_rows, evaluation_batches, training_batches
-from hivemill.components.trainer.loop.streaming_auc import LogitAUC
-from hivemill.components.trainer.options import EarlyStoppingOptions, TrainingOptions
+from hivemill.components.trainer.loop.history import History
 from hivemill.components.trainer.loop.strategies import is_chief, make_strategy
+from hivemill.components.trainer.loop.streaming_auc import LogitAUC
 from hivemill.components.trainer.loop.training_loop import Schedule
+from hivemill.components.trainer.options import EarlyStoppingOptions, TrainingOptions
 from hivemill.components.transform.layout import FieldLayout
 
 

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow.orc
 import pyarrow.parquet
 import pytest
-from tests.data.hive_text import read_rows
 
-from hivemill.data.click_log import generator
 from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.data.click_log import generator, truth
 from hivemill.data.click_log.generator import click_log_options, generate
+from hivemill.data.click_log.shop import hour_rows
 from hivemill.data.columns import COLUMNS, columns_of
 from hivemill.data.hive_table import arrow_schema
-from hivemill.data.click_log.shop import hour_rows
+from tests.data.hive_text import read_rows
 
 SMALL = {"start_date": "2026-11-13", "days": 2, "rows_per_day": 600, "num_users": 300, "num_items": 200}
 
@@ -189,7 +189,7 @@ def test_a_destination_that_is_a_file_is_refused(tmp_path):
 
 def test_memory_is_bounded_by_a_chunk(tmp_path, monkeypatch):
     monkeypatch.setattr(generator, "CHUNK_ROWS", 500)
-    monkeypatch.setattr(data.truth, "CALIBRATION_ROWS", 500)
+    monkeypatch.setattr(truth, "CALIBRATION_ROWS", 500)
 
     def peak(rows: int) -> int:
         options = click_log_options(**{**SMALL, "days": 1, "rows_per_day": rows}, hours=False)
@@ -204,5 +204,6 @@ def test_memory_is_bounded_by_a_chunk(tmp_path, monkeypatch):
 
 
 def test_no_tensorflow_is_imported():
-    code = "import sys, hivemill.data.click_log.generator, hivemill.data.importers.public_logs; sys.exit('tensorflow' in sys.modules or 'tfx' in sys.modules)"
+    modules = "hivemill.data.click_log.generator, hivemill.data.importers.public_logs"
+    code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules or 'tfx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3]).returncode == 0

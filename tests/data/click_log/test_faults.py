@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow.orc
 import pyarrow.parquet
 import pytest
-from tests.data.hive_text import read_rows
 
 from hivemill.common.errors import ConfigError
 from hivemill.data.click_log.generator import click_log_options, generate
 from hivemill.data.columns import COLUMNS, columns_of
+from tests.data.hive_text import read_rows
 
 SMALL = {"start_date": "2026-11-13", "days": 2, "rows_per_day": 600, "num_users": 300, "num_items": 200}
 FIRST, SECOND = "2026-11-13", "2026-11-14"

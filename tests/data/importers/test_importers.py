@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow.orc
 import pyarrow.parquet
 import pytest
-from tests.data.hive_text import read_rows
 
 from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.data.importers.public_logs import (
@@ -20,6 +19,7 @@ from hivemill.data.importers.public_logs import (
     import_movielens,
     import_open_bandit,
 )
+from tests.data.hive_text import read_rows
 
 SHARED = Path(os.environ.get("HIVEMILL_SHARED_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 

@@ -20,14 +20,14 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
 from hivemill.common.errors import DataNotReadyError, InfrastructureError, LockHeldError
-from hivemill.pipeline.cli import main
-from hivemill.pipeline.config import loader
-from hivemill.pipeline.root import object_root
-from hivemill.pipeline.runs import stepwise_run, publish
 from hivemill.pipeline.alerts import messages
 from hivemill.pipeline.alerts.delivery import Alerts, OverrunWatch
 from hivemill.pipeline.alerts.options import AlertOptions
+from hivemill.pipeline.cli import main
 from hivemill.pipeline.cli.console import Console
+from hivemill.pipeline.config import loader
+from hivemill.pipeline.root import object_root
+from hivemill.pipeline.runs import publish, stepwise_run
 
 SECRET = "k3y-of-the-hook"
 URL_ENV = "TEST_ALERT_URL"

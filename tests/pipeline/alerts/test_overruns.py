@@ -7,15 +7,15 @@ import sys
 import time
 
 import pytest
-from tests.pipeline.shop import RUN_DATE, document, hivemill, make_shop
 
-from hivemill.pipeline.scheduling import dates
 from hivemill.pipeline.alerts import overruns
-from hivemill.pipeline.runs import records, stepwise_run
 from hivemill.pipeline.alerts.options import AlertOptions
-from hivemill.pipeline.config.loader import load
 from hivemill.pipeline.cli.console import Console
+from hivemill.pipeline.config.loader import load
+from hivemill.pipeline.runs import records, stepwise_run
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder
+from hivemill.pipeline.scheduling import dates
+from tests.pipeline.shop import RUN_DATE, document, hivemill, make_shop
 
 RUN_ID = f"{RUN_DATE}-1a2b3c4d"
 

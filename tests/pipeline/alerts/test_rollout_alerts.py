@@ -2,16 +2,12 @@
 
 import dataclasses
 import datetime
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
-from tests.pipeline.shop import CONFIG, hivemill
+
 from tests.pipeline.alerts.test_alerts import URL_ENV, hook  # noqa: F401  (a fixture)
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
-
+from tests.pipeline.shop import CONFIG, hivemill
 from tests.serving.rollout.rollouts import make_store, metrics
 
 ROLLOUT = {"min_hours": 0, "min_impressions": 1, "metrics": "metrics.json"}

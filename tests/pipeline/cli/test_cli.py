@@ -13,9 +13,9 @@ import pytest
 
 from hivemill.common.errors import DataNotReadyError, LockHeldError
 from hivemill.pipeline.cli import main
-from hivemill.pipeline.scheduling import dates
 from hivemill.pipeline.runs import records
 from hivemill.pipeline.runs.records import RunFolder
+from hivemill.pipeline.scheduling import dates
 from hivemill.serving.store.model_store import ModelStore
 
 ROOT = Path(__file__).parents[3]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-# ruff: noqa: E402  (helpers of two other folders of tests)
 import io
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "serving"), str(Path(__file__).parent / "report")]
-from tests.serving.experiment.exposure_logs import exposures
-from tests.pipeline.report.test_report_axe import axe_script, examine  # noqa: F401  (a fixture)
-from tests.pipeline.report.test_report_browser import WIDTHS, chromium, probe  # noqa: F401  (a fixture)
-
 from hivemill.pipeline.cli import main
 from hivemill.serving.experiment.assignment import Split, bucket
+from tests.pipeline.report.test_report_axe import axe_script, examine  # noqa: F401  (a fixture)
+from tests.pipeline.report.test_report_browser import WIDTHS, chromium, probe  # noqa: F401  (a fixture)
+from tests.serving.experiment.exposure_logs import exposures
 
 CONFIG = "name: shop\nsource: {table: log}\nlabel: {column: click}\nfeatures:\n  city: {type: categorical}\n"
 

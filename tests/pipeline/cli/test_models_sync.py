@@ -1,19 +1,13 @@
 """`hivemill models sync`, and rollout commands of a store with a mirror, as a user types them."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.pipeline.shop import CONFIG, hivemill
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "components" / "hive_example_gen"))
-
-from tests.support import gs_server
-from tests.support import s3_server
 from tests.serving.rollout.rollouts import make_store
+from tests.support import gs_server, s3_server
 
 
 @pytest.fixture

@@ -2,18 +2,14 @@
 
 import datetime
 import json
-import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
-
-from tests.serving.rollout.rollouts import make_store, metrics
 from tests.pipeline.shop import CONFIG, hivemill
+from tests.serving.rollout.rollouts import make_store, metrics
 
 ROLLOUT = {"min_hours": 0, "min_impressions": 1}
 

@@ -14,7 +14,9 @@ DOCS = Path(__file__).parents[3] / "docs" / "config.md"
 
 
 def test_the_committed_page_is_the_generated_one():
-    assert DOCS.read_text(encoding="utf-8") == reference(), "run: python -m hivemill.pipeline.config.reference > docs/config.md"
+    assert DOCS.read_text(encoding="utf-8") == reference(), (
+        "run: python -m hivemill.pipeline.config.reference > docs/config.md"
+    )
 
 
 def test_every_key_is_on_the_page():

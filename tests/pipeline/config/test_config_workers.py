@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.pipeline.shop import CONFIG
 
 from hivemill.common.errors import ConfigError
 from hivemill.pipeline.config import loader
 from hivemill.pipeline.config.worker_rules import are_here
+from tests.pipeline.shop import CONFIG
 
 GOOD = {
     "runner": "DataflowRunner",

@@ -2,26 +2,20 @@
 
 import os
 import socket
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
-from tests.pipeline.shop import CONFIG
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "components" / "hive_example_gen"))
-
-from tests.support import s3_server
-from tests.serving.certificates import Authority
-from tests.serving.rollout.rollouts import make_store
-from tests.serving.rollout.test_model_server import Servicer, serve  # noqa: F401  (a fixture)
-from tests.serving.test_tls import serve as serve_tls  # noqa: F401
 
 from hivemill.pipeline.config import loader
 from hivemill.pipeline.doctor import serving
 from hivemill.serving import tls
 from hivemill.serving.rollout.model_server import ModelServers
+from tests.pipeline.shop import CONFIG
+from tests.serving.certificates import Authority
+from tests.serving.rollout.rollouts import make_store
+from tests.serving.rollout.test_model_server import Servicer, serve  # noqa: F401  (a fixture)
+from tests.serving.test_tls import serve as serve_tls  # noqa: F401
+from tests.support import s3_server
 
 
 def findings(folder, **sections):

@@ -14,8 +14,8 @@ import pytest
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 
 from hivemill.pipeline.doctor import checks, worker_python
-from hivemill.pipeline.orchestrators.beam.worker_pool import WorkerPool
 from hivemill.pipeline.doctor.worker_python import pool_address, why_wrong
+from hivemill.pipeline.orchestrators.beam.worker_pool import WorkerPool
 
 EXTERNAL = ["--runner=PortableRunner", "--environment_type=EXTERNAL"]
 

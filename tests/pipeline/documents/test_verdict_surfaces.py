@@ -12,16 +12,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "report"))
-from tests.pipeline.report import run_folders
-
-from hivemill.pipeline.report import page as report
-from hivemill.pipeline.runs import records
 from hivemill.pipeline import tensorboard
-from hivemill.pipeline.documents import verdict, verdict_summary
 from hivemill.pipeline.alerts.delivery import Alerts
 from hivemill.pipeline.alerts.options import AlertOptions
 from hivemill.pipeline.cli.verbs.runs import _status_text
+from hivemill.pipeline.documents import verdict, verdict_summary
+from hivemill.pipeline.report import page as report
+from hivemill.pipeline.runs import records
+from tests.pipeline.report import run_folders
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "schema" / "verdict.schema.json").read_text(encoding="utf-8"))
 _RECORD = {"run_id": "2026-11-15-3fa9c1d2", "date": "2026-11-15"}

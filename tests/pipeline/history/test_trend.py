@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from hivemill.pipeline.history import trend
 from hivemill.pipeline.documents import verdict
+from hivemill.pipeline.history import trend
 
 
 def made(auc: float | None, date: str = "2026-11-15", half: float = 0.002, **changes) -> dict:

@@ -58,9 +58,7 @@ class Metadata:
 @pytest.fixture
 def metadata(tmp_path, monkeypatch):
     made = Metadata(tmp_path / "artifacts")
-    monkeypatch.setattr(
-        cancelled, "metadata_of", lambda ir: contextlib.nullcontext(SimpleNamespace(store=made.store))
-    )
+    monkeypatch.setattr(cancelled, "metadata_of", lambda ir: contextlib.nullcontext(SimpleNamespace(store=made.store)))
     return made
 
 

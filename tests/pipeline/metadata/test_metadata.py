@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 import time
 
-from tests.pipeline import light_nodes
-from tests.pipeline import mariadb
 import pytest
 from google.protobuf import json_format
 
 from hivemill.common.errors import InfrastructureError
 from hivemill.pipeline.metadata import lineage
-from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE, MetadataOptions
 from hivemill.pipeline.metadata.client import metadata_of
+from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE, MetadataOptions
 from hivemill.pipeline.orchestrators.local import LocalRunner
 from hivemill.pipeline.runs.records import RunFolder
+from tests.pipeline import light_nodes, mariadb
 
 TEXT = "größer 大 😀 " + "x" * 70_000  # beyond the 64 KiB of MySQL's TEXT, and beyond its three-byte utf8
 

@@ -30,7 +30,7 @@ _MAVEN_SECONDS = 480
 
 @contextlib.contextmanager
 def worker_pool(log: Path) -> Iterator[str]:
-    """host:port of `python -m hivemill.pipeline.orchestrators.beam.worker_pool`, whose PATH has no python. Its workers end with it."""
+    """host:port of our worker pool, whose PATH has no python. Its workers end with it."""
     port = portpicker.pick_unused_port()
     command = [sys.executable, "-m", "hivemill.pipeline.orchestrators.beam.worker_pool", f"--service_port={port}"]
     environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent}", "PATH": "/nowhere"}

@@ -14,7 +14,6 @@ import http.server
 import json
 import re
 import ssl
-import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, MutableMapping
@@ -26,7 +25,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS / "serving"))
 
 from tests.serving import certificates  # noqa: E402
 

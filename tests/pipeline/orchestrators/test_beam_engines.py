@@ -11,13 +11,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.pipeline.orchestrators import beam_engines
-from tests.pipeline import given_model
 import pytest
-from tests.pipeline.same_artifacts import assert_same
-from tests.pipeline.shop import RUN_DATE, make_shop, only_run
 
 from hivemill.pipeline.cli import main
+from tests.pipeline import given_model
+from tests.pipeline.orchestrators import beam_engines
+from tests.pipeline.same_artifacts import assert_same
+from tests.pipeline.shop import RUN_DATE, make_shop, only_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from tests.pipeline.orchestrators import google_services
 import grpc
 import pytest
 import yaml
@@ -25,6 +24,8 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc, beam_runner_api_pb2
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from google.protobuf import json_format
+
+from tests.pipeline.orchestrators import google_services
 
 PAGE = Path(__file__).parents[3] / "docs" / "clusters.md"
 BLOCKS = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.pipeline import light_nodes
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.direct import direct_runner
@@ -12,6 +11,7 @@ from hivemill.pipeline.metadata.options import MetadataOptions
 from hivemill.pipeline.orchestrators.beam.beam_pipeline import BeamRunner
 from hivemill.pipeline.orchestrators.beam.options import with_runner
 from hivemill.pipeline.runs.records import RunFolder
+from tests.pipeline import light_nodes
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+
 from tests.pipeline.orchestrators.beam_engines import REPOSITORY, worker_pool
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,10 @@ def workers(request, tmp_path, monkeypatch) -> Iterator[list[str]]:
     if request.param == "processes":
         monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY}:{Path(__file__).parent}")
         monkeypatch.setenv("PATH", "/nowhere")
-        yield ["--runner=hivemill.pipeline.orchestrators.beam.worker_processes.WorkerProcesses", "--direct_num_workers=2"]
+        yield [
+            "--runner=hivemill.pipeline.orchestrators.beam.worker_processes.WorkerProcesses",
+            "--direct_num_workers=2",
+        ]
         return
     with worker_pool(tmp_path / "log") as address:
         yield [

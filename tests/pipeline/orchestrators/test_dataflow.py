@@ -19,17 +19,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.pipeline.orchestrators import beam_engines
-from tests.pipeline.orchestrators import google_services
-from tests.pipeline import mariadb
 import pytest
-from tests.pipeline import same_artifacts
 import yaml
 from apache_beam.portability.api import beam_runner_api_pb2
-from tests.pipeline.orchestrators.google_services import BUCKET, PROJECT, REGION
-from tests.pipeline.shop import CONFIG, RUN_DATE, hivemill_command, make_shop
 
 from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
+from tests.pipeline import mariadb, same_artifacts
+from tests.pipeline.orchestrators import beam_engines, google_services
+from tests.pipeline.orchestrators.google_services import BUCKET, PROJECT, REGION
+from tests.pipeline.shop import CONFIG, RUN_DATE, hivemill_command, make_shop
 
 HERE = Path(__file__).parent
 ROOT = f"gs://{BUCKET}/hivemill"
@@ -42,7 +40,7 @@ STEPS = {
     "Transform": ["Analyze/CacheableCombineMerge[quantiles]", "EncodeAndWrite[TransformIndex0]/WriteToTFRecord"],
     "Evaluator": ["ReadEvalSplit/RawRecordBeamSource", "Evaluate/ExtractAndEvaluate", "Evaluate/WriteResults"],
 }
-PAGE = (HERE.parents[1] / "docs" / "clusters.md").read_text(encoding="utf-8")
+PAGE = (HERE.parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
 (BLOCK,) = [block for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if "--runner=DataflowRunner" in block]
 BEAM_ARGS = [each.replace("a-bucket", BUCKET) for each in yaml.safe_load(BLOCK)["runner"]["beam_args"]]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

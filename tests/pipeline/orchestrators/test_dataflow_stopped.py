@@ -10,16 +10,16 @@ import time
 import types
 
 import apache_beam as beam
-from tests.pipeline.orchestrators import google_services
 import pytest
 from apache_beam.internal.gcp import auth
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.dataflow import dataflow_runner
-from tests.pipeline.orchestrators.google_services import BUCKET, PROJECT, REGION
 
 from hivemill.common.errors import InfrastructureError
 from hivemill.pipeline.orchestrators.beam.dataflow import jobs_end_with_the_node
 from hivemill.pipeline.runs.sigterm import stopped_by_sigterm
+from tests.pipeline.orchestrators import google_services
+from tests.pipeline.orchestrators.google_services import BUCKET, PROJECT, REGION
 
 
 @pytest.fixture

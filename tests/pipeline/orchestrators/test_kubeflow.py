@@ -5,20 +5,20 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from tests.pipeline.orchestrators import kubeflow_server
 import pytest
 import yaml
 from google.protobuf import json_format
 from kfp import components
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
-from tests.pipeline.shop import CONFIG
 
 from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.pipeline.cli import main
 from hivemill.pipeline.config.loader import load
 from hivemill.pipeline.orchestrators.kubeflow import nodes, spec
 from hivemill.pipeline.orchestrators.kubeflow.service import Service
+from tests.pipeline.orchestrators import kubeflow_server
+from tests.pipeline.shop import CONFIG
 
 NODES = ["HiveLogExampleGen", "Trainer", "Pusher"]
 CLUSTER = {

@@ -10,14 +10,14 @@ import os
 import subprocess
 import time
 
-from tests.pipeline.orchestrators import containers
-from tests.pipeline import mariadb
-from tests.support import object_stores
 import pytest
 import yaml
-from tests.pipeline.shop import RUN_DATE, document, hivemill_command, make_shop, only_run
 
 from hivemill.common.storage import object_store
+from tests.pipeline import mariadb
+from tests.pipeline.orchestrators import containers
+from tests.pipeline.shop import RUN_DATE, document, hivemill_command, make_shop, only_run
+from tests.support import object_stores
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

@@ -8,10 +8,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.pipeline.orchestrators import containers
-from tests.pipeline import mariadb
 import pytest
 import yaml
+
+from tests.pipeline import mariadb
+from tests.pipeline.orchestrators import containers
 from tests.pipeline.shop import RUN_DATE, document, hivemill_command, make_shop, only_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

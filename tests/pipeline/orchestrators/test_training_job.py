@@ -12,18 +12,18 @@ from types import SimpleNamespace
 import kubernetes_validate
 import pytest
 import yaml
-from tests.pipeline.shop import CONFIG
 
 from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.pipeline.cli import main
-from hivemill.pipeline.scheduling import dates
+from hivemill.pipeline.cli.console import Console
+from hivemill.pipeline.config.loader import load
+from hivemill.pipeline.orchestrators import training_task
+from hivemill.pipeline.orchestrators.kubeflow import inside, training_job
 from hivemill.pipeline.root import lock
 from hivemill.pipeline.runs import records, stepwise_run
-from hivemill.pipeline.orchestrators import training_task
-from hivemill.pipeline.config.loader import load
-from hivemill.pipeline.cli.console import Console
-from hivemill.pipeline.orchestrators.kubeflow import inside, training_job
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder
+from hivemill.pipeline.scheduling import dates
+from tests.pipeline.shop import CONFIG
 
 PIPELINE = "/hivemill/shop/runs/2026-11-15-1a2b3c4d/pipeline.json"
 CLUSTER = {

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
-from tests.pipeline.shop import CONFIG
 
 from hivemill.common.errors import ConfigError
 from hivemill.pipeline.cli import main
 from hivemill.pipeline.config.loader import LoadedConfig, load
 from hivemill.pipeline.orchestrators.vertex import config_limits
+from tests.pipeline.shop import CONFIG
 
 ROOT = "gs://bucket/hivemill"
 VERTEX = {
@@ -186,7 +186,7 @@ def test_executors_and_artifact_types_are_importable_by_the_names_in_the_file(do
         for one in component.get("outputDefinitions", {}).get("artifacts", {}).values():
             titles.add(one["artifactType"]["instanceSchema"].splitlines()[0].removeprefix("title: "))
     ours = {title for title in titles if title not in compiler_utils.TITLE_TO_CLASS_PATH}
-    assert ours == {"components.WindowManifest", "components.DataVerdict", "components.ModelVerdict"}
+    assert ours == {"hivemill.WindowManifest", "hivemill.DataVerdict", "hivemill.ModelVerdict"}
     for title in ours:
         kind = import_utils.import_class_by_path(title)
         assert f"Hivemill{kind.__name__}" == kind.TYPE_NAME  # what ML Metadata elsewhere calls it has not changed

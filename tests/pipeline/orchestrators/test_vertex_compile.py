@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.support import object_stores
 import pytest
 import yaml
-from tests.pipeline.shop import CONFIG, RUN_DATE, make_shop
 
 from hivemill.common.storage import object_store, urls
 from hivemill.pipeline.cli import main
 from hivemill.pipeline.root import object_root
+from tests.pipeline.shop import CONFIG, RUN_DATE, make_shop
+from tests.support import object_stores
 
 
 @pytest.fixture(scope="module")

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "report"))
-
-from tests.pipeline.report import run_folders
-from tests.pipeline.report import verdict2
 import yaml
 from kfp.pipeline_spec import pipeline_spec_pb2 as spec
-from tests.pipeline.shop import CONFIG
 
 from hivemill.common.errors import HivemillError, ModelNotBlessedError
 from hivemill.components.artifacts import DataVerdict, ModelVerdict, WindowManifest
 from hivemill.pipeline.config.loader import load
-from hivemill.pipeline.runs.records import RunFolder, list_runs
 from hivemill.pipeline.orchestrators.vertex import conclusion
+from hivemill.pipeline.runs.records import RunFolder, list_runs
+from tests.pipeline.report import run_folders, verdict2
+from tests.pipeline.shop import CONFIG
 
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils  # isort: skip
 from tfx.types import standard_artifacts  # isort: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.pipeline.orchestrators import vertex_nodes
 from tfx.components import CsvExampleGen, InfraValidator
 from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.dsl.components.common.importer import Importer
@@ -17,11 +16,12 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from tfx.proto import infra_validator_pb2
 from tfx.types import Channel, standard_artifacts
 from tfx.types.channel import union
-from tests.pipeline.orchestrators.vertex_nodes import pipeline, source
 
 from hivemill.common.errors import ConfigError
 from hivemill.pipeline.orchestrators.vertex import job, node_limits, step
 from hivemill.pipeline.orchestrators.vertex.options import VertexOptions
+from tests.pipeline.orchestrators import vertex_nodes
+from tests.pipeline.orchestrators.vertex_nodes import pipeline, source
 
 OPTIONS = VertexOptions(image="image:1")
 
@@ -144,7 +144,11 @@ def test_all_that_is_found_is_told_at_once_with_what_to_do():
         ("import sys; sys.exit(0)", 0, ""),
         ("pass", 0, ""),
         ("import sys; sys.exit('no')", 1, ""),
-        ("from hivemill.common.errors import DataVerdictError as E; raise E('drift', hint='look')", 4, "error: drift\n  look\n"),
+        (
+            "from hivemill.common.errors import DataVerdictError as E; raise E('drift', hint='look')",
+            4,
+            "error: drift\n  look\n",
+        ),
         ("1 / 0", 1, "ZeroDivisionError: division by zero\n"),
     ],
 )

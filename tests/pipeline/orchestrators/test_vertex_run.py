@@ -10,14 +10,14 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.support import object_stores
 import pytest
-from tests.pipeline.orchestrators import vertex_ai
 import yaml
-from tests.pipeline.shop import CONFIG, RUN_DATE, document, hivemill_command, make_shop, only_run
 
-from hivemill.serving.store.model_store import STABLE
 from hivemill.serving.store.bucket import open_store
+from hivemill.serving.store.model_store import STABLE
+from tests.pipeline.orchestrators import vertex_ai
+from tests.pipeline.shop import CONFIG, RUN_DATE, document, hivemill_command, make_shop, only_run
+from tests.support import object_stores
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.pipeline.report import run_folders
-from tests.pipeline.report import verdict2
+from tests.pipeline.report import run_folders, verdict2
 from tests.pipeline.report.run_folders import click_day, stepped_manifest
 from tests.pipeline.report.test_report_page import text_of
 

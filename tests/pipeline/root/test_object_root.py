@@ -3,13 +3,13 @@
 import time
 
 import pytest
-from tests.support.object_stores import KINDS, bucket
 
-from hivemill.common.storage import object_store
 from hivemill.common.errors import LockHeldError
+from hivemill.common.storage import object_store
 from hivemill.pipeline.root import lock, object_root
 from hivemill.pipeline.runs import records
 from hivemill.pipeline.runs.records import RunFolder
+from tests.support.object_stores import KINDS, bucket
 
 RECORD = {"run_id": "one", "state": "succeeded", "exit_code": 0, "date": "2026-11-15"}
 

@@ -5,10 +5,10 @@ import os
 import time
 
 import pytest
-from tests.pipeline.shop import hivemill
-from tests.support.small_config import small_config
 
 from hivemill.pipeline.root import lock
+from tests.pipeline.shop import hivemill
+from tests.support.small_config import small_config
 
 CONFIG = small_config()
 CARD = {

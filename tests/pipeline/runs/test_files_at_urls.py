@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support import object_stores
 import pytest
-from tests.support.small_config import small_config
 
-from hivemill.common.storage import object_store
 from hivemill.common.errors import ConfigError
+from hivemill.common.storage import object_store
 from hivemill.components.hive_example_gen.table.ddl import read_ddl
 from hivemill.pipeline.config.loader import load
+from tests.support import object_stores
+from tests.support.small_config import small_config
 
 DDL = b"CREATE TABLE log (id bigint,\r\n click int)\r\nPARTITIONED BY (dt string) STORED AS PARQUET;\r\n"
 

@@ -1,11 +1,11 @@
 """A run that was killed after its push is not judged against its own version."""
 
 import pytest
-from tests.support.small_config import small_config
 
 from hivemill.pipeline.config import loader as config_module
 from hivemill.pipeline.runs import plan
 from hivemill.serving.store.model_store import ModelStore
+from tests.support.small_config import small_config
 
 CONFIG = small_config()
 

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 
 import pytest
-from tests.pipeline.shop import RUN_DATE, document, hivemill, hivemill_command, make_shop, only_run
 
 from hivemill.data import columns
 from hivemill.data.click_log.generator import click_log_options, generate
+from tests.pipeline.shop import RUN_DATE, document, hivemill, hivemill_command, make_shop, only_run
 
 pytestmark = pytest.mark.slow
 QUICK = ["--set", "training.epochs=1", "--set", "gates.metrics={clicks: {min: 1}}"]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.pipeline.shop import RUN_DATE, document, hivemill, hivemill_command, make_shop, mounted_disk, only_run
 
 from hivemill.pipeline.cli import main
 from hivemill.pipeline.config.loader import load
+from tests.pipeline.shop import RUN_DATE, document, hivemill, hivemill_command, make_shop, mounted_disk, only_run
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[3]

@@ -1,16 +1,10 @@
 """A whole run with a bucket that does not follow: exit code 6, the version is in the store, and the run goes on."""
 
-import sys
-from pathlib import Path
-
 import pytest
-from tests.pipeline.shop import RUN_DATE, hivemill, make_shop
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "components" / "hive_example_gen"))
-
-from tests.support import s3_server
 
 from hivemill.serving.store.model_store import ModelStore
+from tests.pipeline.shop import RUN_DATE, hivemill, make_shop
+from tests.support import s3_server
 
 pytestmark = pytest.mark.slow
 

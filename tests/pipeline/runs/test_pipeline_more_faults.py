@@ -11,6 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from hivemill.common import clock
+from hivemill.pipeline.runs import run
+from hivemill.serving.store import model_store
+from hivemill.serving.store.model_store import ModelStore
 from tests.pipeline.shop import (
     RUN_DATE,
     document,
@@ -21,11 +26,6 @@ from tests.pipeline.shop import (
     only_run,
     rewrite_column,
 )
-
-from hivemill.common import clock
-from hivemill.pipeline.runs import run
-from hivemill.serving.store import model_store
-from hivemill.serving.store.model_store import ModelStore
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[3]

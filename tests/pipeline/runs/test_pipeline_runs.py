@@ -7,11 +7,11 @@ import sys
 
 import pytest
 import tensorflow as tf
-from tests.pipeline.shop import RUN_DATE, document, hivemill, make_shop, only_run, rewrite_column, tree
 from tensorflow_serving.apis import prediction_log_pb2
 
-from hivemill.pipeline.root import lock
 from hivemill.pipeline.documents import verdict
+from hivemill.pipeline.root import lock
+from tests.pipeline.shop import RUN_DATE, document, hivemill, make_shop, only_run, rewrite_column, tree
 
 NODES = [
     "HiveLogExampleGen",

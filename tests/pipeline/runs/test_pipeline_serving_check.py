@@ -1,6 +1,7 @@
 """The serving check within a whole run: what it stops is not pushed, and the run goes on from there."""
 
 import pytest
+
 from tests.pipeline.shop import RUN_DATE, document, hivemill, make_shop
 
 pytestmark = pytest.mark.slow

@@ -6,14 +6,14 @@ import gzip
 import json
 
 import pytest
-from tests.support.object_stores import KINDS, bucket
-from tests.pipeline.shop import hivemill
-from tests.support.small_config import small_config
 
 from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.pipeline.config import loader as config_module
-from hivemill.pipeline.scheduling import dates
 from hivemill.pipeline.runs import plan
+from hivemill.pipeline.scheduling import dates
+from tests.pipeline.shop import hivemill
+from tests.support.object_stores import KINDS, bucket
+from tests.support.small_config import small_config
 
 CONFIG = small_config()
 DATE = "2026-11-15"

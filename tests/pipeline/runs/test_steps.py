@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.pipeline.shop import RUN_DATE, document, hivemill, make_shop, only_run, tree
 
 from hivemill.common.errors import DataVerdictError, InfrastructureError, LockHeldError
-from hivemill.pipeline.scheduling import dates
-from hivemill.pipeline.root import lock
-from hivemill.pipeline.runs import run, records, stepwise_run
-from hivemill.pipeline.config.loader import load
 from hivemill.pipeline.cli.console import Console
+from hivemill.pipeline.config.loader import load
 from hivemill.pipeline.metadata.root_id import identity
+from hivemill.pipeline.root import lock
+from hivemill.pipeline.runs import records, run, stepwise_run
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder
+from hivemill.pipeline.scheduling import dates
+from tests.pipeline.shop import RUN_DATE, document, hivemill, make_shop, only_run, tree
 
 RUN_ID = f"{RUN_DATE}-1a2b3c4d"
 

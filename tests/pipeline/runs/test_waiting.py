@@ -10,13 +10,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from tests.pipeline.shop import hivemill, hivemill_command
 
 from hivemill.common.errors import ConfigError, DataNotReadyError, InfrastructureError
 from hivemill.components.hive_example_gen.options import CompletenessOptions, SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning.window import plan_window
 from hivemill.pipeline.config import loader as config_module
 from hivemill.pipeline.runs import wait as waiting
+from tests.pipeline.shop import hivemill, hivemill_command
 
 DATE = datetime.date(2026, 11, 15)
 

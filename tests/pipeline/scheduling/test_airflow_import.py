@@ -12,9 +12,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.small_config import small_config
 
 from hivemill.pipeline.cli import main
+from tests.support.small_config import small_config
 
 pytestmark = pytest.mark.slow
 PROBE = Path(__file__).with_name("airflow_probe.py")

@@ -11,16 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.pipeline.shop import hivemill, hivemill_command
-from tests.support.small_config import small_config
 
 from hivemill.common.errors import ConfigError, LockHeldError
-from hivemill.pipeline.scheduling import backfill
-from hivemill.pipeline.root import lock
-from hivemill.pipeline.runs import plan as planning, records
 from hivemill.pipeline.config import loader as config_module
+from hivemill.pipeline.root import lock
+from hivemill.pipeline.runs import plan as planning
+from hivemill.pipeline.runs import records
 from hivemill.pipeline.runs.records import RunFolder
+from hivemill.pipeline.scheduling import backfill
 from hivemill.serving.store.model_store import ModelStore
+from tests.pipeline.shop import hivemill, hivemill_command
+from tests.support.small_config import small_config
 
 CONFIG = small_config()
 FIRST, LAST = datetime.date(2026, 11, 10), datetime.date(2026, 11, 13)

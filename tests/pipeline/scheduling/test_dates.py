@@ -3,11 +3,11 @@
 import datetime
 
 import pytest
-from tests.support.small_config import small_config
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.pipeline.config import loader as config_module
 from hivemill.pipeline.scheduling import dates
+from tests.support.small_config import small_config
 
 CONFIG = small_config('schedule: {cron: "0 23 * * MON", timezone: Asia/Shanghai, max_days_back: 3}')
 # 22:30 in London is the next morning in Shanghai.

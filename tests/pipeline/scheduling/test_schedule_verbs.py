@@ -14,12 +14,12 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
-from tests.support.small_config import small_config
 
 from hivemill.pipeline.cli import main
 from hivemill.pipeline.config import loader as config_module
 from hivemill.pipeline.scheduling import crontab, kubernetes, systemd
 from hivemill.pipeline.scheduling.rendered import Started, next_starts, slug
+from tests.support.small_config import small_config
 
 SCHEDULE = """
 schedule:

@@ -24,7 +24,6 @@ def built(tmp_path_factory):
     """The program, a SavedModel, 50 examples and what Python says of them; the environment of the program."""
     import tensorflow as tf
 
-    sys.path.insert(0, str(Path(__file__).parent / "server"))
     from tests.serving.server.click_model import example, save
 
     folder = tmp_path_factory.mktemp("c")

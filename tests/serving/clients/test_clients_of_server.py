@@ -23,7 +23,6 @@ ROW = {"hour": 9, "item": "a", "price": 1.5, "tags": ["x"]}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Version 1 is stable, version 2 with another bias canary; the store may be changed, the test that does is last."""
-    sys.path.insert(0, str(Path(__file__).parent / "server"))
     from tests.serving.server.click_model import save
     from tests.serving.server.server_kit import STATE, Store, running
 

@@ -45,10 +45,8 @@ def program(tmp_path_factory) -> list[str]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A model as Trainer exports it, with every type of feature."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "components" / "trainer"))
-    from tests.components.trainer import click_world
-
     from hivemill.components.trainer.run_fn import run_fn
+    from tests.components.trainer import click_world
 
     folder = tmp_path_factory.mktemp("world")
     click_world.write_world(folder)

@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from tests.serving.experiment.exposure_logs import START, exposures
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.serving.experiment.analysis import analyse
 from hivemill.serving.experiment.exposures.log import read_log
 from hivemill.serving.experiment.options import ExperimentOptions
+from tests.serving.experiment.exposure_logs import START, exposures
 
 TODAY = datetime.date(2026, 12, 1)
 

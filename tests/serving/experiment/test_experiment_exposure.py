@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.serving.experiment.exposure_logs import exposures
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.serving.experiment.exposures.log import read_log
 from hivemill.serving.experiment.guardrails import health
+from tests.serving.experiment.exposure_logs import exposures
 
 HEADER = "request_time,user_id,request_id,variant,propensity,click"
 ROW = "2026-11-01T08:00:00Z,u1,r1,stable,0.5,0"

@@ -10,9 +10,9 @@ from scipy import stats
 
 from benchmarks import ab
 from hivemill.common.errors import ConfigError
-from hivemill.serving.experiment.stats import power, ratio, sequential, sample_ratio
 from hivemill.serving.experiment.analysis import holm
 from hivemill.serving.experiment.exposures.users import Sample, cells_of
+from hivemill.serving.experiment.stats import power, ratio, sample_ratio, sequential
 
 RANDOM = np.random.default_rng(1)
 

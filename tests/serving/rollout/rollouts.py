@@ -8,12 +8,12 @@ from pathlib import Path
 
 from hivemill.common.errors import InfrastructureError
 from hivemill.common.storage.atomic import write_json_atomically
-from hivemill.serving.rollout.model_server import VersionState
-from hivemill.serving.store.model_store import ModelStore
-from hivemill.serving.store.bucket import open_store
 from hivemill.serving.rollout.controller import RolloutMachine
 from hivemill.serving.rollout.metrics import Metrics
+from hivemill.serving.rollout.model_server import VersionState
 from hivemill.serving.rollout.options import RolloutOptions
+from hivemill.serving.store.bucket import open_store
+from hivemill.serving.store.model_store import ModelStore
 from hivemill.serving.store.server_config import parse_models_config
 
 NO_WAIT = RolloutOptions(min_hours=0, min_impressions=1, load_timeout_seconds=3)

@@ -8,12 +8,12 @@ from concurrent import futures
 from pathlib import Path
 
 import pytest
-from tests.serving.rollout.rollouts import NO_WAIT, make_store
 
 from hivemill.common.errors import InfrastructureError
 from hivemill.serving import protos
-from hivemill.serving.rollout.model_server import ModelServers, VersionState, wait_until_available
 from hivemill.serving.rollout.controller import RolloutMachine
+from hivemill.serving.rollout.model_server import ModelServers, VersionState, wait_until_available
+from tests.serving.rollout.rollouts import NO_WAIT, make_store
 
 ROOT = Path(__file__).parents[3]
 

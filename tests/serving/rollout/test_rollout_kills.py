@@ -2,7 +2,8 @@
 
 The lines are found by running each call once under a trace, so a line that is added is covered without being listed.
 Where a line runs many times, its first and its last time are taken; lines that write (common/storage/atomic.py and
-serving/store/audit.py) every time. The default run takes a part of the writing lines; `slow` has all of them, of all calls.
+serving/store/audit.py) every time. The default run takes a part of the writing lines; `slow` has all of them, of all
+calls.
 A kill loses nothing that was written, synced or not, so the folders lie in memory where they can.
 """
 
@@ -16,10 +17,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.serving.rollout.rollouts import FileServer, machine, make_store, metrics, served
 
 from hivemill.serving.store.model_store import ModelStore
 from hivemill.serving.store.server_config import parse_models_config
+from tests.serving.rollout.rollouts import FileServer, machine, make_store, metrics, served
 
 ROOT = Path(__file__).parents[3]
 WRITING = ("common/storage/atomic.py", "serving/store/audit.py")

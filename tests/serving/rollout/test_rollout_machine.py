@@ -5,8 +5,6 @@ import shutil
 import time
 
 import pytest
-from tests.support.object_stores import bucket
-from tests.serving.rollout.rollouts import machine, make_store, metrics, served
 
 from hivemill.common.errors import (
     ConfigError,
@@ -17,6 +15,8 @@ from hivemill.common.errors import (
     RolloutAbortedError,
 )
 from hivemill.serving.store.server_config import parse_models_config
+from tests.serving.rollout.rollouts import machine, make_store, metrics, served
+from tests.support.object_stores import bucket
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -15,20 +15,16 @@ import pytest
 import tensorflow as tf
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent / "server"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
-
-from tests.serving.server.click_model import rows, save
-from tests.serving.rollout.rollouts import NO_WAIT, metrics
-from tests.serving.server.server_kit import Client
-from tests.pipeline.shop import CONFIG
-
 from hivemill.components.pusher.warm_up import WARM_UP_FILE, warm_up_requests
-from hivemill.serving.rollout.model_server import ModelServers
-from hivemill.serving.store.model_store import ModelStore
 from hivemill.serving.rollout.controller import RolloutMachine
+from hivemill.serving.rollout.model_server import ModelServers
 from hivemill.serving.server.app import Server
 from hivemill.serving.server.options import ServerOptions
+from hivemill.serving.store.model_store import ModelStore
+from tests.pipeline.shop import CONFIG
+from tests.serving.rollout.rollouts import NO_WAIT, metrics
+from tests.serving.server.click_model import rows, save
+from tests.serving.server.server_kit import Client
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]

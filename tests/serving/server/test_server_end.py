@@ -10,11 +10,11 @@ import pytest
 from tensorflow_serving.config import file_system_storage_path_source_pb2
 
 from hivemill.serving.server import app
-from hivemill.serving.server.loading.config_file import ModelTarget
-from hivemill.serving.server.metrics import Metrics
-from hivemill.serving.server.loading.models import Models
-from hivemill.serving.server.options import ServerOptions
 from hivemill.serving.server.api.rest import RestServer
+from hivemill.serving.server.loading.config_file import ModelTarget
+from hivemill.serving.server.loading.models import Models
+from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.options import ServerOptions
 
 POLICY = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import grpc
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
 from tests.serving.server.click_model import rows, save
 from tests.serving.server.server_kit import Store
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -30,7 +31,15 @@ def store(tmp_path):
 
 def test_sigterm_while_it_is_asked_fails_no_request_that_had_begun(store, tmp_path):
     socket = tmp_path / "grpc.sock"
-    command = [sys.executable, "-m", "hivemill.serving.server", "--model-config", str(store.config), "--socket", str(socket)]
+    command = [
+        sys.executable,
+        "-m",
+        "hivemill.serving.server",
+        "--model-config",
+        str(store.config),
+        "--socket",
+        str(socket),
+    ]
     with subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         channel = grpc.insecure_channel(f"unix:{socket}")
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

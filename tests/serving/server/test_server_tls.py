@@ -2,24 +2,19 @@
 
 import json
 import ssl
-import sys
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import grpc
 import pytest
-from tests.serving.server.click_model import rows, save
-from tests.serving.server.server_kit import Store, running
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from tests.serving.certificates import Authority
 
 from hivemill.pipeline.cli import main
 from hivemill.serving import tls
 from hivemill.serving.client import PredictionClient, PredictionError
 from hivemill.serving.experiment.assignment import Split
+from tests.serving.certificates import Authority
+from tests.serving.server.click_model import rows, save
+from tests.serving.server.server_kit import Store, running
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests.support.object_stores import KINDS, bucket
-from tests.serving.store.test_model_store import RECORD, contents, saved_model
 
-from hivemill.common.storage import object_store
 from hivemill.common.errors import ConfigError, InfrastructureError, LockHeldError
-from hivemill.serving.store import server_config
-from hivemill.serving.store.model_store import ModelStore
-from hivemill.serving.store.bucket import BucketModelStore, open_store
+from hivemill.common.storage import object_store
 from hivemill.serving.rollout.rollout_lock import alone
+from hivemill.serving.store import server_config
+from hivemill.serving.store.bucket import BucketModelStore, open_store
+from hivemill.serving.store.model_store import ModelStore
+from tests.serving.store.test_model_store import RECORD, contents, saved_model
+from tests.support.object_stores import KINDS, bucket
 
 ROOT = Path(__file__).resolve().parents[3]
 

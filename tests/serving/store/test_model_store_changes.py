@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.serving.rollout.rollouts import machine, make_store, metrics
 
 from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.serving.store import audit, model_store, server_config
 from hivemill.serving.store.audit import AuditLog
 from hivemill.serving.store.model_store import ModelStore
+from tests.serving.rollout.rollouts import machine, make_store, metrics
 
 
 @pytest.fixture

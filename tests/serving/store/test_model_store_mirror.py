@@ -14,19 +14,15 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "components" / "hive_example_gen"))
-
-from tests.support import gs_server
-from tests.support import s3_server
-from tests.serving.rollout.rollouts import FileServer, machine, make_store, metrics, served
-
 from hivemill.common.errors import ConfigError, InfrastructureError
-from hivemill.serving.store.model_store import ModelStore
-from hivemill.serving.store.mirror import StoreMirror
 from hivemill.serving.rollout.controller import RolloutMachine
 from hivemill.serving.rollout.options import RolloutOptions
-from hivemill.serving.store.server_config import parse_models_config
 from hivemill.serving.store.labels import read_state
+from hivemill.serving.store.mirror import StoreMirror
+from hivemill.serving.store.model_store import ModelStore
+from hivemill.serving.store.server_config import parse_models_config
+from tests.serving.rollout.rollouts import FileServer, machine, make_store, metrics, served
+from tests.support import gs_server, s3_server
 
 ROOT = Path(__file__).parents[3]
 TOP = "bucket/folder/"

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from hivemill.common.errors import ConfigError
-from hivemill.components.hive_example_gen.options import HiveOptions
 from hivemill.components.hive_example_gen.catalog.auth import kerberos
+from hivemill.components.hive_example_gen.options import HiveOptions
 
 USER, PASSWORD = "HIVE_USER", "HIVE_PASSWORD"
 CONNECT_SECONDS = 20

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from hivemill.common.errors import ConfigError, HivemillError, InfrastructureError
-from hivemill.components.hive_example_gen.options import HiveOptions
 from hivemill.components.hive_example_gen.catalog.auth import transport
 from hivemill.components.hive_example_gen.catalog.auth.transport import Address
+from hivemill.components.hive_example_gen.options import HiveOptions
 
 DEFAULT_PORT = 10_000
 FETCH_ROWS = 8192

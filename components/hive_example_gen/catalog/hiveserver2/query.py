@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.components.hive_example_gen.catalog.hiveserver2 import client
+from hivemill.components.hive_example_gen.catalog.hiveserver2.client import RawColumn, Result, ResultColumn
+from hivemill.components.hive_example_gen.catalog.hiveserver2.values import arrow_column, checked_names, hive_type
+from hivemill.components.hive_example_gen.catalog.listing import DayQuery, PartitionListing, TableListing
+from hivemill.components.hive_example_gen.catalog.partition_names import date_folder, date_text
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.table.definition import TableDefinition
 from hivemill.components.hive_example_gen.table.spec import TableSpec
-from hivemill.components.hive_example_gen.catalog.hiveserver2 import client
-from hivemill.components.hive_example_gen.catalog.hiveserver2.client import RawColumn, Result, ResultColumn
-from hivemill.components.hive_example_gen.catalog.listing import DayQuery, PartitionListing, TableListing
-from hivemill.components.hive_example_gen.catalog.partition_names import date_folder, date_text
-from hivemill.components.hive_example_gen.catalog.hiveserver2.values import arrow_column, checked_names, hive_type
 
 _SETTLED = "settled"
 

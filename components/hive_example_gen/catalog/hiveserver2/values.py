@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.table.hive_types import name_of, parse_type
 from hivemill.components.hive_example_gen.catalog.hiveserver2.client import HIVE, RawColumn, ResultColumn
+from hivemill.components.hive_example_gen.table.hive_types import name_of, parse_type
 
 _NUMBERS = {
     "BOOLEAN": "boolean",

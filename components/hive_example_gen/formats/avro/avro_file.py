@@ -25,19 +25,19 @@ import numpy as np
 import pyarrow as pa
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.catalog import table_files
 from hivemill.components.hive_example_gen.formats.assembly import Assembly
 from hivemill.components.hive_example_gen.formats.avro.schema import AvroSchema, Node, NotReadable
 from hivemill.components.hive_example_gen.formats.avro.values import column
-from hivemill.components.hive_example_gen.formats.time.calendars import Writer
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.columnar import BATCH_ROWS
 from hivemill.components.hive_example_gen.formats.compression import read_at_most
-from hivemill.components.hive_example_gen.formats.hadoop.input import MAX_BLOCK_BYTES, SYNC_BYTES, HadoopInput
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.formats.hadoop.input import MAX_BLOCK_BYTES, SYNC_BYTES, HadoopInput
 from hivemill.components.hive_example_gen.formats.hadoop.vints import Damaged
+from hivemill.components.hive_example_gen.formats.time.calendars import Writer
 from hivemill.components.hive_example_gen.table.hive_types import parse_type
 from hivemill.components.hive_example_gen.table.spec import TableSpec
-from hivemill.components.hive_example_gen.catalog import table_files
 
 MAGIC = b"Obj\x01"
 LITERAL_KEY, URL_KEY = "avro.schema.literal", "avro.schema.url"

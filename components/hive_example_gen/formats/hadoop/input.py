@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.formats.hadoop import vints
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, size_of
+from hivemill.components.hive_example_gen.formats.hadoop import vints
 from hivemill.components.hive_example_gen.formats.hadoop.vints import Damaged
 
 SYNC_BYTES = 16

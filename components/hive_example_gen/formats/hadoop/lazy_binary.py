@@ -15,12 +15,12 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.assembly import Assembly
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.columnar import BATCH_ROWS
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import COLUMN_COUNT, OK, Cells, padded
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_values import Fields, decode, fields, spread
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 

@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats.hadoop import vints
 from hivemill.components.hive_example_gen.formats.columnar import BATCH_ROWS
 from hivemill.components.hive_example_gen.formats.compression import decompress
+from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.formats.hadoop import vints
 from hivemill.components.hive_example_gen.formats.hadoop.input import (
     MAX_BLOCK_BYTES,
     SYNC_BYTES,
@@ -28,7 +29,6 @@ from hivemill.components.hive_example_gen.formats.hadoop.input import (
     HadoopInput,
 )
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import Cells, padded
-from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
 from hivemill.components.hive_example_gen.formats.hadoop.rcfile_columns import column_decoder
 from hivemill.components.hive_example_gen.formats.hadoop.vints import Damaged
 from hivemill.components.hive_example_gen.table.spec import TableSpec

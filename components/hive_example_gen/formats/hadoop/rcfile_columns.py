@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from hivemill.common.errors import ConfigError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.assembly import Assembly
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import Cells, binary_array
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_values import decode, spread
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.formats.text.values import null_written
 from hivemill.components.hive_example_gen.formats.text.typed_columns import TypedColumns
+from hivemill.components.hive_example_gen.formats.text.values import null_written
 from hivemill.components.hive_example_gen.table.serdes import COLUMN_SERDES
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats.hadoop import vints
 from hivemill.components.hive_example_gen.formats.compression import decompress
+from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.formats.hadoop import vints
 from hivemill.components.hive_example_gen.formats.hadoop.input import (
     MAX_BLOCK_BYTES,
     SYNC_BYTES,
@@ -30,9 +31,8 @@ from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives 
     fixed,
     padded,
 )
-from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
-from hivemill.components.hive_example_gen.formats.serde import RowSerde, row_serde
 from hivemill.components.hive_example_gen.formats.hadoop.vints import Damaged
+from hivemill.components.hive_example_gen.formats.serde import RowSerde, row_serde
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 MAGIC = b"SEQ"

@@ -26,10 +26,11 @@ import pyarrow.dataset
 import pyarrow.orc
 
 from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.catalog import table_files
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats.time.calendars import Writer, holds_time
 from hivemill.components.hive_example_gen.formats.columnar import BATCH_ROWS, bounded, conformed, target_schema
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.formats.hadoop.vints import Damaged
 from hivemill.components.hive_example_gen.formats.orc.tail import OrcTail
 from hivemill.components.hive_example_gen.formats.orc.timestamps import (
     Clock,
@@ -38,10 +39,9 @@ from hivemill.components.hive_example_gen.formats.orc.timestamps import (
     holds_timestamp,
     in_micros,
 )
+from hivemill.components.hive_example_gen.formats.time.calendars import Writer, holds_time
 from hivemill.components.hive_example_gen.formats.time.time_zones import database, is_zone
-from hivemill.components.hive_example_gen.formats.hadoop.vints import Damaged
 from hivemill.components.hive_example_gen.table.spec import TableSpec
-from hivemill.components.hive_example_gen.catalog import table_files
 
 _ACID_COLUMNS = {"operation", "originalTransaction", "bucket", "rowId", "currentTransaction", "row"}
 _LOCAL_TIME = Path("/etc/localtime")

@@ -14,10 +14,10 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from hivemill.components.hive_example_gen.formats.orc import protobuf_wire as wire
 from hivemill.components.hive_example_gen.formats.compression import lz4_size
 from hivemill.components.hive_example_gen.formats.data_file import size_of
 from hivemill.components.hive_example_gen.formats.hadoop.vints import Damaged
+from hivemill.components.hive_example_gen.formats.orc import protobuf_wire as wire
 
 _FOOTER_LENGTH, _COMPRESSION, _BLOCK_SIZE = 1, 2, 3  # PostScript
 _STRIPES, _TYPES, _STATISTICS, _WRITER, _CALENDAR = 3, 4, 7, 9, 11  # Footer

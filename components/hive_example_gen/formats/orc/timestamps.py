@@ -23,12 +23,12 @@ import numpy as np
 import pyarrow as pa
 
 from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import (
     DAY_SECONDS,
     FIRST_DAY,
     LAST_DAY,
 )
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.time.time_zones import java_wall_clock
 
 _ORC_EPOCH = 1_420_070_400

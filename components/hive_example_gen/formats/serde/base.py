@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows, Cause
 from hivemill.components.hive_example_gen.formats import columnar
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows, Cause
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.text.rules import ENCODING, encoding_of
 from hivemill.components.hive_example_gen.formats.text.typed_columns import TypedColumns

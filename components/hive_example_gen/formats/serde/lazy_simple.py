@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.csv
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.formats.text import escapes
 from hivemill.components.hive_example_gen.formats.arrays import from_the_beginning
 from hivemill.components.hive_example_gen.formats.serde.base import Lines, RowSerde
+from hivemill.components.hive_example_gen.formats.text import escapes
 from hivemill.components.hive_example_gen.formats.text.values import null_written
 
 _BOM = b"\xef\xbb\xbf"

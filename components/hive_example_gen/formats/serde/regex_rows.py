@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from hivemill.common.errors import ConfigError
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats.serde.java_regex import python_pattern
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.serde.base import SplitRows
+from hivemill.components.hive_example_gen.formats.serde.java_regex import python_pattern
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 REGEX = "input.regex"

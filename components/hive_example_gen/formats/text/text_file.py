@@ -12,8 +12,8 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats import compression
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
 from hivemill.components.hive_example_gen.formats.serde import row_serde
 from hivemill.components.hive_example_gen.formats.serde.base import Lines

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows, Cause
-from hivemill.components.hive_example_gen.formats.text import escapes
 from hivemill.components.hive_example_gen.formats.arrays import buffers
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows, Cause
 from hivemill.components.hive_example_gen.formats.columnar import conformed, target_schema
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.text import escapes
 from hivemill.components.hive_example_gen.formats.text.rules import rules_of
 from hivemill.components.hive_example_gen.formats.text.values import Column, Problems
 from hivemill.components.hive_example_gen.table.hive_types import name_of, parse_type

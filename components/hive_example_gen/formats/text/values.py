@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hivemill.components.hive_example_gen.formats.text import escapes
 from hivemill.components.hive_example_gen.formats.arrays import from_the_beginning, null_where
+from hivemill.components.hive_example_gen.formats.text import escapes
 from hivemill.components.hive_example_gen.formats.text.primitives import binary_value, parser_of
 from hivemill.components.hive_example_gen.formats.time.timestamp_formats import TimestampFormats
 from hivemill.components.hive_example_gen.table.hive_types import TextBounds, text_bounds

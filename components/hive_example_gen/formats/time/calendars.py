@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import DAY_SECONDS
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import DAY_SECONDS
 from hivemill.components.hive_example_gen.formats.time.time_zones import is_zone, wall_clock
 
 PROLEPTIC_KEY = "writer.date.proleptic"

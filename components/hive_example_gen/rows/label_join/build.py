@@ -18,18 +18,18 @@ import numpy as np
 import pyarrow as pa
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.rows import event_index, hashing
 from hivemill.components.hive_example_gen.cache import entries
+from hivemill.components.hive_example_gen.cache.entries import Kind
+from hivemill.components.hive_example_gen.catalog.listing import SourceFile
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.options import BadRowOptions
+from hivemill.components.hive_example_gen.rows import event_index, hashing
 from hivemill.components.hive_example_gen.rows.deduplication import deduplicator
 from hivemill.components.hive_example_gen.rows.event_index import NEVER_AFTER, EventIndex, EventSorter
-from hivemill.components.hive_example_gen.cache.entries import Kind
 from hivemill.components.hive_example_gen.rows.label_join import open_indexes, times
 from hivemill.components.hive_example_gen.rows.label_join.options import TimeUnit
-from hivemill.components.hive_example_gen.options import BadRowOptions
 from hivemill.components.hive_example_gen.rows.projection import projected_batches
 from hivemill.components.hive_example_gen.table.spec import TableSpec
-from hivemill.components.hive_example_gen.catalog.listing import SourceFile
 
 # Part of every fingerprint of an index. Raise it with any change that alters what is written.
 INDEX_VERSION = 1
@@ -137,9 +137,7 @@ INDEX = Kind(
 def ensure(plan: DayIndex, partitions_path: str) -> IndexRecord:
     """The record of the index, found or built now. Raises DataNotReadyError, InfrastructureError."""
     store = entries.store_at(partitions_path)
-    return entries.ensure(
-        store, INDEX, plan.fingerprint, lambda entry: _build(plan, entry.folder, partitions_path)
-    )
+    return entries.ensure(store, INDEX, plan.fingerprint, lambda entry: _build(plan, entry.folder, partitions_path))
 
 
 def find_all(plans: Iterable[DayIndex], partitions_path: str) -> dict[str, IndexRecord]:

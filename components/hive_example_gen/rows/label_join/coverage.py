@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hivemill.components.hive_example_gen.rows.event_index import EventIndex
 from hivemill.components.hive_example_gen.cache.entries import store_at
+from hivemill.components.hive_example_gen.rows.event_index import EventIndex
 from hivemill.components.hive_example_gen.rows.label_join import build
 from hivemill.components.hive_example_gen.rows.label_join.build import DayIndex
 from hivemill.components.hive_example_gen.rows.label_join.days import Day, days_with_clicks_of

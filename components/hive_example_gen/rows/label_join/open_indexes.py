@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hivemill.common.storage import urls
+from hivemill.components.hive_example_gen.cache.entries import store_at
 from hivemill.components.hive_example_gen.rows import event_index
 from hivemill.components.hive_example_gen.rows.event_index import EventIndex
-from hivemill.components.hive_example_gen.cache.entries import store_at
 
 MAX_PAIRS_HELD = 1 << 27
 """Of fetched indexes, besides those in use: 3 GiB on the disk of temporary files."""

@@ -13,7 +13,11 @@ from typing import Any, Literal
 
 from hivemill.common.errors import ConfigError
 from hivemill.common.storage.atomic import fingerprint
+from hivemill.components.hive_example_gen.catalog.listing import PartitionListing
+from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.hive_example_gen.planning.availability import Triage
 from hivemill.components.hive_example_gen.planning.completeness import SizeJudgement
+from hivemill.components.hive_example_gen.planning.table_days import Survey
 from hivemill.components.hive_example_gen.rows.label_join import times
 from hivemill.components.hive_example_gen.rows.label_join.build import (
     INDEX_VERSION,
@@ -24,11 +28,7 @@ from hivemill.components.hive_example_gen.rows.label_join.build import (
 from hivemill.components.hive_example_gen.rows.label_join.days import Day, days_of_clicks, days_of_impressions
 from hivemill.components.hive_example_gen.rows.label_join.labels import PartitionJoin
 from hivemill.components.hive_example_gen.rows.label_join.options import LabelJoinOptions
-from hivemill.components.hive_example_gen.options import SourceOptions
-from hivemill.components.hive_example_gen.planning.table_days import Survey
 from hivemill.components.hive_example_gen.table.spec import CONVERTER_VERSION, TableSpec
-from hivemill.components.hive_example_gen.planning.availability import Triage
-from hivemill.components.hive_example_gen.catalog.listing import PartitionListing
 
 Surveyor = Callable[[SourceOptions, Sequence[Day]], Survey]
 

@@ -9,13 +9,13 @@ import json
 import struct
 from pathlib import Path
 
-from tests.support import object_stores
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from hivemill.common.storage import object_store, urls
 from hivemill.components.hive_example_gen.cache import entries
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from tests.support import object_stores
 
 DATE = datetime.date(2026, 11, 15)
 WINDOW = WindowOptions(train_days=2, validation_days=0, completeness={"min_share_of_median": None})

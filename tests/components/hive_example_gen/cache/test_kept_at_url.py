@@ -11,19 +11,19 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.components.hive_example_gen.cache.kept_case import Case, bucket_case, everything_below, forget, manifest_of
-from tests.support.object_stores import KINDS
 
 from hivemill.common import progress
-from hivemill.common.storage import urls
 from hivemill.common.errors import DataNotReadyError, InfrastructureError
-from hivemill.components.hive_example_gen.cache import partition_record, quarantine
+from hivemill.common.storage import urls
 from hivemill.components.hive_example_gen import executor
-from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord, Shard
-from hivemill.components.hive_example_gen.convert import convert_partition
+from hivemill.components.hive_example_gen.cache import partition_record, quarantine
 from hivemill.components.hive_example_gen.cache.entries import store_at
-from hivemill.components.hive_example_gen.options import BadRowOptions
+from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord, Shard
 from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter
+from hivemill.components.hive_example_gen.convert import convert_partition
+from hivemill.components.hive_example_gen.options import BadRowOptions
+from tests.components.hive_example_gen.cache.kept_case import Case, bucket_case, everything_below, forget, manifest_of
+from tests.support.object_stores import KINDS
 
 ROOT = Path(__file__).parents[4]
 LONG_AGO = "2020-01-01T00:00:00.000Z"
@@ -351,7 +351,9 @@ def test_a_plan_of_hours_costs_no_request_per_partition(either, tmp_path, monkey
         assert len([request for request in requests if "token" not in request]) <= 4
         objects.pop(next(name for name in objects if name.endswith(f"{keys[5]}/data-00000-x.gz")))
         forget()
-        assert set(partition_record.find_all(case.kept, keys)) == set(keys) - {keys[5]}, "what is remembered proves nothing"
+        assert set(partition_record.find_all(case.kept, keys)) == set(keys) - {keys[5]}, (
+            "what is remembered proves nothing"
+        )
         memory = next(name for name in objects if "/.records/" in name)
         objects[memory] = b"damaged"
         forget()

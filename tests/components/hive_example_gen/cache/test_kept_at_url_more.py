@@ -9,17 +9,17 @@ import sys
 from pathlib import Path
 
 import grpc
-from tests.components.hive_example_gen.cache import kept_case
 import pytest
-from tests.components.hive_example_gen.cache.kept_case import bucket_case, forget, manifest_of
-from tests.components.hive_example_gen.rows.test_label_join_component import WINDOW
-from tests.components.hive_example_gen.rows.test_label_join_component import Case as JoinTables
-from tests.components.hive_example_gen.cache.test_reading import _orc
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.components.hive_example_gen.cache import crash_guard
 from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.rows.label_join import build, open_indexes
+from tests.components.hive_example_gen.cache import kept_case
+from tests.components.hive_example_gen.cache.kept_case import bucket_case, forget, manifest_of
+from tests.components.hive_example_gen.cache.test_reading import _orc
+from tests.components.hive_example_gen.rows.test_label_join_component import WINDOW
+from tests.components.hive_example_gen.rows.test_label_join_component import Case as JoinTables
 
 ROOT = Path(__file__).parents[4]
 

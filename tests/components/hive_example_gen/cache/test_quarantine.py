@@ -13,13 +13,13 @@ import pyarrow.parquet
 import pytest
 
 from hivemill.common.errors import DataNotReadyError, InfrastructureError
-from hivemill.components.hive_example_gen.formats import bad_rows
 from hivemill.components.hive_example_gen import manifest
 from hivemill.components.hive_example_gen.cache import quarantine
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRow, BadRows
-from hivemill.components.hive_example_gen.convert import convert_partition
-from hivemill.components.hive_example_gen.options import BadRowOptions, SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.cache.quarantine import QuarantineWriter
+from hivemill.components.hive_example_gen.convert import convert_partition
+from hivemill.components.hive_example_gen.formats import bad_rows
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRow, BadRows
+from hivemill.components.hive_example_gen.options import BadRowOptions, SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning.window import plan_window
 
 DATE = datetime.date(2026, 11, 15)

@@ -5,17 +5,17 @@ from collections import Counter
 from pathlib import Path
 
 import fastavro
-from tests.components.hive_example_gen.formats import hadoop_writers as writers
 import pyarrow as pa
 import pyarrow.orc
 import pyarrow.parquet
 import pytest
-from tests.components.hive_example_gen.converted_rows import examples_of
-from tests.components.hive_example_gen.cache.test_quarantine import Case
 
 from hivemill.components.hive_example_gen.cache import quarantine
 from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.options import BadRowOptions
+from tests.components.hive_example_gen.cache.test_quarantine import Case
+from tests.components.hive_example_gen.converted_rows import examples_of
+from tests.components.hive_example_gen.formats import hadoop_writers as writers
 
 ROWS, FEW = 16_500, 20
 BAD = {3: "encoding", 16_385: "value", 16_499: "encoding"}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.orc
 import pytest
-from tests.components.hive_example_gen.cache.test_quarantine import Case
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.components.hive_example_gen.cache import crash_guard
-from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.cache.entries import store_at
+from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.options import BadRowOptions
+from tests.components.hive_example_gen.cache.test_quarantine import Case
 
 ROOT = Path(__file__).parents[4]
 GONE = "another-machine:1:0"
@@ -85,7 +85,10 @@ def test_after_a_kill_whole_files_are_read(case):
 def test_nothing_is_left_and_nothing_tried_otherwise(case, monkeypatch):
     monkeypatch.setattr(crash_guard, "_try_in_child", None)
     partition, folder = _train(case)
-    with crash_guard.noted(partition, str(case.table), case.kept), crash_guard.noted(partition, str(case.table), case.kept):
+    with (
+        crash_guard.noted(partition, str(case.table), case.kept),
+        crash_guard.noted(partition, str(case.table), case.kept),
+    ):
         assert len(list(folder.iterdir())) == 2  # another thread's, alive
     assert not folder.exists()
     with pytest.raises(ValueError), crash_guard.noted(partition, str(case.table), case.kept):

@@ -3,9 +3,10 @@
 import struct
 import threading
 
-from tests.support import thrift_serving
 from impala._thrift_gen.TCLIService import TCLIService
 from impala._thrift_gen.TCLIService import ttypes as t
+
+from tests.support import thrift_serving
 
 _TYPES = t.TTypeId._NAMES_TO_VALUES
 _COLUMNS = {

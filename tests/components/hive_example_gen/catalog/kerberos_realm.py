@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.components.hive_example_gen.catalog import real_hive
 
 REALM, KDC_PORT = "HIVEMILL.TEST", 88

@@ -2,8 +2,9 @@
 
 import re
 
-from tests.support import thrift_serving
 from pymetastore.hive_metastore import ThriftHiveMetastore, ttypes
+
+from tests.support import thrift_serving
 
 TEXT = ("org.apache.hadoop.mapred.TextInputFormat", "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe")
 PARQUET = (

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 
-from hivemill.components.hive_example_gen.options import HiveOptions
 from hivemill.components.hive_example_gen.catalog.auth import transport as login
 from hivemill.components.hive_example_gen.catalog.auth.transport import Address
+from hivemill.components.hive_example_gen.options import HiveOptions
 
 METASTORE_PORT, SERVER_PORT = 9083, 10000
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.options import SourceOptions
 from hivemill.components.hive_example_gen.catalog import directory, partition_names, table_files
+from hivemill.components.hive_example_gen.options import SourceOptions
 
 DAY = datetime.date(2026, 11, 15)
 
@@ -41,7 +41,9 @@ def test_only_the_days_asked_for_are_opened(tmp_path, monkeypatch):
         (tmp_path / f"dt={DAY - datetime.timedelta(days=back)}").mkdir()
     _write(tmp_path / "dt=2026-11-15" / "000000_0")
     opened = []
-    monkeypatch.setattr(table_files, "entries", lambda folder, real=table_files.entries: opened.append(folder) or real(folder))
+    monkeypatch.setattr(
+        table_files, "entries", lambda folder, real=table_files.entries: opened.append(folder) or real(folder)
+    )
     _list(tmp_path)
     assert opened == [str(tmp_path / "dt=2026-11-15")]
 

@@ -1,16 +1,16 @@
 """`hivemill doctor` really asks the place that a source names."""
 
 import pytest
+
 from tests.support import s3_server
 
 pytest.importorskip("pymetastore", reason="the extra `hive` is not installed")
 pytest.importorskip("impala", reason="the extra `hive` is not installed")
 
-from tests.components.hive_example_gen.catalog import hive_server as hs
-from tests.components.hive_example_gen.catalog import metastore_server as ms
-
 from hivemill.components.hive_example_gen.options import HiveOptions, SourceOptions
 from hivemill.pipeline.doctor import checks
+from tests.components.hive_example_gen.catalog import hive_server as hs
+from tests.components.hive_example_gen.catalog import metastore_server as ms
 
 
 def _finding(**options):

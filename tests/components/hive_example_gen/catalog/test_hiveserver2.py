@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 
 from hivemill.common.errors import ConfigError, DataNotReadyError, InfrastructureError
-from hivemill.components.hive_example_gen.options import BadRowOptions, HiveOptions, SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.table.spec import spec_of
 from hivemill.components.hive_example_gen.catalog.hiveserver2 import query
+from hivemill.components.hive_example_gen.options import BadRowOptions, HiveOptions, SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.table.spec import spec_of
 
 pytest.importorskip("impala", reason="the extra `hive` is not installed")
 

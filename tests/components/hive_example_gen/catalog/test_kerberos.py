@@ -2,15 +2,15 @@
 
 import datetime
 
-from tests.components.hive_example_gen.catalog import kerberos_realm
 import pytest
-from tests.support import spark_needed
 
 from hivemill.common.errors import ConfigError, InfrastructureError
-from hivemill.components.hive_example_gen.options import HiveOptions, SourceOptions
-from hivemill.components.hive_example_gen.catalog.auth import transport as login
 from hivemill.components.hive_example_gen.catalog import metastore
+from hivemill.components.hive_example_gen.catalog.auth import transport as login
 from hivemill.components.hive_example_gen.catalog.auth.transport import Address
+from hivemill.components.hive_example_gen.options import HiveOptions, SourceOptions
+from tests.components.hive_example_gen.catalog import kerberos_realm
+from tests.support import spark_needed
 
 pytest.importorskip("pymetastore", reason="the extra `hive` is not installed")
 pytest.importorskip("impala", reason="the extra `hive` is not installed")

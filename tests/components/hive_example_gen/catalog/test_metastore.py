@@ -7,20 +7,21 @@ import sys
 import pytest
 
 from hivemill.common.errors import ConfigError, InfrastructureError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.catalog import metastore
+from hivemill.components.hive_example_gen.catalog.auth import transport as login
+from hivemill.components.hive_example_gen.catalog.auth.transport import Address
 from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.options import HiveOptions, SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.catalog.auth import transport as login
-from hivemill.components.hive_example_gen.catalog import metastore
-from hivemill.components.hive_example_gen.catalog.auth.transport import Address
 from hivemill.components.hive_example_gen.planning.window import plan_window
 
 pytest.importorskip("pymetastore", reason="the extra `hive` is not installed")
 
+from thrift.Thrift import TApplicationException
+
 from tests.components.hive_example_gen.catalog import metastore_server as ms
 from tests.support import thrift_serving
-from thrift.Thrift import TApplicationException
 
 DAY = datetime.date(2026, 11, 15)
 BEFORE = DAY - datetime.timedelta(days=1)

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.table.columns import with_partition_values
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.table.columns import with_partition_values
 
 DAY = datetime.date(2026, 11, 15)
 

@@ -7,23 +7,24 @@ import shutil
 import signal
 
 import pytest
-from tests.support import spark_needed
 
 from hivemill.common.errors import ConfigError, InfrastructureError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.catalog.hiveserver2 import query
 from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.options import BadRowOptions, HiveOptions, SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.table.spec import spec_of
-from hivemill.components.hive_example_gen.catalog.hiveserver2 import query
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.table.spec import spec_of
+from tests.support import spark_needed
 
 pytest.importorskip("pymetastore", reason="the extra `hive` is not installed")
 pytest.importorskip("impala", reason="the extra `hive` is not installed")
 
-from tests.components.hive_example_gen.catalog import real_hive
 from pymetastore.hive_metastore import ttypes
+
+from tests.components.hive_example_gen.catalog import real_hive
 
 pytestmark = spark_needed.MARKS
 DAY = datetime.date(2026, 11, 15)

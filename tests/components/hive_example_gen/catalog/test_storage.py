@@ -8,17 +8,17 @@ import pyarrow as pa
 import pyarrow.orc
 import pyarrow.parquet
 import pytest
-from tests.support import s3_server
 
 from hivemill.common.errors import ConfigError, HivemillError, InfrastructureError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.catalog import directory, table_files
 from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.options import BadRowOptions, SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.table.spec import resolve_spec
-from hivemill.components.hive_example_gen.catalog import directory, table_files
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.table.spec import resolve_spec
+from tests.support import s3_server
 
 DAY = datetime.date(2026, 11, 15)
 BEFORE = DAY - datetime.timedelta(days=1)

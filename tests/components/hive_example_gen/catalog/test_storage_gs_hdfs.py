@@ -5,14 +5,14 @@ import os
 import subprocess
 import sys
 
-from tests.support import gs_server
 import pytest
 
 from hivemill.common.errors import DataNotReadyError, InfrastructureError
+from hivemill.components.hive_example_gen.catalog import directory, table_files
 from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.options import BadRowOptions, SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.catalog import directory, table_files
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from tests.support import gs_server
 
 DAY = datetime.date(2026, 11, 15)
 BEFORE = DAY - datetime.timedelta(days=1)

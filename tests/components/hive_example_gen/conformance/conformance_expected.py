@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
 from tests.components.hive_example_gen.conformance.conformance_tables import Table
 from tests.components.hive_example_gen.conformance.differences import DIFFERENCES, stripped
 

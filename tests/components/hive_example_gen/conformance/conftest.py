@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+
 from tests.components.hive_example_gen.conformance.all_tables import ALL
 
 _PYTHON = os.environ.get("HIVEMILL_SPARK_PYTHON")

@@ -9,6 +9,11 @@ from __future__ import annotations
 import pyarrow.orc
 import pyarrow.parquet
 import pytest
+
+from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.options import BadRowOptions
+from hivemill.components.hive_example_gen.table.spec import resolve_spec
 from tests.components.hive_example_gen.conformance.all_tables import ALL, UNPARTITIONED
 from tests.components.hive_example_gen.conformance.changed_tables import LEGACY_MODE, SILENT_WRITERS
 from tests.components.hive_example_gen.conformance.conformance_expected import (
@@ -25,11 +30,6 @@ from tests.components.hive_example_gen.conformance.conformance_read import (
 )
 from tests.components.hive_example_gen.conformance.conformance_tables import DAY
 from tests.components.hive_example_gen.conformance.differences import DIFFERENCES
-
-from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.options import BadRowOptions
-from hivemill.components.hive_example_gen.table.spec import resolve_spec
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1800)]
 BY_NAME = {table.name: table for table in ALL}

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+
+from hivemill.components.hive_example_gen.table.hive_types import parse_type
+from hivemill.components.hive_example_gen.table.spec import resolve_spec
 from tests.components.hive_example_gen.conformance.changed_tables import PARTITIONED
 from tests.components.hive_example_gen.conformance.conformance_expected import flattened_as_said, hive_rows, same
 from tests.components.hive_example_gen.conformance.conformance_read import (
@@ -16,9 +19,6 @@ from tests.components.hive_example_gen.conformance.conformance_read import (
     source_of,
 )
 from tests.components.hive_example_gen.conformance.conformance_tables import DAY
-
-from hivemill.components.hive_example_gen.table.hive_types import parse_type
-from hivemill.components.hive_example_gen.table.spec import resolve_spec
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -10,10 +10,10 @@ import pyarrow.parquet
 import pytest
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats import reader
-from hivemill.components.hive_example_gen.formats.evolution import widens
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.formats.evolution import widens
 from hivemill.components.hive_example_gen.table.hive_types import parse_type
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 

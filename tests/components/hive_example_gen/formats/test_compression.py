@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.components.hive_example_gen.formats.text_reading import read_text
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.components.hive_example_gen.formats import compression
+from tests.components.hive_example_gen.formats.text_reading import read_text
 
 LINES = b"".join(b"%d\n" % number for number in range(3000))
 

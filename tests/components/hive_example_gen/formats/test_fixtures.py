@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 

@@ -8,18 +8,18 @@ from decimal import Context, Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.components.hive_example_gen.formats.hadoop_writers import lazy_row, lazy_value, vint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.hadoop import vints
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary import LazyBinaryRows
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.table.hive_types import parse_type
 from hivemill.components.hive_example_gen.options import BadRowOptions
+from hivemill.components.hive_example_gen.table.hive_types import parse_type
 from hivemill.components.hive_example_gen.table.spec import TableSpec
+from tests.components.hive_example_gen.formats.hadoop_writers import lazy_row, lazy_value, vint
 
 FILE = DataFile("f", "dt=x/f")
 PRIMITIVES = {

@@ -7,15 +7,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.components.hive_example_gen.formats.text_reading import read_text, spec_for, told
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats import columnar
-from hivemill.components.hive_example_gen.formats.text import text_file
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.serde import row_serde
+from hivemill.components.hive_example_gen.formats.text import text_file
 from hivemill.components.hive_example_gen.formats.text.typed_columns import TypedColumns
+from tests.components.hive_example_gen.formats.text_reading import read_text, spec_for, told
 
 NESTED = {"l": "array<string>", "m": "map<string,int>", "s": "struct<a:int,b:string>", "ll": "array<array<int>>"}
 DELIMITED = {"field.delim": "|", "colelction.delim": ",", "mapkey.delim": ":"}

@@ -1,16 +1,16 @@
 """MultiDelimitSerDe: delimiters of several characters."""
 
-from tests.components.hive_example_gen.formats import hadoop_writers as writers
 import pytest
-from tests.components.hive_example_gen.formats.text_reading import read_text, spec_for, told
 
 from hivemill.common.errors import ConfigError
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.table.ddl import parse_ddl
-from hivemill.components.hive_example_gen.formats.hadoop import sequence_file
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.hadoop import sequence_file
 from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.hive_example_gen.table.ddl import parse_ddl
 from hivemill.components.hive_example_gen.table.spec import spec_of
+from tests.components.hive_example_gen.formats import hadoop_writers as writers
+from tests.components.hive_example_gen.formats.text_reading import read_text, spec_for, told
 
 COLUMNS = {"id": "bigint", "name": "string", "l": "array<int>", "m": "map<string,int>"}
 PIPES = {"field.delim": "||"}

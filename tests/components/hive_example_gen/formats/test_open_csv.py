@@ -3,13 +3,13 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.components.hive_example_gen.formats.text_reading import read_text, told
 
 from hivemill.common.errors import ConfigError
 from hivemill.components.hive_example_gen.formats.serde import open_csv
 from hivemill.components.hive_example_gen.options import SourceOptions
 from hivemill.components.hive_example_gen.table.definition import TableDefinition
 from hivemill.components.hive_example_gen.table.spec import spec_of
+from tests.components.hive_example_gen.formats.text_reading import read_text, told
 
 COLUMNS = {"a": "string", "b": "string", "c": "string"}
 

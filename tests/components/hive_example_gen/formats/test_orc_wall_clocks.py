@@ -15,8 +15,8 @@ import pytest
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats.orc import orc_file
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.orc import orc_file
 from hivemill.components.hive_example_gen.formats.orc.tail import OrcTail
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 

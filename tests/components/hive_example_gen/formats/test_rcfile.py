@@ -6,14 +6,14 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from tests.components.hive_example_gen.formats.hadoop_writers import CODECS, SYNC, lazy_value, metadata, rcfile, vint
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.table.hive_types import parse_type
 from hivemill.components.hive_example_gen.table.spec import TableSpec
+from tests.components.hive_example_gen.formats.hadoop_writers import CODECS, SYNC, lazy_value, metadata, rcfile, vint
 
 COLUMNS = {
     "i": "int",

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.components.hive_example_gen.formats.text_reading import read_text, told
 
 from hivemill.common.errors import ConfigError
 from hivemill.components.hive_example_gen.formats.serde.java_regex import python_pattern
+from tests.components.hive_example_gen.formats.text_reading import read_text, told
 
 LOG = {"host": "string", "status": "int", "bytes": "bigint", "agent": "string"}
 PATTERN = r'([^ ]*) ([0-9]*) ([0-9-]*)(?: "([^"]*)")?'

@@ -5,6 +5,12 @@ import tracemalloc
 
 import pyarrow as pa
 import pytest
+
+from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 from tests.components.hive_example_gen.formats.hadoop_writers import (
     BYTES,
     CODECS,
@@ -14,12 +20,6 @@ from tests.components.hive_example_gen.formats.hadoop_writers import (
     sequence_file,
     string,
 )
-
-from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats import reader
-from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 COLUMNS = {"id": "int", "name": "string"}
 VALUES = [b"%d\x01name %d\xc3\xbc" % (number, number) for number in range(23)]

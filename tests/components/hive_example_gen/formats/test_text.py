@@ -7,12 +7,12 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.components.hive_example_gen.formats.text_reading import read_text, told
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.components.hive_example_gen.formats import columnar
 from hivemill.components.hive_example_gen.formats.text import text_file
 from hivemill.components.hive_example_gen.options import TextOptions
+from tests.components.hive_example_gen.formats.text_reading import read_text, told
 
 
 def _read(tmp_path, data, columns, **options):

@@ -1,8 +1,8 @@
 """Reads text of a made-up table, for the tests of the text SerDes."""
 
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
-from hivemill.components.hive_example_gen.formats.text import text_file
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.text import text_file
 from hivemill.components.hive_example_gen.options import BadRowOptions, TextOptions
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 from hivemill.components.hive_example_gen.table.text_properties import text_options

@@ -9,9 +9,9 @@ import pyarrow.parquet
 import pytest
 
 from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.options import CompletenessOptions, SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning import completeness, file_rows
 from hivemill.components.hive_example_gen.planning.completeness import DaySize
-from hivemill.components.hive_example_gen.options import CompletenessOptions, SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning.window import plan_window
 
 SUNDAY = datetime.date(2026, 11, 15)

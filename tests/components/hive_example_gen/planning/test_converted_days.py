@@ -5,7 +5,6 @@ import datetime
 import pytest
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.planning import converted_completeness
 from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.options import (
     BadRowOptions,
@@ -13,6 +12,7 @@ from hivemill.components.hive_example_gen.options import (
     SourceOptions,
     WindowOptions,
 )
+from hivemill.components.hive_example_gen.planning import converted_completeness
 from hivemill.components.hive_example_gen.planning.window import plan_window
 
 DATE = datetime.date(2026, 11, 15)

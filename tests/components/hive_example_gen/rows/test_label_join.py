@@ -8,18 +8,18 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from tests.components.hive_example_gen.converted_rows import examples_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.components.hive_example_gen import convert
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning import table_checks
+from hivemill.components.hive_example_gen.planning.window import plan_window
 from hivemill.components.hive_example_gen.rows import manifest_entries
 from hivemill.components.hive_example_gen.rows.label_join import days as join_days
 from hivemill.components.hive_example_gen.rows.label_join.options import LabelJoinOptions, LabelRules
-from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
-from hivemill.components.hive_example_gen.planning.window import plan_window
+from tests.components.hive_example_gen.converted_rows import examples_of
 
 DATE = datetime.date(2026, 11, 15)
 WINDOW = WindowOptions(train_days=2, validation_days=0, completeness={"min_share_of_median": None})

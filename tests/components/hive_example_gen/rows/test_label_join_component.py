@@ -12,9 +12,9 @@ from hivemill.common.errors import DataNotReadyError
 from hivemill.components.artifacts import WindowManifest
 from hivemill.components.hive_example_gen import executor
 from hivemill.components.hive_example_gen.component import HiveLogExampleGen
-from hivemill.components.hive_example_gen.rows.label_join.options import LabelJoinOptions, LabelRules
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.rows.label_join.options import LabelJoinOptions, LabelRules
 
 DATE = datetime.date(2026, 11, 15)
 WINDOW = WindowOptions(train_days=2, validation_days=1, completeness={"min_share_of_median": None})

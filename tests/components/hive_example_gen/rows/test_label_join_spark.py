@@ -6,14 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support import spark_needed
-from tests.components.hive_example_gen.converted_rows import examples_of
 
 from hivemill.components.hive_example_gen import convert
-from hivemill.components.hive_example_gen.planning import table_checks
-from hivemill.components.hive_example_gen.rows.label_join.options import LabelJoinOptions, LabelRules
 from hivemill.components.hive_example_gen.options import SamplingOptions, SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning import table_checks
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.rows.label_join.options import LabelJoinOptions, LabelRules
+from tests.components.hive_example_gen.converted_rows import examples_of
+from tests.support import spark_needed
 
 pytestmark = spark_needed.MARKS
 DATE = datetime.date(2026, 11, 15)

@@ -8,19 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from tests.components.hive_example_gen.converted_rows import examples_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.components.hive_example_gen import convert
-from hivemill.components.hive_example_gen.rows import deduplication, hashing
+from hivemill.components.hive_example_gen.options import SamplingOptions, SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning import table_checks
+from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.rows import deduplication, hashing
 from hivemill.components.hive_example_gen.rows.event_index import PAIR, EventIndex, EventSorter
 from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
-from hivemill.components.hive_example_gen.options import SamplingOptions, SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.rows.negative_sampling import Sampler
-from hivemill.components.hive_example_gen.planning.window import plan_window
+from tests.components.hive_example_gen.converted_rows import examples_of
 
 WINDOW = WindowOptions(train_days=2, validation_days=1, completeness={"min_share_of_median": None})
 DATE = datetime.date(2026, 11, 15)

@@ -7,9 +7,9 @@ import pyarrow.parquet
 import pytest
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.table.columns import FeatureKind, example_features
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.table.columns import FeatureKind, example_features
 
 DATE = datetime.date(2026, 11, 15)
 
