@@ -33,7 +33,7 @@ from hivemill.components.pusher.component import StorePusher  # noqa: E402
 from hivemill.components.serving_check.component import ServingCheck  # noqa: E402
 from hivemill.components.tfx_io import staged_executor  # noqa: E402
 from hivemill.pipeline.config import worker_rules  # noqa: E402
-from hivemill.pipeline.config.loader import PipelineConfig  # noqa: E402
+from hivemill.pipeline.config.schema import PipelineConfig  # noqa: E402
 from hivemill.pipeline.history.baseline import DataBaseline  # noqa: E402
 from hivemill.pipeline.metadata.client import connection_config  # noqa: E402
 from hivemill.pipeline.orchestrators.beam.options import IN_THIS_PROCESS  # noqa: E402

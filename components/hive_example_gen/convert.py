@@ -14,7 +14,8 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.components.hive_example_gen.cache import crash_guard, partition_record
-from hivemill.components.hive_example_gen.cache.entries import Entry, ensure, store_at
+from hivemill.components.hive_example_gen.cache.base import Entry, ensure
+from hivemill.components.hive_example_gen.cache.entries import store_at
 from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord, Shard
 from hivemill.components.hive_example_gen.cache.quarantine import QuarantineWriter
 from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter

@@ -16,7 +16,7 @@ from hivemill.pipeline.alerts.messages import Alert
 from hivemill.serving.rollout.state import ABORTED, Rollout, rollout_of
 
 if TYPE_CHECKING:
-    from hivemill.pipeline.config.loader import PipelineConfig
+    from hivemill.pipeline.config.schema import PipelineConfig
     from hivemill.serving.store.model_store import ModelStore
 
 _NEWS_HOURS = 24  # what was aborted longer ago is none, to a channel that was set up since

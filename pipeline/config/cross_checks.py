@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hivemill.common.storage import urls
 from hivemill.common.text import did_you_mean
 from hivemill.components.features import CategoricalFeature, CrossFeature, MultivalentFeature, NumericFeature
 from hivemill.components.hive_example_gen.options import SourceOptions
 from hivemill.pipeline.config.row_rules import row_rules
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.config.worker_rules import worker_rules
 from hivemill.pipeline.config.yaml_source import Mistake, Path, Tree
-
-if TYPE_CHECKING:
-    from hivemill.pipeline.config.loader import PipelineConfig
 
 _MORE_IS_BETTER = ("auc", "auc_lower_bound", "auc_precision_recall", "gauc", "clicks", "example_count")
 _LESS_IS_BETTER = ("logloss", "normalized_entropy")

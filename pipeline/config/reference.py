@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from hivemill.components import features
 from hivemill.pipeline.config.errors import members
-from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 
 _HEAD = """\
 # hivemill.yaml: every key

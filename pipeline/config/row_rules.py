@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.config.yaml_source import Path
-
-if TYPE_CHECKING:
-    from hivemill.pipeline.config.loader import PipelineConfig
 
 Found = Iterator[tuple[Path, str]]
 # What a second table has no use for: only its keys and times are read.

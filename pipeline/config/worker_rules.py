@@ -8,13 +8,10 @@ the first node starts, and fills in some of it from `gcloud`; here it is said be
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from hivemill.common.storage import urls
-
-if TYPE_CHECKING:
-    from hivemill.pipeline.config.loader import PipelineConfig
-    from hivemill.pipeline.config.yaml_source import Path
+from hivemill.pipeline.config.schema import PipelineConfig
+from hivemill.pipeline.config.yaml_source import Path
 
 # Beam runners whose workers are this process or its children; Beam's default is one of them.
 _HERE = ("", "fnapirunner", "fnapi", "directrunner", "direct", "switchingdirectrunner", "switchingdirect")

@@ -23,7 +23,7 @@ from hivemill.pipeline.doctor import serving
 from hivemill.pipeline.doctor.findings import Finding, failed
 
 if TYPE_CHECKING:
-    from hivemill.pipeline.config.loader import PipelineConfig
+    from hivemill.pipeline.config.schema import PipelineConfig
     from hivemill.pipeline.metadata.options import MetadataOptions
 
 PYTHONS = ((3, 10), (3, 13))

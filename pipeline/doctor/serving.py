@@ -17,7 +17,7 @@ from hivemill.common.errors import HivemillError
 from hivemill.pipeline.doctor.findings import Finding, failed
 
 if TYPE_CHECKING:
-    from hivemill.pipeline.config.loader import PipelineConfig
+    from hivemill.pipeline.config.schema import PipelineConfig
     from hivemill.serving.rollout.model_server import VersionState
     from hivemill.serving.store.model_store import ModelStore
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from hivemill.common.storage.atomic import fingerprint, write_text_atomically
 from hivemill.components.data_verdict.profile.serving_log_plan import plan_of_serving
-from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.root import object_root
 from hivemill.pipeline.runs import plan
 from hivemill.pipeline.runs import records as runs

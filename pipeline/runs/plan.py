@@ -14,7 +14,8 @@ from hivemill.components.hive_example_gen.catalog import table_files
 from hivemill.components.hive_example_gen.planning import table_checks, window
 from hivemill.components.hive_example_gen.table import columns
 from hivemill.pipeline.config import loader as config_module
-from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
+from hivemill.pipeline.config.loader import LoadedConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.runs.records import RunFolder
 from hivemill.serving.store.bucket import open_store
 from hivemill.serving.store.model_store import STABLE

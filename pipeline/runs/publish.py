@@ -14,7 +14,7 @@ from hivemill.common.errors import HivemillError, LockHeldError
 from hivemill.common.storage.scratch import scratch_folder
 from hivemill.pipeline import tensorboard
 from hivemill.pipeline.alerts.delivery import Alerts, Reports
-from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.documents import verdict
 from hivemill.pipeline.report import page
 from hivemill.pipeline.root import object_root

@@ -20,12 +20,13 @@ from hivemill.common.storage import object_store, urls
 from hivemill.common.storage.atomic import write_text_atomically
 from hivemill.pipeline.alerts.delivery import Alerts, OverrunWatch
 from hivemill.pipeline.cli.console import Console, library_noise_to
-from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
+from hivemill.pipeline.config.loader import LoadedConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.history import baseline
 from hivemill.pipeline.metadata.root_id import identity
 from hivemill.pipeline.root.lock import LockOptions, run_lock
+from hivemill.pipeline.runs import compiled_pipeline, publish, records, wait
 from hivemill.pipeline.runs import plan as planning
-from hivemill.pipeline.runs import publish, records, stepwise_run, wait
 from hivemill.pipeline.runs.finalize import Conclusion, error_card, gather
 from hivemill.pipeline.runs.records import RunFolder
 from hivemill.pipeline.runs.sigterm import Stop, stopped_by_sigterm
@@ -146,7 +147,7 @@ class _Run:
             try:
                 ir = self.compiled()
                 self._settle_dead_attempts(ir)
-                stepwise_run.write_pipeline(ir, self._folder)
+                compiled_pipeline.write_pipeline(ir, self._folder)
             except BaseException as error:
                 self._stopped(error)  # a run that nobody launches must not stand as running
                 raise

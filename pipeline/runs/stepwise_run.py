@@ -25,7 +25,7 @@ from hivemill.common.errors import (
     ModelNotBlessedError,
 )
 from hivemill.common.storage import urls
-from hivemill.common.storage.atomic import write_json_atomically, write_text_atomically
+from hivemill.common.storage.atomic import write_json_atomically
 from hivemill.common.text import did_you_mean
 from hivemill.pipeline.alerts import overruns
 from hivemill.pipeline.alerts.delivery import Alerts
@@ -35,15 +35,14 @@ from hivemill.pipeline.orchestrators import training_task
 from hivemill.pipeline.root import lock, object_root
 from hivemill.pipeline.root.lock import LockOptions, run_lock
 from hivemill.pipeline.runs import publish, records
+from hivemill.pipeline.runs.compiled_pipeline import PIPELINE_HINT, PIPELINE_JSON, read_pipeline
 from hivemill.pipeline.runs.finalize import Conclusion, gather
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder
 from hivemill.pipeline.runs.sigterm import stopped_by_sigterm
 
-PIPELINE_JSON = "pipeline.json"
 _HINT_AGAIN = "Begin it again (`hivemill node --begin`): it goes on where it stopped."
 _HINT_WORKERS = "Start all workers of this training again: it goes on from its checkpoint."
 _CHIEF_POLL_SECONDS = 1.0
-_HINT_PIPELINE = "Give the file that `hivemill node --begin` wrote."
 JOB_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 # What a second try cannot change, by exit code. An orchestrator retries whatever fails.
 _FINAL = {kind.exit_code: kind for kind in (ConfigError, DataNotReadyError, DataVerdictError, ModelNotBlessedError)}
@@ -125,29 +124,6 @@ def end(loaded: LoadedConfig, job: str, console: Console) -> dict[str, Any]:
         with overruns.watch(folder, loaded.config.alerts):
             pass  # a run that became too old while no process ran
         return _concluded(loaded, folder, folder.read() or {}, console)
-
-
-def write_pipeline(ir: Any, folder: RunFolder) -> None:
-    """Keeps the compiled pipeline (pipeline_pb2.Pipeline) as JSON. It holds no secret."""
-    from google.protobuf import json_format
-
-    write_text_atomically(folder.file(PIPELINE_JSON), json_format.MessageToJson(ir) + "\n")
-
-
-def read_pipeline(path: Path) -> Any:
-    """The compiled pipeline at `path`. Raises ConfigError where it is none."""
-    from hivemill.common import runtime
-
-    with runtime.quick_imports():
-        runtime.prepare_tensorflow()
-        from google.protobuf import json_format
-        from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2  # noqa: F401 (messages inside of Any)
-
-        from hivemill.pipeline.orchestrators import node_launcher  # noqa: F401 (the rest of them)
-    try:
-        return json_format.Parse(path.read_text(encoding="utf-8"), pipeline_pb2.Pipeline())
-    except (OSError, UnicodeDecodeError, json_format.ParseError) as error:
-        raise ConfigError(f"{path} holds no compiled pipeline: {error}", hint=_HINT_PIPELINE) from error
 
 
 def _trained_along(pipeline: Path, node_id: str, folder: RunFolder, worker: str, console: Console) -> NodeRecord | None:
@@ -266,7 +242,7 @@ def _run_of(pipeline: str) -> tuple[RunFolder, dict[str, Any]]:
     object_root.fetch_run(folder.path.parents[1], run_id)
     record = folder.read()
     if record is None:
-        raise ConfigError(f"there is no run beside {pipeline}", hint=_HINT_PIPELINE)
+        raise ConfigError(f"there is no run beside {pipeline}", hint=PIPELINE_HINT)
     return folder, record
 
 

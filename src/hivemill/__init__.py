@@ -29,8 +29,9 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ load
         RolloutAbortedError,
     )
     from hivemill.components.artifacts import DataVerdict, ModelVerdict, WindowManifest
-    from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
+    from hivemill.pipeline.config.loader import LoadedConfig
     from hivemill.pipeline.config.loader import load as load_config
+    from hivemill.pipeline.config.schema import PipelineConfig
     from hivemill.pipeline.runs.plan import RunPlan, make_plan
     from hivemill.serving.client import PredictionClient
     from hivemill.serving.store.bucket import open_store
@@ -51,7 +52,7 @@ _PUBLIC = {
     "ModelVerdict": (_ARTIFACTS, "ModelVerdict"),
     "WindowManifest": (_ARTIFACTS, "WindowManifest"),
     "LoadedConfig": ("hivemill.pipeline.config.loader", "LoadedConfig"),
-    "PipelineConfig": ("hivemill.pipeline.config.loader", "PipelineConfig"),
+    "PipelineConfig": ("hivemill.pipeline.config.schema", "PipelineConfig"),
     "load_config": ("hivemill.pipeline.config.loader", "load"),
     "RunPlan": ("hivemill.pipeline.runs.plan", "RunPlan"),
     "make_plan": ("hivemill.pipeline.runs.plan", "make_plan"),

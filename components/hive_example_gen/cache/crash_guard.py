@@ -21,7 +21,7 @@ from pathlib import Path
 
 from hivemill.common.errors import DataNotReadyError, InfrastructureError
 from hivemill.common.storage import object_store, urls
-from hivemill.components.hive_example_gen.cache.entries import NOTE_SUFFIX
+from hivemill.components.hive_example_gen.cache.base import NOTE_SUFFIX
 from hivemill.components.hive_example_gen.formats import reader
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile

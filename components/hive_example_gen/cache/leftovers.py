@@ -8,12 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from hivemill.common.storage import object_store
-from hivemill.components.hive_example_gen.cache.entries import (
-    FAILURES_PREFIX,
-    LEFTOVER_SECONDS,
-    NOTE_SECONDS,
-    NOTE_SUFFIX,
-)
+from hivemill.components.hive_example_gen.cache.base import FAILURES_PREFIX, LEFTOVER_SECONDS, NOTE_SECONDS, NOTE_SUFFIX
 
 SHARD_PREFIX = "data-"
 _RECORD_SUFFIX = ".json"

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from hivemill.common.errors import InfrastructureError
 from hivemill.common.storage import object_store, urls
 from hivemill.components.hive_example_gen.cache import leftovers
-from hivemill.components.hive_example_gen.cache.entries import LEFTOVER_SECONDS, Kind, Record
+from hivemill.components.hive_example_gen.cache.base import LEFTOVER_SECONDS, Kind, Record
 from hivemill.components.hive_example_gen.cache.object_store_index import Memory
 
 _REQUESTS = 24  # at a time; Arrow's S3 client opens 25 connections

@@ -19,7 +19,7 @@ from typing import Any
 
 from hivemill.common.errors import InfrastructureError
 from hivemill.common.storage import object_store
-from hivemill.components.hive_example_gen.cache.entries import Kind, Record
+from hivemill.components.hive_example_gen.cache.base import Kind, Record
 
 FOLDER = ".records"
 _MOST_RECORDS = 20_000  # in memory; a window of 28 days by hours has 840

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hivemill.components.hive_example_gen.cache.entries import Kind, store_at
+from hivemill.components.hive_example_gen.cache.base import Kind
+from hivemill.components.hive_example_gen.cache.entries import store_at
 
 RECORD_NAME = "partition.json"
 _VERSION = 1

@@ -17,7 +17,7 @@ from hivemill.common import errors
 from hivemill.common.errors import HivemillError
 from hivemill.common.storage import object_store, urls
 from hivemill.common.storage.atomic import write_json_atomically
-from hivemill.components.hive_example_gen.cache.entries import FAILURES_PREFIX
+from hivemill.components.hive_example_gen.cache.base import FAILURES_PREFIX
 
 _SUFFIX = ".json"
 _BEGUN = "begun"

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing
 from hivemill.components.hive_example_gen.catalog.partition_names import date_folder
-from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
-
-if TYPE_CHECKING:
-    from hivemill.components.hive_example_gen.planning.window import PlannedPartition
+from hivemill.components.hive_example_gen.options import SourceOptions
 
 HOURS = range(24)
 
@@ -53,11 +48,6 @@ class Triage:
         else:
             return True
         return False
-
-    def find_empty_results(self, partitions: Iterable[PlannedPartition], window: WindowOptions) -> None:
-        """Days that a server gave no row for, to an earlier run that ignored that."""
-        if not window.leaves_out:
-            self.empty += [one.name for one in partitions if one.query and one.num_rows == 0]
 
     def _find_missing_hours(self, day: datetime.date, partitions: tuple[PartitionListing, ...]) -> None:
         column = self.source.hour_column

@@ -162,7 +162,8 @@ def plan_window(
         {split: [each for day in chosen for each in planned(split, day)] for split, chosen in days.items()},
         partitions_path,
     )
-    triage.find_empty_results(itertools.chain.from_iterable(splits.values()), window)
+    if not window.leaves_out:
+        triage.empty += _empty_results(splits)
     return WindowPlan(
         date=date,
         table=table_files.shown(source.place),
@@ -180,6 +181,11 @@ def plan_window(
         label=label,
         join=joined,
     )
+
+
+def _empty_results(splits: Mapping[str, Sequence[PlannedPartition]]) -> list[str]:
+    """Days for which a server returned no row, to an earlier run that left such days out."""
+    return [one.name for one in itertools.chain.from_iterable(splits.values()) if one.query and one.num_rows == 0]
 
 
 def window_days(window: WindowOptions, date: datetime.date) -> dict[str, tuple[datetime.date, ...]]:

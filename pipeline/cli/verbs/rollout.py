@@ -14,7 +14,7 @@ from hivemill.common.errors import ConfigError, HivemillError
 from hivemill.pipeline.cli.output import Output, add_verb, say, table
 
 if TYPE_CHECKING:
-    from hivemill.pipeline.config.loader import PipelineConfig
+    from hivemill.pipeline.config.schema import PipelineConfig
     from hivemill.serving.rollout.controller import Outcome, RolloutMachine
     from hivemill.serving.rollout.metrics import Metrics
     from hivemill.serving.rollout.model_server import ModelServers

@@ -8,7 +8,8 @@ import yaml
 
 from hivemill.common.errors import ConfigError
 from hivemill.pipeline.config import loader as config_module
-from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
+from hivemill.pipeline.config.loader import LoadedConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 
 _HINT_SERVER = "Set metadata.backend to mysql, and host and user: pods on several machines cannot share a SQLite file."
 

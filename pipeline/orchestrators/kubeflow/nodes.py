@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from hivemill.common import runtime
-from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 
 
 def node_ids(config: PipelineConfig) -> list[str]:

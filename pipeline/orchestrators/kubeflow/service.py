@@ -19,7 +19,7 @@ from kfp import client
 
 from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.common.storage.atomic import fingerprint
-from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 
 Say = Callable[[str], None]
 _CALL_SECONDS = 60.0

@@ -16,7 +16,8 @@ from kfp import compiler, components, dsl, kubernetes
 
 from hivemill.common.errors import ConfigError
 from hivemill.pipeline.config.errors import did_you_mean
-from hivemill.pipeline.config.loader import LoadedConfig, PipelineConfig
+from hivemill.pipeline.config.loader import LoadedConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
 from hivemill.pipeline.orchestrators.kubeflow import inside as inside_of_containers
 from hivemill.pipeline.orchestrators.kubeflow.inside import config_inside, kubernetes_name

@@ -13,7 +13,7 @@ from typing import Any
 
 from hivemill.common.errors import ConfigError
 from hivemill.common.storage import urls
-from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
 from hivemill.pipeline.orchestrators.kubeflow import inside
 from hivemill.pipeline.orchestrators.kubeflow.options import KubeflowOptions, StepOptions

@@ -23,7 +23,8 @@ from hivemill.common.errors import HivemillError, ModelNotBlessedError
 from hivemill.common.storage.atomic import write_json_atomically
 from hivemill.components.artifacts import DataVerdict, ModelVerdict, WindowManifest
 from hivemill.pipeline.alerts.delivery import Alerts
-from hivemill.pipeline.config.loader import PipelineConfig, load
+from hivemill.pipeline.config.loader import load
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.root import object_root
 from hivemill.pipeline.runs import collect_artifacts, records
 from hivemill.pipeline.runs.finalize import Conclusion

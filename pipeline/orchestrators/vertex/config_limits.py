@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from hivemill.common.errors import ConfigError
 from hivemill.common.storage import urls
 from hivemill.common.text import did_you_mean
-from hivemill.pipeline.config.loader import RELATIVE_PATHS, PipelineConfig
+from hivemill.pipeline.config.loader import RELATIVE_PATHS
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.orchestrators.kubeflow.options import ALL_STEPS
 from hivemill.pipeline.orchestrators.vertex.options import VertexOptions
 

@@ -20,7 +20,7 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner  # noqa: E402
 
 from hivemill.common.errors import ConfigError  # noqa: E402
 from hivemill.pipeline import dag  # noqa: E402
-from hivemill.pipeline.config.loader import PipelineConfig  # noqa: E402
+from hivemill.pipeline.config.schema import PipelineConfig  # noqa: E402
 from hivemill.pipeline.orchestrators.vertex import config_limits, node_limits  # noqa: E402
 from hivemill.pipeline.orchestrators.vertex.artifact_titles import importable_titles  # noqa: E402
 from hivemill.pipeline.orchestrators.vertex.conclusion import RunConclusion  # noqa: E402

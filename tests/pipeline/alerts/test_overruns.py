@@ -13,6 +13,7 @@ from hivemill.pipeline.alerts.options import AlertOptions
 from hivemill.pipeline.cli.console import Console
 from hivemill.pipeline.config.loader import load
 from hivemill.pipeline.runs import records, stepwise_run
+from hivemill.pipeline.runs.compiled_pipeline import PIPELINE_JSON
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder
 from hivemill.pipeline.scheduling import dates
 from tests.pipeline.shop import RUN_DATE, document, hivemill, make_shop
@@ -129,11 +130,11 @@ def test_step_and_end_of_a_run_that_is_too_old_tell_it_once_and_the_record_says_
     root = config.parent / "root"
     folder = folder_of_run(root, 11, options)
     folder.file("config.yaml").write_text(load(config, words[1:]).config.to_yaml())
-    folder.file(stepwise_run.PIPELINE_JSON).write_text("{}")
+    folder.file(PIPELINE_JSON).write_text("{}")
     done = NodeRecord("Trainer", "succeeded", 1.0)
     monkeypatch.setattr(stepwise_run, "_launched", lambda *words: done)
     monkeypatch.setattr(stepwise_run, "read_pipeline", lambda path: None)
-    assert stepwise_run.launch(str(folder.file(stepwise_run.PIPELINE_JSON)), "Trainer", Console()) == done
+    assert stepwise_run.launch(str(folder.file(PIPELINE_JSON)), "Trainer", Console()) == done
     assert events(file) == ['"overrun"']
     assert hivemill(config, *words, "node", "--end", "--job", "job-1") == 1  # no pipeline here
     assert events(file) == ['"overrun"', '"red"']

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from hivemill.components import features
-from hivemill.pipeline.config.loader import PipelineConfig
 from hivemill.pipeline.config.reference import reference
+from hivemill.pipeline.config.schema import PipelineConfig
 
 DOCS = Path(__file__).parents[3] / "docs" / "config.md"
 

@@ -15,7 +15,7 @@ from hivemill.common.errors import DataNotReadyError
 from hivemill.components.data_verdict.comparison.reference import read_baseline
 from hivemill.components.data_verdict.profile.window_profile import Column, Distribution, Profile
 from hivemill.pipeline.config import loader as config_module
-from hivemill.pipeline.config.loader import PipelineConfig
+from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.history.baseline import BASELINE_JSON, DataBaseline, add_to_history, write_baseline
 from hivemill.pipeline.runs import records
 from hivemill.pipeline.runs.records import RunFolder

@@ -21,6 +21,7 @@ from hivemill.pipeline.orchestrators import training_task
 from hivemill.pipeline.orchestrators.kubeflow import inside, training_job
 from hivemill.pipeline.root import lock
 from hivemill.pipeline.runs import records, stepwise_run
+from hivemill.pipeline.runs.compiled_pipeline import PIPELINE_JSON
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder
 from hivemill.pipeline.scheduling import dates
 from tests.pipeline.shop import CONFIG
@@ -204,7 +205,7 @@ def begun(tmp_path):
     folder = RunFolder(tmp_path, "2026-11-15-1a2b3c4d")
     record = records.new_record(folder.run_id, dates.day("2026-11-15"), 1, runner="steps", lateness=None, job="job-1")
     folder.write(record)
-    folder.file(stepwise_run.PIPELINE_JSON).write_text("{}")
+    folder.file(PIPELINE_JSON).write_text("{}")
     return folder
 
 
@@ -219,7 +220,7 @@ def along(begun, monkeypatch):
         monkeypatch.setattr(stepwise_run, "_check_node", lambda ir, node_id: None)
         monkeypatch.setattr(stepwise_run, "_CHIEF_POLL_SECONDS", 0.02)
         monkeypatch.setenv("TF_CONFIG", tf_config("worker", 1)["TF_CONFIG"])
-        return stepwise_run.launch(str(begun.file(stepwise_run.PIPELINE_JSON)), "Trainer", Console())
+        return stepwise_run.launch(str(begun.file(PIPELINE_JSON)), "Trainer", Console())
 
     return run
 
@@ -267,13 +268,13 @@ def test_worker_of_a_training_that_has_ended_does_nothing_or_tells_what_is_final
 def test_worker_of_a_run_that_has_ended_does_nothing(begun, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config("worker", 1)["TF_CONFIG"])
     begun.write(begun.read() | {"state": "succeeded", "exit_code": 0})
-    assert stepwise_run.launch(str(begun.file(stepwise_run.PIPELINE_JSON)), "Trainer", Console()) is None
+    assert stepwise_run.launch(str(begun.file(PIPELINE_JSON)), "Trainer", Console()) is None
     begun.write(begun.read() | {"state": "failed", "exit_code": 4})
     with pytest.raises(InfrastructureError, match="has ended with exit code 4"):
-        stepwise_run.launch(str(begun.file(stepwise_run.PIPELINE_JSON)), "Trainer", Console())
+        stepwise_run.launch(str(begun.file(PIPELINE_JSON)), "Trainer", Console())
 
 
 def test_node_with_a_wrong_tf_config_ends_with_2_and_says_why(begun, monkeypatch, capsys):
     monkeypatch.setenv("TF_CONFIG", "{")
-    assert main.main(["node", "--node", "Trainer", "--pipeline", str(begun.file(stepwise_run.PIPELINE_JSON))]) == 2
+    assert main.main(["node", "--node", "Trainer", "--pipeline", str(begun.file(PIPELINE_JSON))]) == 2
     assert "TF_CONFIG cannot be read: '{'" in capsys.readouterr().err

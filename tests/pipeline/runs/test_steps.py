@@ -17,6 +17,7 @@ from hivemill.pipeline.config.loader import load
 from hivemill.pipeline.metadata.root_id import identity
 from hivemill.pipeline.root import lock
 from hivemill.pipeline.runs import records, run, stepwise_run
+from hivemill.pipeline.runs.compiled_pipeline import PIPELINE_JSON
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder
 from hivemill.pipeline.scheduling import dates
 from tests.pipeline.shop import RUN_DATE, document, hivemill, make_shop, only_run, tree
@@ -45,7 +46,7 @@ def begun(root) -> RunFolder:
     """A run that job-1 has begun; its compiled pipeline is no real one."""
     folder = RunFolder(root, RUN_ID)
     folder.write(new_record())
-    folder.file(stepwise_run.PIPELINE_JSON).write_text("{}")
+    folder.file(PIPELINE_JSON).write_text("{}")
     return folder
 
 
@@ -71,7 +72,7 @@ def test_job_that_begins_twice_goes_on_with_its_run(begun, config, capsys):
     target = config.parent / "out" / "path"
     words = ["--date", RUN_DATE, "--job", "job-1", "--pipeline-to", str(target)]
     assert hivemill(config, "node", "--begin", *words) == 0
-    assert target.read_text() == str(begun.file(stepwise_run.PIPELINE_JSON)) == capsys.readouterr().out.strip()
+    assert target.read_text() == str(begun.file(PIPELINE_JSON)) == capsys.readouterr().out.strip()
     assert begun.read()["attempt"] == 1
 
 
@@ -129,11 +130,11 @@ def test_usage(config, capsys, words, said):
 
 def test_node_of_a_finished_run_does_nothing_and_of_a_failed_one_says_so(begun, capsys):
     begun.write(new_record(state="succeeded", exit_code=0))
-    assert stepwise_run.launch(str(begun.file(stepwise_run.PIPELINE_JSON)), "Trainer", Console()) is None
+    assert stepwise_run.launch(str(begun.file(PIPELINE_JSON)), "Trainer", Console()) is None
     assert "Nothing to do" in capsys.readouterr().err
     begun.write(new_record(state="failed", exit_code=5))
     with pytest.raises(InfrastructureError, match="has ended with exit code 5"):
-        stepwise_run.launch(str(begun.file(stepwise_run.PIPELINE_JSON)), "Trainer", Console())
+        stepwise_run.launch(str(begun.file(PIPELINE_JSON)), "Trainer", Console())
 
 
 def test_verdict_is_told_again_without_a_second_try_and_an_outage_is_tried_again(begun, monkeypatch):
@@ -143,16 +144,16 @@ def test_verdict_is_told_again_without_a_second_try_and_an_outage_is_tried_again
     card = {"message": "JS 0.31 > 0.20", "hint": "Look.", "exit_code": 4, "details": {"colour": "red"}}
     begun.write_node(NodeRecord("DataVerdict", "failed", 1.0, error=card))
     with pytest.raises(DataVerdictError, match=r"JS 0\.31") as caught:
-        stepwise_run.launch(str(begun.file(stepwise_run.PIPELINE_JSON)), "DataVerdict", Console())
+        stepwise_run.launch(str(begun.file(PIPELINE_JSON)), "DataVerdict", Console())
     assert (caught.value.hint, caught.value.details, tried) == ("Look.", {"colour": "red"}, [])
     begun.write_node(NodeRecord("DataVerdict", "failed", 1.0, error=card | {"exit_code": 6}))
-    stepwise_run.launch(str(begun.file(stepwise_run.PIPELINE_JSON)), "DataVerdict", Console())
+    stepwise_run.launch(str(begun.file(PIPELINE_JSON)), "DataVerdict", Console())
     assert tried == ["DataVerdict"]
 
 
 def test_end_of_a_run_without_a_pipeline_says_what_is_missing_and_frees_the_root(begun, config, root, capsys):
     """begin was killed before it had compiled."""
-    begun.file(stepwise_run.PIPELINE_JSON).unlink()
+    begun.file(PIPELINE_JSON).unlink()
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-m", "pipeline", "--config", str(config), "node", "--end", "--job", "job-1"]
     done = subprocess.run(command, cwd=config.parent, env=environment, capture_output=True, text=True, timeout=300)

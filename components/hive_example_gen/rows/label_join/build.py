@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.components.hive_example_gen.cache import entries
-from hivemill.components.hive_example_gen.cache.entries import Kind
+from hivemill.components.hive_example_gen.cache.base import Kind
 from hivemill.components.hive_example_gen.catalog.listing import SourceFile
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.options import BadRowOptions
