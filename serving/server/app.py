@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.config import model_server_config_pb2
@@ -24,18 +24,22 @@ from tensorflow_serving.config import model_server_config_pb2
 from common.errors import ConfigError, InfrastructureError
 from serving.server import config_file, grpc_service, operations
 from serving.server.errors import ServingError, code_of, invalid
+from serving.server.in_flight import InFlight
 from serving.server.metrics import Metrics
 from serving.server.models import Models
 from serving.server.options import ServerOptions
-from serving.server.rest import RestServer
 from serving.server.servable import Servable
 from serving.tls import ServerTls
+
+if TYPE_CHECKING:
+    from serving.server.http_server import HttpServer
 
 Log = Callable[[str], None]
 # gRPC's own stop cancels requests that it has taken and not handed on. So for a moment all that come are answered with
 # UNAVAILABLE, after which clients go elsewhere.
 _FAREWELL_SECONDS = 0.3
 _CANCEL_SECONDS = 0.5  # in which gRPC cancels what the grace was too short for
+_OPEN_FILES = 16_384
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -57,7 +61,9 @@ class Server:
         self.models.assign(wanted, labels_must_be_available=False)
         self._operations = operations.Operations(self.models, options.max_message_bytes)
         self._grpc: Any = None
-        self._rest: RestServer | None = None
+        self._rest: HttpServer | None = None
+        self._in_flight = InFlight(options.max_in_flight_bytes)
+        self._health = grpc_service.Health()
         self.port, self.rest_port = 0, 0
         self._wake, self._ending = threading.Event(), threading.Event()
         self._threads = [
@@ -68,13 +74,15 @@ class Server:
     def start(self) -> None:
         """Listens, then loads; state LOADING is visible meanwhile. Raises InfrastructureError for a port in use."""
         options = self.options
-        self._grpc = grpc_service.make_server(self._operations, self.metrics, self.reload, options, self._ending)
+        self._grpc = grpc_service.make_server(
+            self._operations, self.metrics, self.reload, options, self._ending, self._in_flight, self._health
+        )
         if options.socket_path:
             _listen(self._grpc, f"unix:{options.socket_path}")
         if options.port is not None:
             self.port = _listen(self._grpc, f"{_bracketed(options.host)}:{options.port}", options.tls)
         if options.rest_port is not None:
-            self._rest = _rest_server(self._operations, self.metrics, self._page, options)
+            self._rest = self._rest_server()
             self.rest_port = self._rest.port
             self._rest.start()
         self._grpc.start()
@@ -117,6 +125,7 @@ class Server:
             return max(0.0, until - time.monotonic())
 
         self._ending.set()
+        self._health.end()
         self._wake.set()
         time.sleep(_FAREWELL_SECONDS)
         stopped = self._grpc.stop(left()) if self._grpc else None
@@ -169,7 +178,19 @@ class Server:
                 self.models.work()
             except Exception as error:  # one bad folder must not end the thread that serves all others
                 self._log(f"versions could not be brought up to date: {type(error).__name__}: {error}")
+            self._health.set(is_serving=all(self._is_available(name) for name in self.models.targets()))
             self._wake.wait(self.options.poll_seconds)
+
+    def _rest_server(self) -> HttpServer:
+        """Imported only here: the serving check starts this server without REST."""
+        from serving.server.http_server import HttpServer
+        from serving.server.rest import RestAnswers
+
+        options, answers = self.options, RestAnswers(self._operations, self.metrics, self._page)
+        try:
+            return HttpServer(answers, self._in_flight, options, options.rest_port or 0)
+        except OSError as error:
+            raise _not_free(f"{options.host}:{options.rest_port}") from error
 
     def _page(self) -> str:
         return self.metrics.page(self.models.states(), self.models.labels())
@@ -188,6 +209,7 @@ def serve(options: ServerOptions, exit_with_parent: bool = False, log: Log = _to
     With `exit_with_parent` it also ends when its standard input does: a parent that is killed takes it along.
     """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of the loader that TensorFlow Serving has too
+    _allow_open_files()
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -205,6 +227,17 @@ def serve(options: ServerOptions, exit_with_parent: bool = False, log: Log = _to
     is_quiet = server.stop()
     log("stopped" if is_quiet else f"stopped with requests unfinished after {options.grace_seconds:.0f} s")
     return 0 if is_quiet else 1
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets this process have: with the 1,024 of many shells, idle clients could use them up."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _wait_for_end_of_input(ending: threading.Event) -> None:
@@ -234,14 +267,6 @@ def _listen(server: Any, address: str, tls: ServerTls | None = None) -> int:
     if not port:
         raise _not_free(address)
     return port
-
-
-def _rest_server(*arguments: Any) -> RestServer:
-    options = arguments[-1]
-    try:
-        return RestServer(*arguments, options.rest_port)
-    except OSError as error:
-        raise _not_free(f"{options.host}:{options.rest_port}") from error
 
 
 def _not_free(address: str) -> InfrastructureError:

@@ -9,18 +9,19 @@ values and `<column>_row_lengths`.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import grpc
 import numpy as np
 from tensorflow.core.example import example_pb2
 from tensorflow.python.framework import dtypes
 from tensorflow_serving.apis import input_pb2
 
-from serving.server.errors import invalid
+from serving.server.errors import ServingError, invalid
 
 ROWS, COLUMNS = "instances", "inputs"
 _BYTES_SUFFIX = "_bytes"
@@ -31,17 +32,65 @@ Json = Any
 
 
 def parse(body: bytes) -> dict[str, Json]:
-    """The JSON object of a request. Raises ServingError."""
+    """The JSON object of a request, as rapidjson reads it there: a byte order mark and what follows the object are
+    ignored, NaN, Inf and Infinity are numbers, the first of equal keys counts, bytes of a text need not be UTF-8.
+
+    Raises ServingError, also for what rapidjson refuses: numbers that no double holds, lone surrogates.
+    """
+    text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").lstrip(_JSON_SPACE)
+    if not text:
+        raise _parse_error("The document is empty")
+    if "\\u" in text and any(one[1] for one in _ESCAPE.finditer(text)):
+        raise _parse_error("The surrogate pair in string is invalid.")
     try:
-        document = json.loads(body.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise invalid(f"JSON Parse error: byte {error.start} is not UTF-8") from error
+        document, _ = _DECODER.raw_decode(_SPECIAL.sub(_standard, text) if _SPECIAL_HINT.search(text) else text)
     except (ValueError, RecursionError) as error:
-        what = "The document is empty" if not body.strip() else str(error) or "too deep"
-        raise invalid(f"JSON Parse error: {what}") from error
+        raise _parse_error(str(error) or "too deep") from error
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {_shown(document)} Is not object")
     return document
+
+
+def _parse_error(what: str) -> ServingError:
+    return invalid(f"JSON Parse error: {what}")
+
+
+def _first_of_equal_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else dict(reversed(pairs))
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _parse_error("Number too big to be stored in double.")
+    return value
+
+
+def _whole(text: str) -> int | float:
+    """An int where rapidjson has one: within int64 or uint64; a double otherwise."""
+    if len(text) > _MAX_INTEGER_DIGITS:
+        return _real(text)
+    value = int(text)
+    return value if -(2**63) <= value < 2**64 else _real(text)
+
+
+def _standard(found: re.Match[str]) -> str:
+    """A special number as Python's decoder knows it; texts stay as they are."""
+    if found["number"] is None:
+        return found[0]
+    return "NaN" if "NaN" in found[0] else found["sign"] + "Infinity"
+
+
+_JSON_SPACE = " \t\r\n"
+_MAX_INTEGER_DIGITS = 20
+# In a JSON text, a backslash stands within a string only. Group 1: the escape of a surrogate without its other half.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+_SPECIAL_HINT = re.compile(r"Inf(?!inity)|-NaN")
+_SPECIAL = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>(?P<sign>-?)(?:Inf(?:inity)?|NaN))', re.DOTALL)
+_DECODER = json.JSONDecoder(object_pairs_hook=_first_of_equal_keys, parse_float=_real, parse_int=_whole)
 
 
 def signature_name(document: Mapping[str, Json]) -> str:
@@ -50,7 +99,7 @@ def signature_name(document: Mapping[str, Json]) -> str:
         raise invalid(
             f"JSON Value: {_shown(document)} not formatted correctly. 'signature_name' key must be a string value."
         )
-    return name
+    return _readable(name)
 
 
 def predict_inputs(document: Mapping[str, Json], infos: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
@@ -112,11 +161,17 @@ def _check_one_row_each(outputs: Mapping[str, np.ndarray]) -> None:
         rows = len(value)
 
 
+def _check_signature(infos: Mapping[str, Any]) -> None:
+    if not infos:
+        raise invalid("Failed to get input map for signature: it has no inputs")
+
+
 def _from_rows(rows: Json, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if not isinstance(rows, list):
         raise invalid(f"JSON Value: {_shown(rows)} Expecting 'instances' to be an list/array")
     if not rows:
         raise invalid(f"JSON Value: {_shown(rows)} No values in 'instances' array")
+    _check_signature(infos)
     if not _is_named(rows[0]):
         if len(infos) > 1:
             raise invalid(
@@ -125,20 +180,32 @@ def _from_rows(rows: Json, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
             )
         name, info = next(iter(infos.items()))
         if any(_is_named(row) for row in rows):
-            raise invalid("Expecting value/list but got object in 'instances' list")
+            number = next(number for number, row in enumerate(rows) if _is_named(row))
+            raise invalid(f"Expecting value/list but got object at item {number} of input list")
         return {name: _tensor(name, rows, info)}
     for number, row in enumerate(rows):
-        if not _is_named(row):
-            raise invalid(f"Expecting object but got list at item {number} of input list")
-        if set(row) != set(infos):
-            raise invalid(
-                f"Failed to process element: {number} of 'instances' list. JSON object: {_shown(row)} keys must be "
-                f"equal to: {','.join(sorted(infos))}"
-            )
+        _check_row(number, row, infos)
     return {name: _tensor(name, [row[name] for row in rows], info) for name, info in infos.items()}
 
 
+def _check_row(number: int, row: Json, infos: Mapping[str, Any]) -> None:
+    if not _is_named(row):
+        raise invalid(f"Expecting object but got list at item {number} of input list")
+    for name in row:
+        if name not in infos:
+            raise invalid(
+                f"Failed to process element: {number} key: {name:.{_SHOWN}} of 'instances' list. Error: "
+                f"INVALID_ARGUMENT: JSON object: does not have named input: {name:.{_SHOWN}}"
+            )
+    if len(row) != len(infos):
+        raise invalid(
+            f"Failed to process element: {number} of 'instances' list. JSON object: {_shown(row)} keys must be "
+            f"equal to: {','.join(sorted(infos))}"
+        )
+
+
 def _from_columns(columns: Json, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    _check_signature(infos)
     if not _is_named(columns):
         if len(infos) > 1:
             raise invalid(
@@ -158,18 +225,16 @@ def _tensor(name: str, value: Json, info: Any) -> np.ndarray:
     shape = _shape(value)
     flat: list[Any] = []
     _flatten(name, value, shape, 0, dtype, flat)
-    array = np.empty(len(flat), object)
-    array[:] = flat
-    if dtype != dtypes.string:
-        array = _converted(name, array, dtype)
-    return array.reshape(shape)
-
-
-def _converted(name: str, array: np.ndarray, dtype: Any) -> np.ndarray:
-    try:
-        return array.astype(dtype.as_numpy_dtype)
-    except OverflowError as error:
-        raise invalid(f"input {name}: a value does not fit into {dtype.name}") from error
+    if dtype == dtypes.string:
+        array = np.empty(len(flat), object)
+        array[:] = flat
+        return array.reshape(shape)
+    with np.errstate(over="ignore"):  # 1e39 is an infinite float32, as there
+        return (
+            np.array(flat, np.float64 if dtype.is_floating else dtype.as_numpy_dtype)
+            .astype(dtype.as_numpy_dtype)
+            .reshape(shape)
+        )
 
 
 def _shape(value: Json) -> list[int]:
@@ -206,32 +271,41 @@ def _flatten(name: str, value: Json, shape: list[int], level: int, dtype: Any, f
 
 
 def _scalar(value: Json, dtype: Any) -> Any:
+    kind = type(value)
     if dtype == dtypes.string:
-        if isinstance(value, str):
-            return value.encode("utf-8", "surrogatepass")
-        if _is_base64(value):
+        if kind is str:
+            return _bytes_of(value)
+        if kind is dict:
+            if not _is_base64(value):
+                raise invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
             return _decoded(value)
     elif dtype == dtypes.bool:
-        if isinstance(value, bool):
+        if kind is bool:
             return value
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and dtype.is_floating:
-        return _lossless(value, dtype)
-    elif isinstance(value, int) and not isinstance(value, bool) and _fits(value, dtype):
-        return value
+    elif dtype in (dtypes.float32, dtypes.float64):
+        if kind in (int, float):
+            return float(value)
+    elif dtype in _INTEGERS:
+        if kind is int and dtype.min <= value <= dtype.max:
+            return value
+    else:
+        message = f"Conversion of JSON Value: {_shown(value)} to type: {dtype.name}"
+        raise ServingError(grpc.StatusCode.UNIMPLEMENTED, message)
     raise invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {dtype.name}")
 
 
-def _fits(value: int, dtype: Any) -> bool:
-    return dtype.is_integer and dtype.min <= value <= dtype.max
+_INTEGERS = (
+    dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.uint32, dtypes.uint64,
+)  # fmt: skip
 
 
-def _lossless(value: int | float, dtype: Any) -> int | float:
-    """Fractions are rounded, as everywhere; whole numbers and sizes that the type lacks are refused."""
-    bits = np.finfo(dtype.as_numpy_dtype).nmant + 1
-    is_fine = abs(value) < 2**bits if isinstance(value, int) else not abs(value) > float(dtype.max)
-    if not is_fine and value not in (math.inf, -math.inf):
-        raise invalid(f"Cannot convert JSON value: {_shown(value)} to {dtype.name} without loss of precision.")
-    return value
+def _readable(text: str) -> str:
+    """Protocol buffers take names in UTF-8 only."""
+    return _bytes_of(text).decode("utf-8", "replace")
+
+
+def _bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _example(given: Json) -> example_pb2.Example:
@@ -239,7 +313,7 @@ def _example(given: Json) -> example_pb2.Example:
         raise invalid(f"Example must be JSON object but got JSON {_kind(given)}")
     example = example_pb2.Example()
     for name, content in given.items():
-        _fill(example.features.feature[name], name, content if isinstance(content, list) else [content])
+        _fill(example.features.feature[_readable(name)], name, content if isinstance(content, list) else [content])
     return example
 
 
@@ -249,19 +323,19 @@ def _fill(feature: Any, name: str, values: Iterable[Json]) -> None:
         if feature.WhichOneof("kind") not in (None, kind):
             expected = str(feature.WhichOneof("kind")).removesuffix("_list")
             raise invalid(f"Unexpected element type in feature: {name} expecting type: {expected}")
-        try:
-            getattr(feature, kind).value.append(converted)
-        except (ValueError, OverflowError) as error:
-            raise invalid(f"Feature: {name} has an element that does not fit: {_shown(value)}") from error
+        getattr(feature, kind).value.append(converted)
 
 
 def _feature_value(name: str, value: Json) -> tuple[str, Any]:
     if isinstance(value, (bool, int)):
+        if value >= 2**63:
+            raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
         return "int64_list", int(value)
     if isinstance(value, float):
-        return "float_list", value
+        with np.errstate(over="ignore"):
+            return "float_list", float(np.float32(value))
     if isinstance(value, str):
-        return "bytes_list", value.encode("utf-8", "surrogatepass")
+        return "bytes_list", _bytes_of(value)
     if _is_base64(value):
         return "bytes_list", _decoded(value)
     raise invalid(f"Feature: {name} has element with unexpected JSON type: {_kind(value)}")
@@ -276,9 +350,15 @@ def _is_base64(value: Json) -> bool:
 
 
 def _decoded(value: Json) -> bytes:
+    """As absl::Base64Unescape: white space anywhere, padding complete or left out; not the URL-safe alphabet."""
+    text = re.sub(r"[ \t\n\v\f\r]+", "", value["b64"])
+    body = text.rstrip("=.")
+    padding = -len(body) % 4
+    if padding == 3 or len(text) - len(body) not in (0, padding):
+        raise invalid("Unable to base64 decode")
     try:
-        return base64.b64decode(value["b64"] + "=" * (-len(value["b64"]) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
+        return base64.b64decode(body + "=" * padding, validate=True)
+    except ValueError as error:  # binascii.Error is one
         raise invalid("Unable to base64 decode") from error
 
 
@@ -308,7 +388,9 @@ def _shortest(value: np.float32) -> float:
 
 
 def _kind(value: Json) -> str:
-    names = {dict: "Object", list: "Array", str: "String", bool: "Boolean", type(None): "Null"}
+    names = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
+    if isinstance(value, bool):
+        return str(value)
     return names.get(type(value), "Number")
 
 
