@@ -38,7 +38,7 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     )
     verb.add_argument("--max-message-mb", type=count, default=32, metavar="N", help="largest request and answer")
     verb.add_argument(
-        "--max-in-flight-mb", type=count, default=1024, metavar="N", help="memory of all requests in progress at most"
+        "--max-in-flight-mb", type=count, default=2048, metavar="N", help="memory of all requests in progress at most"
     )
     verb.add_argument("--max-connections", type=count, default=1024, metavar="N", help="on each protocol")
     verb.add_argument(

@@ -28,6 +28,7 @@ from serving.server.in_flight import InFlight
 from serving.server.metrics import Metrics
 from serving.server.models import Models
 from serving.server.options import ServerOptions
+from serving.server.request_log import RequestLog
 from serving.server.servable import Servable
 from serving.tls import ServerTls
 
@@ -64,6 +65,8 @@ class Server:
         self._rest: HttpServer | None = None
         self._in_flight = InFlight(options.max_in_flight_bytes)
         self._health = grpc_service.Health()
+        self._request_log = RequestLog(log)
+        self._request_log.assign(wanted)
         self.port, self.rest_port = 0, 0
         self._wake, self._ending = threading.Event(), threading.Event()
         self._threads = [
@@ -75,7 +78,14 @@ class Server:
         """Listens, then loads; state LOADING is visible meanwhile. Raises InfrastructureError for a port in use."""
         options = self.options
         self._grpc = grpc_service.make_server(
-            self._operations, self.metrics, self.reload, options, self._ending, self._in_flight, self._health
+            self._operations,
+            self.metrics,
+            self.reload,
+            options,
+            self._ending,
+            self._in_flight,
+            self._health,
+            self._request_log,
         )
         if options.socket_path:
             _listen(self._grpc, f"unix:{options.socket_path}")
@@ -109,6 +119,7 @@ class Server:
         config_file.check_below(wanted.values(), self._roots)
         new = [name for name in wanted if not self._is_available(name)]
         self.models.assign(wanted, labels_must_be_available=True)
+        self._request_log.assign(wanted)
         self._wake.set()
         if new:
             self.models.work()
@@ -135,6 +146,7 @@ class Server:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(left())
+        self._request_log.close()
         return self.models.close(left()) and is_quiet
 
     def _load(self, model: str, version: int, path: str) -> Servable:
@@ -165,6 +177,7 @@ class Server:
                 self._text, failed = text, ""
                 self._roots = config_file.roots_of(self.options.model_config, wanted.values())
                 self.models.assign(wanted, labels_must_be_available=False)
+                self._request_log.assign(wanted)
                 self._wake.set()
             except (OSError, ServingError) as error:
                 if str(error) != failed:
@@ -186,7 +199,7 @@ class Server:
         from serving.server.http_server import HttpServer
         from serving.server.rest import RestAnswers
 
-        options, answers = self.options, RestAnswers(self._operations, self.metrics, self._page)
+        options, answers = self.options, RestAnswers(self._operations, self.metrics, self._page, self._request_log)
         try:
             return HttpServer(answers, self._in_flight, options, options.rest_port or 0)
         except OSError as error:

@@ -28,6 +28,7 @@ from serving.server.in_flight import DECODED_FACTOR, InFlight
 from serving.server.metrics import Metrics
 from serving.server.operations import Operations
 from serving.server.options import ServerOptions
+from serving.server.request_log import RequestLog
 
 Reload = Callable[[Any], None]
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
@@ -48,6 +49,7 @@ def make_server(
     ending: threading.Event,
     in_flight: InFlight,
     health_service: Health,
+    request_log: RequestLog,
 ) -> grpc.Server:
     """Not started, without ports. `reload(ModelServerConfig)` applies a config or raises ServingError. Once `ending`
     is set, new requests are answered with UNAVAILABLE."""
@@ -63,7 +65,7 @@ def make_server(
         ],
         maximum_concurrent_rpcs=options.max_concurrent + _HEALTH_CALLS,
     )
-    calls = _Calls(operations, metrics, ending, in_flight, options.max_concurrent)
+    calls = _Calls(operations, metrics, ending, in_flight, options.max_concurrent, request_log)
     prediction = {
         "Predict": (predict_pb2.PredictRequest, operations.predict),
         "Classify": (classification_pb2.ClassificationRequest, operations.classify),
@@ -121,8 +123,10 @@ class _Calls:
         ending: threading.Event,
         in_flight: InFlight,
         max_concurrent: int,
+        request_log: RequestLog,
     ):
         self._operations, self._metrics, self._ending, self._in_flight = operations, metrics, ending, in_flight
+        self._request_log = request_log
         self._free = threading.BoundedSemaphore(max_concurrent)
 
     def handler(self, api: str, request_type: Any, operation: Callable[..., Any]) -> grpc.RpcMethodHandler:
@@ -158,7 +162,10 @@ class _Calls:
                 claim.resize(len(message) * DECODED_FACTOR, timeout)
                 request = request_type.FromString(message)
                 names[0] = _model_name(request)
-                return operation(request, timeout)
+                response, version = operation(request, timeout)
+                if self._request_log.sampled(names[0]):
+                    self._request_log.write(names[0], request, response)
+                return response, version
         finally:
             self._free.release()
 

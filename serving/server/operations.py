@@ -41,14 +41,14 @@ class Operations:
     """
 
     def __init__(self, models: Models, max_bytes: int):
-        self._models, self._max_bytes = models, max_bytes
+        self._models, self.max_bytes = models, max_bytes
 
     def predict(
         self, request: predict_pb2.PredictRequest, timeout: float | None = None
     ) -> tuple[predict_pb2.PredictResponse, int]:
         _check_spec(request)
         with self._models.lease(request.model_spec) as lease:
-            return predict(lease, request, self._max_bytes, timeout), lease.version
+            return predict(lease, request, self.max_bytes, timeout), lease.version
 
     def predict_arrays(
         self, spec: model_pb2.ModelSpec, feeds: Mapping[str, np.ndarray], timeout: float | None = None
@@ -85,7 +85,7 @@ class Operations:
     ) -> tuple[inference_pb2.MultiInferenceResponse, int]:
         _check_tasks(request)
         with self._models.lease(request.tasks[0].model_spec) as lease:
-            return multi_inference(lease, request, self._max_bytes, timeout), lease.version
+            return multi_inference(lease, request, self.max_bytes, timeout), lease.version
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, _: float | None = None
@@ -119,8 +119,13 @@ class Operations:
         """`model` where the config has it, else "": what a request says must not become a metric's label."""
         return model if model in self._models.targets() else ""
 
+    def check_takes_examples(self, spec: model_pb2.ModelSpec, kind: str) -> None:
+        """Before REST makes Examples of JSON. Raises ServingError where `spec`'s signature takes none."""
+        with self._models.lease(spec) as lease:
+            _check_takes_examples(_signature(lease.servable, _signature_name(spec)), kind)
+
     def _examples(self, given: input_pb2.Input) -> Examples:
-        return Examples(given, self._max_bytes)
+        return Examples(given, self.max_bytes)
 
     def inputs_of(self, spec: model_pb2.ModelSpec) -> Mapping[str, meta_graph_pb2.TensorInfo]:
         """The inputs of the signature that `spec` names, which REST needs to read JSON by."""
@@ -309,13 +314,17 @@ def _run_examples(
     timeout: float | None,
     kind: str,
 ) -> tuple[Tensors, int]:
+    _check_takes_examples(signature, kind)
+    feeds = {_INPUTS: examples.array()}
+    check_feeds(signature, feeds)
+    return servable.run(name, feeds, timeout), len(feeds[_INPUTS])
+
+
+def _check_takes_examples(signature: meta_graph_pb2.SignatureDef, kind: str) -> None:
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
     if _INPUTS not in signature.inputs:
         raise invalid(f"No {kind} inputs found in SignatureDef: {sorted(signature.inputs)}")
-    feeds = {_INPUTS: examples.array()}
-    check_feeds(signature, feeds)
-    return servable.run(name, feeds, timeout), len(feeds[_INPUTS])
 
 
 def _signature(servable: Servable, name: str) -> meta_graph_pb2.SignatureDef:

@@ -45,7 +45,7 @@ class ServerOptions:
     max_message_bytes: int = 32 * 2**20
     max_concurrent: int = 512
     max_connections: int = 1024
-    max_in_flight_bytes: int = 2**30
+    max_in_flight_bytes: int = 2**31
     request_seconds: float = 30.0
     idle_seconds: float = 30.0
     cors: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,16 +16,19 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_pb2,
+    predict_pb2,
     regression_pb2,
 )
 
 from serving.server import metrics as metrics_lib
-from serving.server import rest_json
+from serving.server import rest_json, tensors
 from serving.server.errors import MAX_MESSAGE, ServingError, code_of, failed_precondition, invalid
 from serving.server.http_server import Reply
 from serving.server.in_flight import DECODED_FACTOR, Claim
 from serving.server.metrics import Metrics
 from serving.server.operations import SIGNATURE_FIELD, Operations
+from serving.server.request_log import RequestLog
+from serving.server.saved_model import DEFAULT_SIGNATURE
 
 _MODEL = r"/v1/models(?:/(?P<model>[^/:]+))?(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _ASK = re.compile(_MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE | re.ASCII)
@@ -39,9 +42,9 @@ Page = Callable[[], str]
 class RestAnswers:
     """Requests to replies; errors are replies too."""
 
-    def __init__(self, operations: Operations, metrics: Metrics, page: Page):
+    def __init__(self, operations: Operations, metrics: Metrics, page: Page, request_log: RequestLog):
         """`page()` is Prometheus' page."""
-        self._operations, self._metrics, self._page = operations, metrics, page
+        self._operations, self._metrics, self._page, self._log = operations, metrics, page, request_log
 
     def look(self, method: str, path: str, origin: str | None) -> Reply:
         """Everything but POST: states, metadata, the list of models, metrics; other methods as TensorFlow Serving."""
@@ -93,21 +96,33 @@ class RestAnswers:
 
     def _predict(self, spec: model_pb2.ModelSpec, document: dict[str, Any], timeout: float) -> tuple[Any, int]:
         spec.signature_name = rest_json.signature_name(document)
-        form, feeds = rest_json.predict_inputs(document, self._operations.inputs_of(spec))
+        form, feeds = rest_json.predict_inputs(document, self._operations.inputs_of(spec), self._operations.max_bytes)
         outputs, version = self._operations.predict_arrays(spec, feeds, timeout)
+        if self._log.sampled(spec.name):
+            self._log.write(spec.name, *_predict_messages(spec, version, feeds, outputs))
         return rest_json.predict_result(form, outputs), version
 
     def _classify(self, spec: model_pb2.ModelSpec, document: dict[str, Any], timeout: float) -> tuple[Any, int]:
         spec.signature_name = rest_json.signature_name(document)
-        request = classification_pb2.ClassificationRequest(model_spec=spec, input=rest_json.examples(document))
+        self._operations.check_takes_examples(spec, "classification")
+        request = classification_pb2.ClassificationRequest(
+            model_spec=spec, input=rest_json.examples(document, self._operations.max_bytes)
+        )
         response, version = self._operations.classify(request, timeout)
+        if self._log.sampled(spec.name):
+            self._log.write(spec.name, request, response)
         rows = response.result.classifications
         return {"results": [[[one.label, _float(one.score)] for one in row.classes] for row in rows]}, version
 
     def _regress(self, spec: model_pb2.ModelSpec, document: dict[str, Any], timeout: float) -> tuple[Any, int]:
         spec.signature_name = rest_json.signature_name(document)
-        request = regression_pb2.RegressionRequest(model_spec=spec, input=rest_json.examples(document))
+        self._operations.check_takes_examples(spec, "regression")
+        request = regression_pb2.RegressionRequest(
+            model_spec=spec, input=rest_json.examples(document, self._operations.max_bytes)
+        )
         response, version = self._operations.regress(request, timeout)
+        if self._log.sampled(spec.name):
+            self._log.write(spec.name, request, response)
         return {"results": [_float(one.value) for one in response.result.regressions]}, version
 
     def _status(self, spec: model_pb2.ModelSpec) -> Any:
@@ -127,6 +142,19 @@ class RestAnswers:
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata[SIGNATURE_FIELD].Unpack(signatures)
         return {"model_spec": _dict(response.model_spec), "metadata": {SIGNATURE_FIELD: _dict(signatures)}}
+
+
+def _predict_messages(
+    spec: model_pb2.ModelSpec, version: int, feeds: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
+) -> tuple[predict_pb2.PredictRequest, predict_pb2.PredictResponse]:
+    """What gRPC would have carried, for the log."""
+    request, response = predict_pb2.PredictRequest(model_spec=spec), predict_pb2.PredictResponse()
+    response.model_spec.name, response.model_spec.signature_name = spec.name, spec.signature_name or DEFAULT_SIGNATURE
+    response.model_spec.version.value = version
+    for arrays, protos in ((feeds, request.inputs), (outputs, response.outputs)):
+        for alias, array in arrays.items():
+            protos[alias].CopyFrom(tensors.to_proto(array))
+    return request, response
 
 
 def _check_prefix(path: str) -> None:

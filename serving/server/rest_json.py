@@ -27,6 +27,7 @@ ROWS, COLUMNS = "instances", "inputs"
 _BYTES_SUFFIX = "_bytes"
 _SHOWN = 100
 _MAX_DEPTH = 64
+_TEXT_BYTES, _NUMBER_BYTES = 64, 16  # that a value takes at least, until its prediction is written
 
 Json = Any
 
@@ -102,8 +103,16 @@ def signature_name(document: Mapping[str, Json]) -> str:
     return _readable(name)
 
 
-def predict_inputs(document: Mapping[str, Json], infos: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
-    """(ROWS or COLUMNS, tensors by alias) for a signature with these inputs. Raises ServingError."""
+def predict_inputs(
+    document: Mapping[str, Json], infos: Mapping[str, Any], max_bytes: int
+) -> tuple[str, dict[str, np.ndarray]]:
+    """(ROWS or COLUMNS, tensors by alias) for a signature with these inputs; each of `max_bytes` at most, counted with
+    what its values and their predictions take as Python objects. Raises ServingError."""
+    form, values = _values(document, infos)
+    return form, {name: _tensor(name, value, infos[name], max_bytes) for name, value in values.items()}
+
+
+def _values(document: Mapping[str, Json], infos: Mapping[str, Any]) -> tuple[str, dict[str, Json]]:
     if ROWS in document and COLUMNS in document:
         raise invalid(
             f"JSON Value: {_shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
@@ -128,8 +137,11 @@ def predict_result(form: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Js
     return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*values.values(), strict=True)]}
 
 
-def examples(document: Mapping[str, Json]) -> input_pb2.Input:
-    """{"examples": [{feature: value or list}], "context": {…}} of classify and regress. Raises ServingError."""
+def examples(document: Mapping[str, Json], max_bytes: int) -> input_pb2.Input:
+    """{"examples": [{feature: value or list}], "context": {…}} of classify and regress; `max_bytes` as above.
+
+    Raises ServingError.
+    """
     given = document.get("examples")
     if "examples" not in document:
         raise invalid(
@@ -139,11 +151,17 @@ def examples(document: Mapping[str, Json]) -> input_pb2.Input:
         raise invalid(f"JSON Value: {_shown(document)} Expecting 'examples' value to be an list/array")
     if not given:
         raise invalid(f"JSON Value: {_shown(document)} 'examples' value is an empty array")
-    made = [_example(one) for one in given]
-    if "context" not in document:
-        return input_pb2.Input(example_list=input_pb2.ExampleList(examples=made))
-    with_context = input_pb2.ExampleListWithContext(examples=made, context=_example(document["context"]))
-    return input_pb2.Input(example_list_with_context=with_context)
+    parts = sum(1 + len(one) if isinstance(one, dict) else 1 for one in given)
+    if parts * _TEXT_BYTES > max_bytes:
+        raise invalid(f"too many examples and features, {parts}, for a request of {max_bytes} bytes")
+    made = input_pb2.Input()
+    chosen = made.example_list
+    if "context" in document:
+        chosen = made.example_list_with_context
+        _fill_example(chosen.context, document["context"])
+    for one in given:
+        _fill_example(chosen.examples.add(), one)
+    return made
 
 
 def written(document: Json) -> bytes:
@@ -166,7 +184,7 @@ def _check_signature(infos: Mapping[str, Any]) -> None:
         raise invalid("Failed to get input map for signature: it has no inputs")
 
 
-def _from_rows(rows: Json, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _from_rows(rows: Json, infos: Mapping[str, Any]) -> dict[str, Json]:
     if not isinstance(rows, list):
         raise invalid(f"JSON Value: {_shown(rows)} Expecting 'instances' to be an list/array")
     if not rows:
@@ -178,14 +196,14 @@ def _from_rows(rows: Json, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
                 "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
                 "tensorinfo_map"
             )
-        name, info = next(iter(infos.items()))
+        name = next(iter(infos))
         if any(_is_named(row) for row in rows):
             number = next(number for number, row in enumerate(rows) if _is_named(row))
             raise invalid(f"Expecting value/list but got object at item {number} of input list")
-        return {name: _tensor(name, rows, info)}
+        return {name: rows}
     for number, row in enumerate(rows):
         _check_row(number, row, infos)
-    return {name: _tensor(name, [row[name] for row in rows], info) for name, info in infos.items()}
+    return {name: [row[name] for row in rows] for name in infos}
 
 
 def _check_row(number: int, row: Json, infos: Mapping[str, Any]) -> None:
@@ -204,7 +222,7 @@ def _check_row(number: int, row: Json, infos: Mapping[str, Any]) -> None:
         )
 
 
-def _from_columns(columns: Json, infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _from_columns(columns: Json, infos: Mapping[str, Any]) -> dict[str, Json]:
     _check_signature(infos)
     if not _is_named(columns):
         if len(infos) > 1:
@@ -212,17 +230,19 @@ def _from_columns(columns: Json, infos: Mapping[str, Any]) -> dict[str, np.ndarr
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
                 "tensorinfo_map"
             )
-        name, info = next(iter(infos.items()))
-        return {name: _tensor(name, columns, info)}
+        name = next(iter(infos))
+        return {name: columns}
     for name in sorted(infos):
         if name not in columns:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    return {name: _tensor(name, columns[name], info) for name, info in infos.items()}
+    return {name: columns[name] for name in infos}
 
 
-def _tensor(name: str, value: Json, info: Any) -> np.ndarray:
+def _tensor(name: str, value: Json, info: Any, max_bytes: int) -> np.ndarray:
     dtype = dtypes.as_dtype(info.dtype)
     shape = _shape(value)
+    if math.prod(shape) * (_TEXT_BYTES if dtype == dtypes.string else _NUMBER_BYTES) > max_bytes:
+        raise invalid(f"input {name}: too many values, {math.prod(shape)}, for a request of {max_bytes} bytes")
     flat: list[Any] = []
     _flatten(name, value, shape, 0, dtype, flat)
     if dtype == dtypes.string:
@@ -308,13 +328,11 @@ def _bytes_of(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _example(given: Json) -> example_pb2.Example:
+def _fill_example(example: example_pb2.Example, given: Json) -> None:
     if not isinstance(given, dict):
         raise invalid(f"Example must be JSON object but got JSON {_kind(given)}")
-    example = example_pb2.Example()
     for name, content in given.items():
         _fill(example.features.feature[_readable(name)], name, content if isinstance(content, list) else [content])
-    return example
 
 
 def _fill(feature: Any, name: str, values: Iterable[Json]) -> None:

@@ -275,8 +275,13 @@ BAD_REST = [
         "JSON Value: true Type: True is not of expected type",
     ),
     ("/v1/models/..%2f..%2fetc%2fpasswd:predict", b'{"instances": ["a"]}', 404, "Servable not found"),
-    ("/v1/models/shop:regress", b'{"examples": [{"hour": [1, 2.5]}]}', 400, "Unexpected element type in feature: hour"),
-    ("/v1/models/shop:regress", b'{"examples": []}', 400, "empty array"),
+    (
+        "/v1/models/shop:regress",
+        b'{"signature_name": "regress", "examples": [{"hour": [1, 2.5]}]}',
+        400,
+        "Unexpected element type in feature: hour",
+    ),
+    ("/v1/models/shop:regress", b'{"signature_name": "regress", "examples": []}', 400, "empty array"),
     ("/v1/models/shop:regress", b'{"examples": [{"hour": 1}]}', 400, "No regression inputs found in SignatureDef"),
     (
         "/v1/models/shop:classify",
@@ -581,3 +586,101 @@ def test_rest_takes_the_first_of_equal_keys_and_base64_with_newlines(shared):
     assert status == 400 and "Could not parse example" in answer["error"]  # of the third; the others are empty rows
     status, answer = shared.rest("/v1/models/shop:predict", raw=body.replace(b', {"b64": "Cg==\\n"}', b""))
     assert status == 200 and len(answer["predictions"]) == 2
+
+
+def test_health_answers_for_the_server_and_its_services(store):
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    store.add(1)
+    store.write([1])
+    with running(store, max_concurrent=1, batch_timeout_seconds=1.0) as client:
+        stub = health_pb2_grpc.HealthStub(client.channel)
+        serving = health_pb2.HealthCheckResponse.SERVING
+        for service in ("", "tensorflow.serving.PredictionService", "ModelService"):
+            request = health_pb2.HealthCheckRequest(service=service)
+            client.wait_for(lambda r=request: stub.Check(r, timeout=5).status == serving)
+        client.predict({"examples": ROWS})
+        first = client.prediction.Predict.future(_request({"examples": ROWS}), timeout=10)  # waits for its batch
+        time.sleep(0.3)
+        fails(CODE.RESOURCE_EXHAUSTED, "too many requests", client.predict, {"examples": ROWS})
+        assert stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status == serving
+        assert first.result()
+        page = client.rest("/monitoring/prometheus/metrics")[1]
+    failed = 'request_count{model_name="shop",model_version="",status="%s"} 1'
+    assert failed % "RESOURCE_EXHAUSTED" not in page  # it was not read, so that its model is unknown
+    assert 'request_count{model_name="",model_version="",status="RESOURCE_EXHAUSTED"} 1' in page
+
+
+def test_failed_requests_are_counted_by_model_and_status(shared):
+    fails(CODE.FAILED_PRECONDITION, "not found", shared.predict, {"examples": ROWS}, signature="x")
+    assert shared.rest("/v1/models/shop:predict", raw=b"{")[0] == 400
+    assert shared.rest("/v1/models/no-such-model:predict", raw=b'{"instances": [""]}')[0] == 404
+    page = shared.rest("/monitoring/prometheus/metrics")[1]
+    for model, status in (("shop", "FAILED_PRECONDITION"), ("shop", "INVALID_ARGUMENT"), ("", "NOT_FOUND")):
+        assert f'request_count{{model_name="{model}",model_version="",status="{status}"}}' in page
+    assert "no-such-model" not in page
+
+
+def test_defaults_of_a_signature_stand_for_inputs_that_are_left_out(store, saved_model):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    folder = store.add(1)
+    proto = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    defaults = proto.meta_graphs[0].signature_def["predict"].defaults
+    defaults["price"].CopyFrom(tf.make_tensor_proto(np.full(len(ROWS), 0.25, np.float32)))
+    (folder / "saved_model.pb").write_bytes(proto.SerializeToString())
+    store.write([1])
+    inputs = columns()
+    with running(store) as client:
+        whole = client.predict({**inputs, "price": np.full(len(ROWS), 0.25, np.float32)}, "predict")
+        del inputs["price"]
+        assert client.predict(inputs, "predict").outputs == whole.outputs
+        del inputs["hour"]
+        fails(CODE.INVALID_ARGUMENT, "Missing but required: {hour", client.predict, inputs, "predict")
+
+
+def test_status_by_label_is_that_of_all_versions_and_leading_zeros_are_a_version(store):
+    place = store.add(123)
+    place.rename(place.parent / "00000123")
+    store.write([123], stable=123)
+    with running(store) as client:
+        assert client.states() == {123: STATE.AVAILABLE}
+        for label in ("stable", "none"):
+            status, answer = client.rest(f"/v1/models/shop/labels/{label}")
+            assert status == 200 and len(answer["model_version_status"]) == 1
+        assert client.rest("/v1/models/shop/versions/00000123")[0] == 200
+        assert client.predict({"examples": ROWS}, label="stable").model_spec.version.value == 123
+
+
+def test_a_base_path_without_versions_is_logged_once(store):
+    lines = []
+    store.write([])
+    server = Server(ServerOptions(store.config, port=0, rest_port=0, poll_seconds=0.05), log=lines.append)
+    server.start()
+    time.sleep(0.5)
+    server.stop()
+    assert [line for line in lines if "No versions of servable shop found under base path" in line] == lines[:1]
+
+
+def test_sampled_requests_are_logged_with_their_answers(store):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    store.add(1)
+    prefix = store.folder / "logs" / "shop"
+    logging = (
+        f'logging_config {{ sampling_config {{ sampling_rate: 1 }} log_collector_config {{ type: "tfrecord" '
+        f'filename_prefix: "{prefix}" }} }}'
+    )
+    text = store.text([1], {"stable": 1})
+    store.config.write_text(f"{text[: text.rindex('} }')]} {logging} }} }}")
+    with running(store) as client:
+        answer = client.predict({"examples": ROWS})
+        assert client.rest("/v1/models/shop:predict", {"instances": [{"b64": ""}]})[0] == 200
+        outside = store.config.read_text().replace(str(prefix), "/elsewhere/x")
+        fails(CODE.INVALID_ARGUMENT, "filename_prefix must lie below", client.reload, outside)
+    (file,) = prefix.parent.iterdir()
+    assert file.suffix == ".tfrecord"
+    logs = [prediction_log_pb2.PredictionLog.FromString(one.numpy()) for one in tf.data.TFRecordDataset(str(file))]
+    assert logs[0].predict_log.response.outputs == answer.outputs
+    assert list(logs[0].predict_log.request.inputs["examples"].string_val) == ROWS
+    assert len(logs) == 2 and logs[1].log_metadata.model_spec.version.value == 1
