@@ -108,6 +108,7 @@ def predict_inputs(
 ) -> tuple[str, dict[str, np.ndarray]]:
     """(ROWS or COLUMNS, tensors by alias) for a signature with these inputs; each of `max_bytes` at most, counted with
     what its values and their predictions take as Python objects. Raises ServingError."""
+    infos = dict(infos)  # a protocol buffer's map cannot be asked for a name that is not UTF-8
     form, values = _values(document, infos)
     return form, {name: _tensor(name, value, infos[name], max_bytes) for name, value in values.items()}
 
