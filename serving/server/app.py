@@ -41,6 +41,7 @@ Log = Callable[[str], None]
 _FAREWELL_SECONDS = 0.3
 _CANCEL_SECONDS = 0.5  # in which gRPC cancels what the grace was too short for
 _OPEN_FILES = 16_384
+_LOADING_SECONDS = 600.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -105,7 +106,8 @@ class Server:
         while time.monotonic() < until:
             if all(self._is_available(name) for name in self.models.targets()):
                 return True
-            self._ending.wait(0.02)
+            if self._ending.wait(0.02):
+                return False
         return False
 
     def reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
@@ -127,6 +129,19 @@ class Server:
             if absent:
                 message = f"{len(absent)} model(s) did not become available: {{{', '.join(absent)}}}"
                 raise ServingError(code_of(2), message)
+
+    def log_request(self) -> None:
+        """Logs a curl line for each model, once they are loaded."""
+        from serving.server.sample_request import curl_line
+
+        options, tls = "", self.options.tls
+        if tls is not None:
+            options = "--cacert CA.pem " + ("--cert CLIENT.pem --key CLIENT.key " if tls.client_ca else "")
+        url = f"{'https' if tls else 'http'}://{_bracketed(self.options.host)}:{self.rest_port}"
+        if self.wait_until_loaded(_LOADING_SECONDS):
+            for model in self._operations.models():
+                with contextlib.suppress(ServingError):  # unloaded meanwhile
+                    self._log(f"ask it: {curl_line(self._operations, model, url, options)}")
 
     def stop(self) -> bool:
         """Lets running requests finish, for `grace_seconds` in all; False where some did not."""
@@ -235,6 +250,8 @@ def serve(options: ServerOptions, exit_with_parent: bool = False, log: Log = _to
     asks_who_is_there = options.tls is not None and options.tls.client_ca is not None
     if options.host not in _LOOPBACK and options.port is not None and not asks_who_is_there:
         log("whoever reaches this address may ask, and may change which versions are served: nobody is asked who he is")
+    if server.rest_port:
+        threading.Thread(target=server.log_request, daemon=True).start()
     ending.wait()
     log("stopping: running requests may finish")
     is_quiet = server.stop()

@@ -9,6 +9,7 @@ above the start is a finding, and libFuzzer writes the input to a file.
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import json
 import random
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 TIMEOUT_S = 5
 MAX_BYTES = 4096
+PRINTED_EVERY = 100_000
 MEMORY_BYTES = 64 << 20
 REQUEST_BYTES = 1 << 20  # the bound of the server under test
 
@@ -226,13 +228,12 @@ def main() -> int:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds_of(arguments.protocol)):
         (corpus / f"seed-{number}").write_bytes(seed)
-    target, count, began = target_of(arguments.protocol), [0], time.monotonic()
+    target, outcomes, began = target_of(arguments.protocol), collections.Counter(), time.monotonic()
 
     def counted(data: bytes) -> None:
-        count[0] += 1
-        if count[0] % 20_000 == 0:
-            print(f"{arguments.protocol}: {count[0]} inputs in {time.monotonic() - began:.0f} s", flush=True)
-        target(data)
+        outcomes[target(data)] += 1
+        if outcomes.total() % PRINTED_EVERY == 0:
+            print(f"{arguments.protocol}: {dict(outcomes)} in {time.monotonic() - began:.0f} s", flush=True)
 
     options = [f"-runs={arguments.runs}", f"-max_len={MAX_BYTES}", f"-timeout={TIMEOUT_S}", f"-seed={arguments.seed}"]
     options.append(f"-max_total_time={arguments.seconds}")

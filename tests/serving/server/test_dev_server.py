@@ -3,7 +3,10 @@
 import itertools
 import json
 import re
+import shlex
+import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -684,3 +687,21 @@ def test_sampled_requests_are_logged_with_their_answers(store):
     assert logs[0].predict_log.response.outputs == answer.outputs
     assert list(logs[0].predict_log.request.inputs["examples"].string_val) == ROWS
     assert len(logs) == 2 and logs[1].log_metadata.model_spec.version.value == 1
+
+
+def test_the_printed_curl_line_is_answered(store):
+    """As `hivemill serve` logs it, by curl itself where there is one."""
+    lines = []
+    store.add(1)
+    store.write([1])
+    with running(store) as client:
+        client.server._log = lines.append
+        client.server.log_request()
+        words = shlex.split(lines[0].removeprefix("ask it: "))
+        assert words[:2] == ["curl", "-s"] and words[-2] == "-d"
+        path = words[2].removeprefix(f"http://127.0.0.1:{client.server.rest_port}")
+        status, answer = client.rest(path, raw=words[-1].encode())
+        assert status == 200 and len(answer["outputs"]) == 1
+        if shutil.which("curl"):
+            done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20)
+            assert json.loads(done.stdout) == answer
