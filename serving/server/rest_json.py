@@ -110,7 +110,8 @@ def predict_inputs(
     what its values and their predictions take as Python objects. Raises ServingError."""
     infos = dict(infos)  # a protocol buffer's map cannot be asked for a name that is not UTF-8
     form, values = _values(document, infos)
-    return form, {name: _tensor(name, value, infos[name], max_bytes) for name, value in values.items()}
+    made = _stacked if form == ROWS else _tensor
+    return form, {name: made(name, value, infos[name], max_bytes) for name, value in values.items()}
 
 
 def _values(document: Mapping[str, Json], infos: Mapping[str, Any]) -> tuple[str, dict[str, Json]]:
@@ -128,6 +129,8 @@ def _values(document: Mapping[str, Json], infos: Mapping[str, Any]) -> tuple[str
 
 def predict_result(form: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Json]:
     """The answer to a request in the format `form`."""
+    if not outputs:
+        raise invalid("Cannot convert empty tensor map to JSON")
     values = {name: _listed(name, value) for name, value in outputs.items()}
     if form == COLUMNS:
         return {"outputs": next(iter(values.values())) if len(values) == 1 else values}
@@ -240,22 +243,53 @@ def _from_columns(columns: Json, infos: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def _tensor(name: str, value: Json, info: Any, max_bytes: int) -> np.ndarray:
-    dtype = dtypes.as_dtype(info.dtype)
-    shape = _shape(value)
-    if math.prod(shape) * (_TEXT_BYTES if dtype == dtypes.string else _NUMBER_BYTES) > max_bytes:
-        raise invalid(f"input {name}: too many values, {math.prod(shape)}, for a request of {max_bytes} bytes")
+    dtype, shape = dtypes.as_dtype(info.dtype), _shape(value)
+    _check_count(name, math.prod(shape), dtype, max_bytes)
     flat: list[Any] = []
     _flatten(name, value, shape, 0, dtype, flat)
+    return _array(flat, shape, dtype)
+
+
+def _stacked(name: str, rows: list[Json], info: Any, max_bytes: int) -> np.ndarray:
+    """One tensor of the rows, which must all have the shape of the first."""
+    dtype, first = dtypes.as_dtype(info.dtype), _shape(rows[0])
+    _check_count(name, len(rows) * math.prod(first), dtype, max_bytes)
+    flat: list[Any] = []
+    for number, row in enumerate(rows):
+        shape = _shape(row)
+        try:
+            _flatten(name, row, shape, 0, dtype, flat)
+        except ServingError as error:
+            message = f"Failed to process element: {number} of 'instances' list. Error: {error}"
+            raise ServingError(error.code, message) from error
+        if shape != first:
+            is_size = math.prod(shape) != math.prod(first)
+            what = (
+                f"tensor size: {math.prod(first)} but got: {math.prod(shape)}"
+                if is_size
+                else (f"shape {_shape_text(first)} but got: {_shape_text(shape)}")
+            )
+            raise invalid(f"Failed to process element: {number} of 'instances' list. Error: Expecting {what}")
+    return _array(flat, [len(rows), *first], dtype)
+
+
+def _shape_text(shape: list[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"
+
+
+def _check_count(name: str, count: int, dtype: Any, max_bytes: int) -> None:
+    if count * (_TEXT_BYTES if dtype == dtypes.string else _NUMBER_BYTES) > max_bytes:
+        raise invalid(f"input {name}: too many values, {count}, for a request of {max_bytes} bytes")
+
+
+def _array(flat: list[Any], shape: list[int], dtype: Any) -> np.ndarray:
     if dtype == dtypes.string:
         array = np.empty(len(flat), object)
         array[:] = flat
         return array.reshape(shape)
     with np.errstate(over="ignore"):  # 1e39 is an infinite float32, as there
-        return (
-            np.array(flat, np.float64 if dtype.is_floating else dtype.as_numpy_dtype)
-            .astype(dtype.as_numpy_dtype)
-            .reshape(shape)
-        )
+        wide = np.array(flat, np.float64 if dtype.is_floating else dtype.as_numpy_dtype)
+        return wide.astype(dtype.as_numpy_dtype).reshape(shape)
 
 
 def _shape(value: Json) -> list[int]:
@@ -386,11 +420,16 @@ def _listed(name: str, value: np.ndarray) -> Json:
         convert = _as_b64 if name.endswith(_BYTES_SUFFIX) else _as_text
     elif value.dtype == np.float32:
         convert = _shortest
-    else:
+    elif value.dtype in _WRITTEN:
         return value.tolist()
+    else:
+        raise invalid(f"Failed to write JSON value for tensor type: {value.dtype}")
     flat = np.empty(value.size, object)
     flat[:] = [convert(one) for one in value.ravel()]
     return flat.reshape(value.shape).tolist()
+
+
+_WRITTEN = tuple(map(np.dtype, ("f8", "i1", "i2", "i4", "i8", "u1", "u4", "u8", "?")))
 
 
 def _as_b64(value: bytes) -> dict[str, str]:
