@@ -705,3 +705,44 @@ def test_the_printed_curl_line_is_answered(store):
         if shutil.which("curl"):
             done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20)
             assert json.loads(done.stdout) == answer
+
+
+def test_other_methods_are_refused_as_there(shared):
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", shared.server.rest_port, timeout=10)
+
+    def ask(method, path="/v1/models/shop:predict", **headers):
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    for method in ("PUT", "DELETE", "PATCH"):
+        status, body = ask(method)
+        assert status == 400 and json.loads(body)["error"] == f"Malformed request: {method} /v1/models/shop:predict"
+    assert ask("HEAD", "/v1/models/shop") == (400, b"")
+    assert ask("OPTIONS", Origin="https://shop.example") == (200, b"")
+    assert ask("OPTIONS")[0] == 400
+    assert ask("GET")[0] == ask("POST", "/v1/models/shop")[0] == 400
+
+
+@pytest.mark.slow
+def test_idle_sockets_of_grpc_silence_neither_protocol(store):
+    """3,000 of them did. The server takes 1,024, and drops within 10 s those that do not speak."""
+    import resource
+
+    store.add(1)
+    store.write([1])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 8000:
+        pytest.skip("the limit of open files is too low")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 8000), hard))
+    with running(store) as client:
+        idle = [socket.create_connection(("127.0.0.1", client.server.port), timeout=5) for _ in range(3000)]
+        assert client.rest("/v1/models/shop")[0] == 200
+        assert client.states() == {1: STATE.AVAILABLE}  # on a connection from before
+        time.sleep(12)
+        with grpc.insecure_channel(f"127.0.0.1:{client.server.port}") as new:
+            grpc.channel_ready_future(new).result(15)
+        for one in idle:
+            one.close()
