@@ -182,7 +182,7 @@ class Server:
         return servable
 
     def _follow_config(self) -> None:
-        """A config that cannot be used is told once; what serves goes on."""
+        """An invalid config is logged once; the current versions keep serving."""
         failed = ""
         while not self._ending.wait(self.options.poll_seconds):
             try:
@@ -197,7 +197,7 @@ class Server:
             except (OSError, ServingError) as error:
                 if str(error) != failed:
                     failed = str(error)
-                    self._log(f"{self.options.model_config} is not used, the config before it holds: {error}")
+                    self._log(f"{self.options.model_config} is not used, the previous config stays in force: {error}")
 
     def _follow_versions(self) -> None:
         while not self._ending.is_set():
@@ -249,7 +249,7 @@ def serve(options: ServerOptions, exit_with_parent: bool = False, log: Log = _to
     log(f"listening at {options.host}: {json.dumps({key: value for key, value in places.items() if value})}")
     asks_who_is_there = options.tls is not None and options.tls.client_ca is not None
     if options.host not in _LOOPBACK and options.port is not None and not asks_who_is_there:
-        log("whoever reaches this address may ask, and may change which versions are served: nobody is asked who he is")
+        log("Warning: no authentication. Anyone who can reach this address can query and switch models")
     if server.rest_port:
         threading.Thread(target=server.log_request, daemon=True).start()
     ending.wait()

@@ -55,7 +55,7 @@ class Lease:
 
 
 class Models:
-    """All models of a server. `assign` is told of a new config, `work` brings the loaded versions in line with it."""
+    """All models of a server. `assign` takes a new config, `work` brings the loaded versions in line with it."""
 
     def __init__(self, load: Load, log: Callable[[str], None] = lambda _: None):
         """`load(model, version, path)` gives the servable, warmed up, or raises ServingError."""

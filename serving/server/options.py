@@ -1,4 +1,4 @@
-"""What `hivemill serve` and `python -m serving.server` can be told."""
+"""Options of `hivemill serve` and `python -m serving.server`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ServerOptions:
 
     Attributes:
         model_config: a tensorflow.serving.ModelServerConfig as text: the store's models.config.
-        host: address to listen at; the loopback unless told, since neither protocol asks who is there.
+        host: address to listen at; the loopback by default, since neither protocol authenticates clients.
         port: of gRPC; 0 for any that is free, None for none.
         rest_port: of REST and metrics; likewise.
         socket_path: a Unix socket for gRPC besides or instead of the port.

@@ -68,7 +68,7 @@ def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.nda
 
 
 def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
-    """With the values in the fields by type (`float_val`), as TensorFlow Serving answers unless told otherwise."""
+    """With the values in the fields by type (`float_val`), as TensorFlow Serving answers by default."""
     array = np.asarray(array)
     proto = tensor_pb2.TensorProto(dtype=dtypes.as_dtype(array.dtype).as_datatype_enum)
     field = _VALUE_FIELDS.get(proto.dtype)

@@ -738,6 +738,7 @@ def test_idle_sockets_of_grpc_silence_neither_protocol(store):
         pytest.skip("the limit of open files is too low")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 8000), hard))
     with running(store) as client:
+        client.states()
         idle = [socket.create_connection(("127.0.0.1", client.server.port), timeout=5) for _ in range(3000)]
         assert client.rest("/v1/models/shop")[0] == 200
         assert client.states() == {1: STATE.AVAILABLE}  # on a connection from before
