@@ -31,6 +31,7 @@ COPY data data
 COPY pipeline pipeline
 COPY schema schema
 COPY serving serving
+COPY src src
 RUN /opt/hivemill/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
  && /opt/hivemill/bin/pip uninstall --quiet --yes pip
 

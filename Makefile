@@ -98,7 +98,7 @@ lock: ## Makes the lock files anew from requirements/*.in (needs uv on PATH or i
 	  --custom-compile-command "make lock" kerberos.in -o kerberos.lock.txt
 
 docs: env ## Makes the generated pages of docs/ anew
-	$(BIN)/python -m pipeline.config_reference > docs/config.md
+	$(BIN)/python -m hivemill.pipeline.config.reference > docs/config.md
 
 report-picture: env ## docs/report.png anew, from the demo's last run (needs Chromium)
 	$(BIN)/python docs/screenshot.py "$$(ls -td $(DEMO)/*/runs/*/ | head -n 1)"

@@ -16,8 +16,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["common*", "components*", "data*", "pipeline*", "schema*", "serving*"]),
-    package_data={"": ["*.yaml", "*.hql", "*.pbtxt", "*.css", "*.html", "*.j2", "*.json", "*.js", "*.c", "*.java"]},
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    package_data={"": ["*.yaml", "*.hql", "*.pbtxt", "*.json", "*.c", "*.java", "templates/*", "py.typed"]},
     install_requires=[
         "tfx>=1.21,<1.22",
         "tf-keras>=2.21,<2.22",
@@ -52,5 +53,5 @@ setup(
         ],
         "hive-kerberos": ["kerberos>=1.3,<2"],  # builds against libkrb5-dev
     },
-    entry_points={"console_scripts": ["hivemill=pipeline.cli:entry"]},
+    entry_points={"console_scripts": ["hivemill=hivemill.pipeline.cli.main:entry"]},
 )

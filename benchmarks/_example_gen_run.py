@@ -28,14 +28,14 @@ def run_example_gen(
     of the imports, bytes written and rows.
     """
     started = time.monotonic()
-    import common.runtime
+    from hivemill.common import runtime
 
-    common.runtime.keep_tensorflow_out()
-    from components.artifacts import WindowManifest
-    from components.hive_example_gen import executor
-    from components.hive_example_gen.component import HiveLogExampleGen
-    from components.hive_example_gen.options import SourceOptions, WindowOptions
-    from components.hive_example_gen.window import plan_window
+    runtime.keep_tensorflow_out()
+    from hivemill.components.artifacts import WindowManifest
+    from hivemill.components.hive_example_gen import executor
+    from hivemill.components.hive_example_gen.component import HiveLogExampleGen
+    from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+    from hivemill.components.hive_example_gen.planning.window import plan_window
 
     source = SourceOptions(table=table, **(source_options or {}))
     window = WindowOptions(

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import common.runtime
+from hivemill.common import runtime
 
-common.runtime.prepare_tensorflow()
+runtime.prepare_tensorflow()
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402

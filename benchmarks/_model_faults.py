@@ -24,9 +24,9 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from components.artifacts import ModelVerdict
-from components.evaluator.executor import Executor
-from components.evaluator.options import GateOptions
+from hivemill.components.artifacts import ModelVerdict
+from hivemill.components.evaluator.executor import Executor
+from hivemill.components.evaluator.options import GateOptions
 
 GATES = GateOptions(slices=(("device",),))  # everything else as it is by default
 _STRINGS = ("age_band", "gender", "city", "category", "brand", "device")

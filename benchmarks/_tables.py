@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.orc
 import pyarrow.parquet as pq
 
-from data.writers import joined_bytes, text_columns
+from hivemill.data.writers import joined_bytes, text_columns
 
 LAST_DAY = datetime.date(2026, 11, 15)
 _PIECE_ROWS = 100_000

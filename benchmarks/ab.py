@@ -21,8 +21,8 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks._harness import print_result, print_table
-from serving.experiment import power, ratio, sequential
-from serving.experiment.users import Cells
+from hivemill.serving.experiment.exposures.users import Cells
+from hivemill.serving.experiment.stats import power, ratio, sequential
 
 DAYS = 14
 ONE_LOOK = float(stats.norm.isf(0.025))

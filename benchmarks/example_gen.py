@@ -35,11 +35,11 @@ def encoder(table: str, work: str) -> dict[str, Any]:
     """The encoder on the flattened batches of the Parquet table."""
     from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-    from components.hive_example_gen.bad_rows import BadRows
-    from components.hive_example_gen.flatten import flatten
-    from components.hive_example_gen.formats import parquet
-    from components.hive_example_gen.formats.opened import DataFile
-    from components.hive_example_gen.table_spec import TableSpec
+    from hivemill.components.hive_example_gen.formats import parquet
+    from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+    from hivemill.components.hive_example_gen.formats.data_file import DataFile
+    from hivemill.components.hive_example_gen.rows.flatten import flatten
+    from hivemill.components.hive_example_gen.table.spec import TableSpec
 
     spec = TableSpec(format="parquet", columns=None, partition_columns={"dt": "string"})
     file = DataFile.of(table, f"dt={_first_day()}/{FILE}")
@@ -54,9 +54,9 @@ def encoder(table: str, work: str) -> dict[str, Any]:
 
 def parquet_example_gen(table: str, work: str) -> dict[str, Any]:
     started = time.monotonic()
-    import common.runtime
+    from hivemill.common import runtime
 
-    common.runtime.prepare_tensorflow()
+    runtime.prepare_tensorflow()
     from tfx.components.example_gen.custom_executors import parquet_executor
     from tfx.proto import example_gen_pb2
     from tfx.utils import proto_utils

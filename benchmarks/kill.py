@@ -90,7 +90,7 @@ def make_shop(folder: Path, rows_per_day: int) -> Path:
     """Writes table and config below `folder`; returns the config's path."""
     import datetime
 
-    from data.click_log import click_log_options, generate
+    from hivemill.data.click_log.generator import click_log_options, generate
 
     day = datetime.date.fromisoformat(RUN_DATE) - datetime.timedelta(days=3)
     options = click_log_options(

@@ -4,7 +4,8 @@ Rows in time order, 80 % training, 10 % validation, 10 % test; a click is a rati
 and the same training code as in the pipeline, without the DAG.
 
 Two sets of columns. `history` (the default) adds what a feature store knows at each impression, from strictly earlier
-ones (data.history): how often user and item were rated and liked so far, the user's last 20 liked and disliked items.
+ones (data.click_log.history): how often user and item were rated and liked so far, the user's last 20 liked and
+disliked items.
 86 % of the test rows are of users that training never saw: their ids say nothing, their last minutes do. `plain` has
 the publisher's columns only, like the peer, DeepFM of FuxiCTR 2.3: AUC 0.7153, logloss 0.6281.
 
@@ -30,10 +31,10 @@ from typing import Any
 
 import numpy as np
 
-import common.runtime
-from data.history import past_clicks, recent_items
+from hivemill.common import runtime
+from hivemill.data.click_log.history import past_clicks, recent_items
 
-common.runtime.prepare_tensorflow()
+runtime.prepare_tensorflow()
 
 SHARED_DATA = Path(os.environ.get("HIVEMILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SPLITS = (("train", 0.0, 0.8), ("validation", 0.8, 0.9), ("test", 0.9, 1.0))
@@ -197,12 +198,12 @@ def train_and_judge(transformed: Path, features: Any, model: dict[str, Any], tra
     import tensorflow as tf
     import tf_keras
 
-    from components.trainer.input import InputSource
-    from components.trainer.kept_checkpoints import KeptCheckpoints
-    from components.trainer.options import ModelOptions, TrainingOptions
-    from components.trainer.run_fn import TrainingConfig, fit
-    from components.transform.layout import FieldLayout
-    from components.transform.standalone import transform_output
+    from hivemill.components.trainer.input import InputSource
+    from hivemill.components.trainer.loop.checkpoint_storage import KeptCheckpoints
+    from hivemill.components.trainer.options import ModelOptions, TrainingOptions
+    from hivemill.components.trainer.run_fn import TrainingConfig, fit
+    from hivemill.components.transform.layout import FieldLayout
+    from hivemill.components.transform.standalone import transform_output
 
     layout = FieldLayout.of(features)
     sources = {name: InputSource.of([str(transformed / name / "*")], layout) for name, _, _ in SPLITS}
@@ -223,7 +224,7 @@ def train_and_judge(transformed: Path, features: Any, model: dict[str, Any], tra
 
 def judge(model: Any, source: Any) -> tuple[float, float]:
     """Exact AUC (ties count one half) and logloss."""
-    from components.trainer.input import evaluation_batches
+    from hivemill.components.trainer.input import evaluation_batches
 
     parts = [(y.numpy()[:, 0], model(x).numpy()[:, 0]) for x, y, _ in evaluation_batches(source, 4096)]
     labels, logits = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
@@ -259,8 +260,8 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="validation figures of the alternatives; no test figures")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
-    from components.features import FeatureSet
-    from components.transform.standalone import transform_files
+    from hivemill.components.features import FeatureSet
+    from hivemill.components.transform.standalone import transform_files
 
     settings = SETTINGS[arguments.columns]
     features = FeatureSet(features=settings.features, label="click")

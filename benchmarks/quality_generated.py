@@ -2,7 +2,8 @@
 
 `hivemill init` writes the log and the config, `hivemill run` does the rest, so what is measured is the product: its
 AUC on the last day is the one that the gates judged by. The best AUC is that of the true click probability on the same
-clicks of the same day (data/truth.py). The demo's settings were chosen on the validation day of its eight days.
+clicks of the same day (data/click_log/truth.py). The demo's settings were chosen on the validation day of its eight
+days.
 """
 
 from __future__ import annotations

@@ -25,18 +25,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks._harness import REPOSITORY, median, print_result, print_table
-from serving import protos
-from serving.model_server import ModelServers, wait_until_available
-from serving.model_store import ModelStore
-from serving.rollout.machine import RolloutMachine
-from serving.rollout.metrics import read_metrics
-from serving.rollout.options import RolloutOptions
+from hivemill.serving import protos
+from hivemill.serving.rollout.controller import RolloutMachine
+from hivemill.serving.rollout.metrics import read_metrics
+from hivemill.serving.rollout.model_server import ModelServers, wait_until_available
+from hivemill.serving.rollout.options import RolloutOptions
+from hivemill.serving.store.model_store import ModelStore
 
 BOUND_SECONDS = 1.0
 _OPTIONS = RolloutOptions(min_hours=0, min_impressions=1)
 _MODEL = """
-import sys, common.runtime
-common.runtime.prepare_tensorflow()
+import sys, hivemill.common.runtime
+hivemill.common.runtime.prepare_tensorflow()
 import tensorflow as tf
 class Model(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])

@@ -68,13 +68,13 @@ def write_log(num_rows: int, file: str) -> dict[str, Any]:
 
 def transform_log(rows: int, log: str, folder: str) -> dict[str, Any]:
     """The Transform node's work, for the hash buckets of a table of `rows`."""
-    import common.runtime
+    from hivemill.common import runtime
 
-    common.runtime.prepare_tensorflow()
+    runtime.prepare_tensorflow()
     from google.protobuf import text_format
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    from components.transform.standalone import transform_files
+    from hivemill.components.transform.standalone import transform_files
 
     always = "presence { min_fraction: 1 } shape { dim { size: 1 } }"
     text = "".join(f'feature {{ name: "{c}" type: INT {always} }}\n' for c in ("user", "item", "device", "click"))
@@ -84,22 +84,22 @@ def transform_log(rows: int, log: str, folder: str) -> dict[str, Any]:
 
 def train(rows: int, width: int, optimizer: str, num_steps: int, folder: str, scratch: str) -> dict[str, Any]:
     """Builds, trains, writes a checkpoint and exports; peak memory of each phase, seconds, sizes on the disk."""
-    import common.runtime
+    from hivemill.common import runtime
 
-    common.runtime.prepare_tensorflow()
+    runtime.prepare_tensorflow()
     import tensorflow as tf
 
-    from components.trainer import signatures
-    from components.trainer.checkpoints import TrainingCheckpoints
-    from components.trainer.deepfm import DeepFM
-    from components.trainer.history import History
-    from components.trainer.input import InputSource, training_batches
-    from components.trainer.model_fields import model_fields
-    from components.trainer.optimizers import make_optimizer
-    from components.trainer.options import ModelOptions, TrainingOptions
-    from components.trainer.steps import TrainingSteps
-    from components.transform.layout import FieldLayout
-    from components.transform.standalone import transform_output
+    from hivemill.components.trainer import signatures
+    from hivemill.components.trainer.input import InputSource, training_batches
+    from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
+    from hivemill.components.trainer.loop.history import History
+    from hivemill.components.trainer.loop.optimizers import make_optimizer
+    from hivemill.components.trainer.loop.steps import TrainingSteps
+    from hivemill.components.trainer.model.deepfm import DeepFM
+    from hivemill.components.trainer.model.fields import model_fields
+    from hivemill.components.trainer.options import ModelOptions, TrainingOptions
+    from hivemill.components.transform.layout import FieldLayout
+    from hivemill.components.transform.standalone import transform_output
 
     features, learnt = _features(rows), transform_output(Path(folder))
     options = TrainingOptions(batch_size=BATCH_SIZE, optimizer=optimizer)
@@ -151,7 +151,7 @@ def _phase(name: str, found: dict[str, Any]) -> Iterator[None]:
 
 
 def _features(rows: int) -> Any:
-    from components.features import FeatureSet
+    from hivemill.components.features import FeatureSet
 
     return FeatureSet(features=features_document(rows), label="click")
 

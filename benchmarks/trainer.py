@@ -118,17 +118,17 @@ def _write_examples(path: str, columns: dict[str, Any], compression: str) -> Non
 
 def train_hivemill(shape: str, folder: str, num_steps: int, in_memory: bool = False) -> dict[str, Any]:
     """Examples per CPU-second of `num_steps` steps of the trainer's own loop, after a warm-up."""
-    import common.runtime
+    from hivemill.common import runtime
 
-    common.runtime.prepare_tensorflow()
+    runtime.prepare_tensorflow()
     import tensorflow as tf
 
-    from components.trainer.deepfm import DeepFM, IdField
-    from components.trainer.input import InputSource, training_batches
-    from components.trainer.optimizers import make_optimizer
-    from components.trainer.options import TrainingOptions
-    from components.trainer.steps import TrainingSteps
-    from components.transform.layout import FieldLayout
+    from hivemill.components.trainer.input import InputSource, training_batches
+    from hivemill.components.trainer.loop.optimizers import make_optimizer
+    from hivemill.components.trainer.loop.steps import TrainingSteps
+    from hivemill.components.trainer.model.deepfm import DeepFM, IdField
+    from hivemill.components.trainer.options import TrainingOptions
+    from hivemill.components.transform.layout import FieldLayout
 
     sizes = field_sizes(SHAPES[shape]["num_fields"], SHAPES[shape]["num_ids"])
     layout = FieldLayout(tuple(f"f{i}" for i in range(len(sizes))), (), (), frozenset(), has_weight=False)

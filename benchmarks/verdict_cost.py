@@ -87,10 +87,10 @@ def _recorded_seconds(run: Path) -> float:
 
 def evaluator_seconds(run: str, rounds: int) -> dict[str, Any]:
     """Seconds of the Evaluator on the run's rows and model: {rows, plain, full, plain_cpu, full_cpu, parts}."""
-    from common import runtime
+    from hivemill.common import runtime
 
     runtime.prepare_tensorflow()
-    from components.evaluator import executor
+    from hivemill.components.evaluator import executor
 
     facts: dict[str, Any] = {"plain": [], "full": [], "plain_cpu": [], "full_cpu": [], "parts": {}}
     for number in range(rounds):
@@ -110,10 +110,10 @@ def _evaluate(executor: Any, run: Path, place: Path) -> None:
     from tfx.dsl.components.base import base_beam_executor
     from tfx.types import standard_artifacts
 
-    from components.artifacts import ModelVerdict
-    from pipeline import config
+    from hivemill.components.artifacts import ModelVerdict
+    from hivemill.pipeline.config import loader
 
-    loaded = config.load(run / "config.yaml").config
+    loaded = loader.load(run / "config.yaml").config
     node = next(one for one in _json(run / "lineage.json")["nodes"] if one["node_id"] == "Evaluator")
     kinds = {"examples": standard_artifacts.Examples, "model": standard_artifacts.Model}
     inputs = {key: [_artifact(kind, Path(node["inputs"][key][0]["uri"]))] for key, kind in kinds.items()}
@@ -147,14 +147,15 @@ def _without_the_verdict() -> Iterator[None]:
     """The Evaluator computes its metrics, judges them by the gates, and nothing else."""
     import numpy as np
 
-    from components.evaluator import executor, resampling
+    from hivemill.components.evaluator import executor
+    from hivemill.components.evaluator.metrics import bootstrap
 
     nothing = {"references": None, "importance": None, "problem": None}
-    shape = (len(resampling.METRICS), resampling.REPLICATES + 1)
+    shape = (len(bootstrap.METRICS), bootstrap.REPLICATES + 1)
     with (
         mock.patch.object(executor, "besides", lambda *_: nothing),
-        mock.patch.object(resampling, "sum_groups", lambda *_: resampling.no_groups()),
-        mock.patch.object(resampling, "replicates", lambda *_: np.full(shape, np.nan)),
+        mock.patch.object(bootstrap, "sum_groups", lambda *_: bootstrap.no_groups()),
+        mock.patch.object(bootstrap, "replicates", lambda *_: np.full(shape, np.nan)),
     ):
         yield
 
@@ -162,13 +163,14 @@ def _without_the_verdict() -> Iterator[None]:
 @contextlib.contextmanager
 def _timed_parts(seconds: dict[str, float]) -> Iterator[None]:
     """Adds up how long the parts take. The sums of the bootstrap's groups are left in the rest."""
-    from components.evaluator import executor, importance, references, resampling
+    from hivemill.components.evaluator import executor, importance, reference_models
+    from hivemill.components.evaluator.metrics import bootstrap
 
     parts = (
         ("samples of rows", executor, "_sample"),
-        ("trivial models", references, "compare"),
+        ("trivial models", reference_models, "compare"),
         ("importance of columns", importance, "importance"),
-        ("replicates of the bootstrap", resampling, "replicates"),
+        ("replicates of the bootstrap", bootstrap, "replicates"),
     )
     with contextlib.ExitStack() as stack:
         for name, module, function in parts:
@@ -190,12 +192,15 @@ def _adding(function: Callable[..., Any], seconds: dict[str, float], name: str) 
 
 def surfaces_seconds(run: str) -> dict[str, float]:
     """Wall seconds of the baseline's file and of everything that is rendered, in a new process, imports included."""
-    from pipeline import baseline, config, report, tensorboard
-    from pipeline.runs import RunFolder
+    from hivemill.pipeline import tensorboard
+    from hivemill.pipeline.config import loader
+    from hivemill.pipeline.history import baseline
+    from hivemill.pipeline.report import page
+    from hivemill.pipeline.runs.records import RunFolder
 
     folder = Path(run)
     root = folder.parents[1]
-    loaded = config.load(folder / "config.yaml").config
+    loaded = loader.load(folder / "config.yaml").config
     date = datetime.date.fromisoformat(_json(folder / "run.json")["date"])
     with tempfile.TemporaryDirectory() as place:
         elsewhere = RunFolder(Path(place), folder.name)
@@ -204,8 +209,8 @@ def surfaces_seconds(run: str) -> dict[str, float]:
             "TensorBoard's card and trend": _seconds(
                 lambda: (tensorboard.write_run(folder), tensorboard.write_trend(root))
             ),
-            "report page": _seconds(lambda: report.write_report(folder)),
-            "index of all runs": _seconds(lambda: report.write_index(root)),
+            "report page": _seconds(lambda: page.write_report(folder)),
+            "index of all runs": _seconds(lambda: page.write_index(root)),
         }
 
 

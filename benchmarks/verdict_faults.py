@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common.runtime import prepare_tensorflow
+from hivemill.common.runtime import prepare_tensorflow
 
 prepare_tensorflow()
 import tfx.components.example_validator.executor  # noqa: F401
@@ -38,18 +38,18 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from benchmarks._harness import print_result, print_table
 from benchmarks._model_faults import MODEL_FAULTS, ModelFault, WeekOfExamples, model_verdict
-from components.data_verdict.checks import Evidence, run_checks
-from components.data_verdict.findings import Finding
-from components.data_verdict.options import DataVerdictOptions
-from components.data_verdict.profile import Profile
-from components.data_verdict.profiling import WindowFacts, profile_of
-from components.data_verdict.reference import Baseline, History
-from components.data_verdict.roles import ColumnRoles
-from components.data_verdict.section import data_section
-from components.hive_example_gen.flatten import flatten
-from data.click_log import click_log_options, generate
-from pipeline import verdict, verdict_words
-from pipeline.baseline import add_to_history
+from hivemill.components.data_verdict.checks.registry import Evidence, run_checks
+from hivemill.components.data_verdict.comparison.reference import Baseline, History
+from hivemill.components.data_verdict.document import data_section
+from hivemill.components.data_verdict.findings import Finding
+from hivemill.components.data_verdict.options import DataVerdictOptions
+from hivemill.components.data_verdict.profile.builder import WindowFacts, profile_of
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
+from hivemill.components.data_verdict.profile.window_profile import Profile
+from hivemill.components.hive_example_gen.rows.flatten import flatten
+from hivemill.data.click_log.generator import click_log_options, generate
+from hivemill.pipeline.documents import verdict, verdict_summary
+from hivemill.pipeline.history.baseline import add_to_history
 
 FIRST_DATE = datetime.date(2026, 3, 2)
 TRAIN_DAYS = 7
@@ -222,7 +222,7 @@ def _run(weeks: Weeks, num_weeks: int, faults_after: int) -> tuple[list[list[str
         made = _verdict(str(end), section, model_verdict(examples, saved, past.stable, saved), past)
         _say_clean(made, evidence)
         if week:  # the first has no last good window
-            found = verdict_words.all_findings(made)
+            found = verdict_summary.all_findings(made)
             clean.append([str(end), made["colour"], _shown(found[0]["message"]) if found else ""])
         seconds.append(spent)
         if made["colour"] != "red":
@@ -244,11 +244,11 @@ def _verdict(date: str, data: dict[str, Any], model: dict[str, Any], past: _Past
 def _say_clean(made: dict[str, Any], evidence: Evidence) -> None:
     nearest = sorted(evidence.drift.values(), key=lambda row: -row.comparison.value / row.bounds.amber)[:3]
     shown = [f"{row.column} {row.comparison.value:.4f} of {row.bounds.amber:.4f}" for row in nearest]
-    whole = (verdict_words.whole_eval(made) or {"metrics": {}})["metrics"]
+    whole = (verdict_summary.whole_eval(made) or {"metrics": {}})["metrics"]
     model = ", ".join(
         f"{name} {whole[name]:.4f}" for name in ("auc", "normalized_entropy", "calibration") if name in whole
     )
-    found = [f"\n    {one['severity']} {one['cause']}: {one['message']}" for one in verdict_words.all_findings(made)]
+    found = [f"\n    {one['severity']} {one['cause']}: {one['message']}" for one in verdict_summary.all_findings(made)]
     print("    nearest:", ", ".join(shown), "| model:", model)
     print("clean", made["date"], made["colour"], *found, flush=True)
 
@@ -282,7 +282,7 @@ def _model_fault_row(
 ) -> list[str]:
     broken = model.save(examples.folder / f"fault-{MODEL_FAULTS.index(fault)}", fault.breaking)
     made = _verdict(examples.folder.name, data, model_verdict(examples, broken, past.stable, broken), past)
-    found = verdict_words.all_findings(made)
+    found = verdict_summary.all_findings(made)
     print(fault.name, made["colour"], *(f"\n    {one['severity']} {one['cause']}: {one['message']}" for one in found))
     right = "yes" if made["cause"] in fault.causes else "no"
     return [

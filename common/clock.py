@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from common.errors import ConfigError
+from hivemill.common.errors import ConfigError
 
 
 def utc_now() -> str:

@@ -87,5 +87,5 @@ def tensorflow_core_only() -> None:
 
 def _no_public_api(name: str) -> object:
     raise AttributeError(
-        f"tensorflow.{name}: this process has TensorFlow's core only (common.runtime.tensorflow_core_only)"
+        f"tensorflow.{name}: this process has TensorFlow's core only (hivemill.common.runtime.tensorflow_core_only)"
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from common.options import Options
+from hivemill.common.options import Options
 
 EmbeddingSize = Annotated[int, Field(ge=1, le=1024)]
 

@@ -21,9 +21,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.errors import ConfigError, DataNotReadyError
-from common.files import folder_published_at
-from data.writers import DATA_FILE, SUCCESS_FILE, open_writer
+from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.common.storage.atomic import folder_published_at
+from hivemill.data.writers import DATA_FILE, SUCCESS_FILE, open_writer
 
 REQUEST_ID = "request_id"
 KEPT = {
@@ -71,7 +71,7 @@ def join_day(
     """The rows of a day's partition, in order of time and request id, and what became of the others.
 
     Args:
-        exposures: one row for each impression, as serving.experiment.exposure.read_log gives them: request_time
+        exposures: one row for each impression, as serving.experiment.exposures.log.read_log gives them: request_time
             (datetime64), user_id, variant, click (NaN: not known), request_id; of KEPT what the log has.
         impressions: the features as they were shown, with `request_id`. A column named `label` is replaced.
         label: name of the label's column, 0 or 1 as int32.

@@ -26,7 +26,8 @@ class TableWriter(Protocol):
 def open_writer(
     file_format: FileFormat, path: Path, schema: pa.Schema, text_hook: TextHook | None = None
 ) -> AbstractContextManager[TableWriter]:
-    """A writer of tables of `schema`, chunk by chunk. `text_hook` may change the columns of text (data/faults.py)."""
+    """A writer of tables of `schema`, chunk by chunk.
+    `text_hook` may change the columns of text (data/click_log/faults.py)."""
     if file_format == "text":
         return _open_text(path, text_hook)
     return _open_parquet(path, schema) if file_format == "parquet" else _open_orc(path)

@@ -35,7 +35,7 @@ _DONE = ".done"
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _STACK = """
-import common.runtime; common.runtime.prepare_tensorflow()
+import hivemill.common.runtime; hivemill.common.runtime.prepare_tensorflow()
 import importlib, importlib.metadata as m, os, sys
 for name in ("tensorflow", "tf_keras", "ml_metadata", "tensorflow_data_validation", "tensorflow_transform",
              "tensorflow_model_analysis", "tfx.types.standard_artifacts", "apache_beam", "pyarrow.orc",

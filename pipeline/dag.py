@@ -7,9 +7,9 @@ import datetime
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import common.runtime
+from hivemill.common import runtime
 
-common.runtime.prepare_tensorflow()
+runtime.prepare_tensorflow()
 
 from tfx.components.example_validator.component import ExampleValidator  # noqa: E402
 from tfx.components.schema_gen.component import SchemaGen  # noqa: E402
@@ -22,21 +22,21 @@ from tfx.orchestration import pipeline  # noqa: E402
 from tfx.proto import trainer_pb2, transform_pb2  # noqa: E402
 from tfx.types import BaseChannel  # noqa: E402
 
-from common import urls  # noqa: E402
-from common.files import code_fingerprint  # noqa: E402
-from components import staging  # noqa: E402
-from components.data_verdict.component import DataVerdictGate  # noqa: E402
-from components.data_verdict.roles import ColumnRoles, kinds_of  # noqa: E402
-from components.evaluator.component import ModelEvaluator  # noqa: E402
-from components.hive_example_gen.component import HiveLogExampleGen  # noqa: E402
-from components.hive_example_gen.sampling import SAMPLED_SPLITS  # noqa: E402
-from components.pusher.component import StorePusher  # noqa: E402
-from components.serving_check.component import ServingCheck  # noqa: E402
-from pipeline import config_workers  # noqa: E402
-from pipeline.baseline import DataBaseline  # noqa: E402
-from pipeline.config import PipelineConfig  # noqa: E402
-from pipeline.mlmd import connection_config  # noqa: E402
-from pipeline.runners.beam_options import IN_THIS_PROCESS  # noqa: E402
+from hivemill.common.storage import urls  # noqa: E402
+from hivemill.common.storage.atomic import code_fingerprint  # noqa: E402
+from hivemill.components.data_verdict.component import DataVerdictGate  # noqa: E402
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, kinds_of  # noqa: E402
+from hivemill.components.evaluator.component import ModelEvaluator  # noqa: E402
+from hivemill.components.hive_example_gen.component import HiveLogExampleGen  # noqa: E402
+from hivemill.components.hive_example_gen.rows.negative_sampling import SAMPLED_SPLITS  # noqa: E402
+from hivemill.components.pusher.component import StorePusher  # noqa: E402
+from hivemill.components.serving_check.component import ServingCheck  # noqa: E402
+from hivemill.components.tfx_io import staged_executor  # noqa: E402
+from hivemill.pipeline.config import worker_rules  # noqa: E402
+from hivemill.pipeline.config.schema import PipelineConfig  # noqa: E402
+from hivemill.pipeline.history.baseline import DataBaseline  # noqa: E402
+from hivemill.pipeline.metadata.client import connection_config  # noqa: E402
+from hivemill.pipeline.orchestrators.beam.options import IN_THIS_PROCESS  # noqa: E402
 
 _CODE = Path(__file__).parents[1]
 _BEAM_IN_THIS_PROCESS = (
@@ -94,12 +94,12 @@ def create_pipeline(
         nodes.append(last(nodes))
     if urls.is_url(config.root):
         by_themselves = [example_gen]
-        if not config_workers.are_here(config.runner.beam_args):
+        if not worker_rules.are_here(config.runner.beam_args):
             # Beam workers elsewhere see no scratch folder of this machine: TFX, TensorFlow and Beam read gs://.
             by_themselves += [statistics_gen, transform, evaluator]
         for node in nodes:
             if node not in by_themselves:
-                staging.stage(node)
+                staged_executor.stage(node)
     return pipeline.Pipeline(
         pipeline_name=config.name if inputs.root_identity is None else f"{config.name}-{inputs.root_identity}",
         pipeline_root=places.artifacts,
@@ -164,7 +164,7 @@ def _transform(config: PipelineConfig, examples: BaseChannel, schema_gen: base_n
     return Transform(
         examples=examples,
         schema=schema_gen.outputs["schema"],
-        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        preprocessing_fn="hivemill.components.transform.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=[fit_split], transform=[fit_split, watch_split]),
         custom_config={"features": config.feature_set().model_dump_json(), "code": _code_of("transform")},
         # Both statistics passes of Transform repeat StatisticsGen's work on data that this node has just made.
@@ -181,7 +181,7 @@ def _trainer(config: PipelineConfig, transform: Transform, schema_gen: base_node
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
-        run_fn="components.trainer.run_fn.run_fn",
+        run_fn="hivemill.components.trainer.run_fn.run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[fit_split]),
         eval_args=trainer_pb2.EvalArgs(splits=[watch_split]),
         custom_config={

@@ -21,7 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import runs, verdict, verdict_words
+from hivemill.pipeline.documents import verdict, verdict_summary
+from hivemill.pipeline.runs import records
 
 TREND_FOLDER, LINKS_FOLDER, CARD_FOLDER = "trend", "runs", "verdict"
 CARD_TAG = "verdict/card"
@@ -39,12 +40,12 @@ def write_run(run_folder: Path) -> None:
     if made is None:
         return
     events = [_card_event(made)]
-    _write_events(Path(run_folder) / runs.TENSORBOARD / CARD_FOLDER, events)
+    _write_events(Path(run_folder) / records.TENSORBOARD / CARD_FOLDER, events)
 
 
 def write_trend(root: Path) -> Path:
     """`<root>/tensorboard`, made anew from the verdicts of all runs; returns it. Raises OSError."""
-    folder = root / runs.TENSORBOARD
+    folder = root / records.TENSORBOARD
     last_of_day = {made["date"]: made for made in verdict.all_verdicts(root)}
     lines: dict[str, list[Any]] = {}
     for made in last_of_day.values():
@@ -64,7 +65,7 @@ def write_trend(root: Path) -> Path:
 def scalars_of(made: Mapping[str, Any]) -> Scalars:
     """What one verdict adds to the trend, by line."""
     lines: Scalars = {"value": _verdict_scalars(made)}
-    whole = verdict_words.whole_eval(made) or {"metrics": {}}
+    whole = verdict_summary.whole_eval(made) or {"metrics": {}}
     for name in _METRICS:
         _add(lines, "value", f"metrics/{name}", whole["metrics"].get(name))
         _add(lines, "stable", f"metrics/{name}", (whole.get("baseline_metrics") or {}).get(name))
@@ -80,7 +81,7 @@ def scalars_of(made: Mapping[str, Any]) -> Scalars:
 
 
 def _verdict_scalars(made: Mapping[str, Any]) -> dict[str, float]:
-    found = verdict_words.all_findings(made)
+    found = verdict_summary.all_findings(made)
     return {
         "verdict/colour": _COLOURS[made["colour"]],
         "verdict/exit_code": float(made["exit_code"]),
@@ -111,7 +112,7 @@ def _card_event(made: Mapping[str, Any]) -> Any:
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, types_pb2
     from tensorboard.plugins.text import metadata
 
-    text = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[verdict_words.markdown(made).encode()])
+    text = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[verdict_summary.markdown(made).encode()])
     about = metadata.create_summary_metadata(display_name=None, description=None)
     value = summary_pb2.Summary.Value(tag=CARD_TAG, tensor=text, metadata=about)
     return _event(made["date"], summary_pb2.Summary(value=[value]))
@@ -156,12 +157,12 @@ def _bring_up_to_date(path: Path, content: bytes) -> None:
 
 def _link_runs(root: Path, links: Path) -> None:
     links.mkdir(parents=True, exist_ok=True)
-    wanted = {file.parent.name for file in (root / "runs").glob(f"*/{runs.TENSORBOARD}")}
+    wanted = {file.parent.name for file in (root / "runs").glob(f"*/{records.TENSORBOARD}")}
     for link in _links(links):
         if link.name not in wanted:
             link.unlink()
     for name in sorted(wanted - {link.name for link in _links(links)}):
-        os.symlink(os.path.join("..", "..", "runs", name, runs.TENSORBOARD), links / name)
+        os.symlink(os.path.join("..", "..", "runs", name, records.TENSORBOARD), links / name)
 
 
 def _links(folder: Path) -> Iterable[Path]:

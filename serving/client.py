@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import ConfigError, InfrastructureError
-from serving import protos, tls
-from serving.examples import ColumnTypes, Value, serialised_example
-from serving.experiment.assignment import CANARY, STABLE, Split, UserId
-from serving.store_state import read_state
+from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.serving import protos, tls
+from hivemill.serving.examples import ColumnTypes, Value, serialised_example
+from hivemill.serving.experiment.assignment import CANARY, STABLE, Split, UserId
+from hivemill.serving.store.labels import read_state
 
 SIGNATURE, EXAMPLES, PROBABILITY = "serving_default", "examples", "click_probability"
 _DT_FLOAT, _DT_STRING = 1, 7  # tensorflow/core/framework/types.proto

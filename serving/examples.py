@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import ConfigError
-from serving import protos
+from hivemill.common.errors import ConfigError
+from hivemill.serving import protos
 
 Scalar = str | bytes | int | float | bool | datetime.date | decimal.Decimal | np.generic
 Value = Scalar | None | Sequence[Scalar] | np.ndarray | Mapping[str, Any]

@@ -16,7 +16,7 @@ import threading
 import types
 from typing import Any
 
-from common.errors import InfrastructureError
+from hivemill.common.errors import InfrastructureError
 
 _LOADING = threading.Lock()
 

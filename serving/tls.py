@@ -14,7 +14,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from common.errors import ConfigError
+from hivemill.common.errors import ConfigError
 
 _TEXT, _BOOL = descriptor_pb2.FieldDescriptorProto.TYPE_STRING, descriptor_pb2.FieldDescriptorProto.TYPE_BOOL
 _SSL_CONFIG_FIELDS = {"server_key": (1, _TEXT), "server_cert": (2, _TEXT), "custom_ca": (3, _TEXT)}

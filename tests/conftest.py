@@ -6,9 +6,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import hypothesis
 
-import common.runtime
+from hivemill.common import runtime
 
-common.runtime.prepare_tensorflow()
+runtime.prepare_tensorflow()
 
 # A busy machine must not fail a property: hypothesis' own deadline of 200 ms per example is a timed test.
 hypothesis.settings.register_profile("hivemill", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.evaluator.options import GateOptions
-from pipeline import cli, config
+from hivemill.components.evaluator.options import GateOptions
+from hivemill.pipeline.cli import main
+from hivemill.pipeline.config import loader
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,11 +50,11 @@ def typed_commands() -> list[tuple[Path, str]]:
 
 @pytest.mark.parametrize("command", params(typed_commands()))
 def test_commands_in_code_blocks_parse(command):
-    assert callable(cli._parse(shlex.split(command)).verb_function)
+    assert callable(main._parse(shlex.split(command)).verb_function)
 
 
 def verb_names() -> set[str]:
-    return set(cli.parser()._subparsers._group_actions[0].choices)
+    return set(main.parser()._subparsers._group_actions[0].choices)
 
 
 @pytest.mark.parametrize("command", params(every(r"`hivemill ([a-z][^`]*)`")))
@@ -85,7 +86,7 @@ def test_yaml_is_part_of_a_config(text, tmp_path):
         document[section] = {**document.get(section, {}), **values} if adds else values
     path = tmp_path / "hivemill.yaml"
     path.write_text(yaml.safe_dump(document))
-    config.load(path, [], {})
+    loader.load(path, [], {})
 
 
 @pytest.mark.parametrize(("metric", "bound"), GateOptions().metrics.items())

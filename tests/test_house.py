@@ -1,8 +1,11 @@
-"""The walls of the house: imports go one way, and the light parts stay light."""
+"""The walls of the house: imports go one way and never in a circle, folders stay small, the light parts stay light."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,20 +20,84 @@ ALLOWED = {
     "pipeline": {"pipeline", "components", "serving", "data", "schema", "common"},
 }
 WITHOUT_TFX = ("common", "schema", "data", "serving")
+MAX_FILES = 13  # __init__.py counts
+_MODULE_OPTION = re.compile(r"^hivemill(\.\w+)+$")
 
 
-def _imports(file: Path) -> set[str]:
+def _files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def _module(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("hivemill", *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+
+@cache
+def _modules() -> dict[str, Path]:
+    return {_module(file): file for package in ALLOWED for file in _files(package)}
+
+
+@cache
+def _imports(file: Path) -> frozenset[str]:
+    """Names that the file imports, anywhere in it; a module that it starts as a process (`-m NAME`) counts too."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _MODULE_OPTION.match(node.value):
+            names.add(node.value)
+    return frozenset(names)
 
 
-def _files(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+def _top(name: str) -> str | None:
+    first, _, rest = name.partition(".")
+    return rest.split(".")[0] if first == "hivemill" else None
+
+
+@cache
+def _graph() -> dict[str, set[str]]:
+    known = _modules()
+
+    def targets(name: str) -> set[str]:
+        while name and name not in known:
+            name = name.rpartition(".")[0]
+        return {name} if name else set()
+
+    return {module: set().union(*map(targets, _imports(file))) - {module} for module, file in known.items()}
+
+
+def _circles() -> list[list[str]]:
+    """Strongly connected components of more than one module (Tarjan, SIAM J. Comput. 1, 1972)."""
+    graph, found, index, low, stack = _graph(), [], {}, {}, []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in sorted(graph[module]):
+            if other not in index:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], index[other])
+        if low[module] == index[module]:
+            circle = [stack.pop()]
+            while circle[-1] != module:
+                circle.append(stack.pop())
+            if len(circle) > 1:
+                found.append(sorted(circle))
+
+    for module in graph:
+        if module not in index:
+            visit(module)
+    return found
+
+
+def test_the_public_folders_are_linked_into_the_namespace():
+    links = {link.name: link.resolve() for link in (ROOT / "src" / "hivemill").iterdir() if link.is_symlink()}
+    assert links == {package: ROOT / package for package in ALLOWED}
 
 
 @pytest.mark.parametrize("package", ALLOWED)
@@ -39,17 +106,41 @@ def test_imports_go_one_way(package):
         f"{file.relative_to(ROOT)} imports {name}"
         for file in _files(package)
         for name in _imports(file)
-        if name.split(".")[0] in ALLOWED and name.split(".")[0] not in ALLOWED[package]
+        if _top(name) in ALLOWED and _top(name) not in ALLOWED[package]
     ]
     assert not wrong
 
 
-def test_of_serving_the_components_use_the_model_store_only():
+@pytest.mark.parametrize("package", ALLOWED)
+def test_imports_name_the_namespace(package):
+    """`import data` would find whatever package of that name is first on the path."""
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in _files(package)
+        for name in _imports(file)
+        if name.split(".")[0] in ALLOWED
+    ]
+    assert not wrong
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert _circles() == []
+
+
+def test_folders_are_small():
+    sizes = Counter(str(file.parent.relative_to(ROOT)) for file in _modules().values())
+    assert {folder: size for folder, size in sizes.items() if size > MAX_FILES} == {}
+
+
+def test_the_components_use_of_serving_the_model_store_and_the_server_process_only():
+    """The serving check starts `hivemill.serving.server` as a process of its own."""
     wrong = [
         f"{file.relative_to(ROOT)} imports {name}"
         for file in _files("components")
         for name in _imports(file)
-        if name.startswith("serving") and not name.startswith("serving.model_store")
+        if _top(name) == "serving"
+        and not name.startswith("hivemill.serving.store.")
+        and not (name == "hivemill.serving.server" and file.name == "server_process.py")
     ]
     assert not wrong
 
@@ -79,7 +170,14 @@ def test_nobody_imports_tfx_v1_which_loads_the_google_cloud_clients():
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.planning", "pipeline.report", "pipeline.runs", "serving.model_store", "data"]
+    "module",
+    [
+        "hivemill.pipeline.runs.plan",
+        "hivemill.pipeline.report.page",
+        "hivemill.pipeline.runs.records",
+        "hivemill.serving.store.model_store",
+        "hivemill.data",
+    ],
 )
 def test_light_modules_load_no_tensorflow_and_no_beam(module):
     code = f"import sys, {module}; print([m for m in ('tensorflow', 'tfx', 'apache_beam') if m in sys.modules])"

@@ -9,11 +9,11 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from common.files import code_fingerprint
-from components.artifacts import DataVerdict, WindowManifest
-from components.data_verdict import executor
-from components.data_verdict.options import DataVerdictOptions
-from components.data_verdict.roles import ColumnRoles
+from hivemill.common.storage.atomic import code_fingerprint
+from hivemill.components.artifacts import DataVerdict, WindowManifest
+from hivemill.components.data_verdict import executor
+from hivemill.components.data_verdict.options import DataVerdictOptions
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
 
 
 class DataVerdictGateSpec(ComponentSpec):
@@ -61,7 +61,8 @@ class DataVerdictGate(base_component.BaseComponent):
     ):
         """Args:
         examples, manifest: of HiveLogExampleGen; without them only schema and label are judged.
-        baseline_path: the last good window (pipeline/baseline.py), None before the first push. The fingerprint is
+        baseline_path: the last good window (pipeline/history/baseline.py), None before the first push. The
+        fingerprint is
             that of its content: TFX's cache looks at properties only.
         partitions_path: where converted partitions of `options.serving_log` are kept.
         """

@@ -18,16 +18,16 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from common.errors import DataVerdictError
-from common.files import write_json_atomically, write_text_atomically
-from components.data_verdict import sampling, serving
-from components.data_verdict.checks import Evidence, Finding, run_checks
-from components.data_verdict.options import DataVerdictOptions
-from components.data_verdict.profile import Profile
-from components.data_verdict.profiling import profile_of
-from components.data_verdict.reference import Baseline, read_baseline
-from components.data_verdict.roles import ColumnRoles
-from components.data_verdict.section import data_section
+from hivemill.common.errors import DataVerdictError
+from hivemill.common.storage.atomic import write_json_atomically, write_text_atomically
+from hivemill.components.data_verdict.checks.registry import Evidence, Finding, run_checks
+from hivemill.components.data_verdict.comparison.reference import Baseline, read_baseline
+from hivemill.components.data_verdict.document import data_section
+from hivemill.components.data_verdict.options import DataVerdictOptions
+from hivemill.components.data_verdict.profile import row_sample, serving_profile
+from hivemill.components.data_verdict.profile.builder import profile_of
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
+from hivemill.components.data_verdict.profile.window_profile import Profile
 
 PROFILE_FILE = "profile.json"
 _FINDINGS_IN_MESSAGE = 10
@@ -94,7 +94,7 @@ def _read_evidence(input_dict: dict[str, list[types.Artifact]], exec_properties:
         options=options,
         profile=_profile(input_dict, manifest, roles, options),
         baseline=_baseline(exec_properties),
-        serving=serving.profile_of_serving(
+        serving=serving_profile.profile_of_serving(
             options, roles, _date(manifest), exec_properties.get("partitions_path") or ""
         ),
         manifest=manifest,
@@ -110,10 +110,10 @@ def _profile(
     if not manifest:
         return None
     examples = artifact_utils.get_single_instance(input_dict["examples"])
-    facts = sampling.window_facts(manifest, roles)
+    facts = row_sample.window_facts(manifest, roles)
     num_rows = sum(sum(hours.values()) for hours in facts.rows.values())
-    files = sampling.files_of_splits(examples.uri, _splits(examples))
-    rows, hashes = sampling.read_sample(files, num_rows, options.sample_rows)
+    files = row_sample.files_of_splits(examples.uri, _splits(examples))
+    rows, hashes = row_sample.read_sample(files, num_rows, options.sample_rows)
     return profile_of(rows, roles, facts, hashes)
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from common.options import Options
-from components.hive_example_gen.options import SourceOptions
+from hivemill.common.options import Options
+from hivemill.components.hive_example_gen.options import SourceOptions
 
 Positive = Annotated[float, Field(gt=0)]
 

@@ -9,11 +9,11 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from common.errors import ConfigError
-from common.files import code_fingerprint
-from components.artifacts import ModelVerdict
-from components.evaluator import executor
-from components.evaluator.options import GateOptions
+from hivemill.common.errors import ConfigError
+from hivemill.common.storage.atomic import code_fingerprint
+from hivemill.components.artifacts import ModelVerdict
+from hivemill.components.evaluator import executor
+from hivemill.components.evaluator.options import GateOptions
 
 
 class ModelEvaluatorSpec(ComponentSpec):

@@ -17,22 +17,21 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from common import object_folders, progress, urls
-from common.errors import DataVerdictError, InfrastructureError
-from common.files import json_text, write_json_atomically
-from components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
-from components.evaluator import (
-    comparison,
+from hivemill.common import progress
+from hivemill.common.errors import DataVerdictError, InfrastructureError
+from hivemill.common.storage import object_store, urls
+from hivemill.common.storage.atomic import json_text, write_json_atomically
+from hivemill.components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
+from hivemill.components.evaluator import (
+    example_sample,
     extractors,
     gates,
     importance,
-    metrics,
-    references,
-    resampling,
-    results,
-    samples,
+    reference_models,
+    tfma_results,
 )
-from components.evaluator.options import GateOptions, MetricName, ReferenceOptions
+from hivemill.components.evaluator.metrics import bootstrap, click_metrics, comparison
+from hivemill.components.evaluator.options import GateOptions, MetricName, ReferenceOptions
 
 EVAL_SPLIT, TRAIN_SPLIT = "eval", "train"
 VERDICT_FILE = "verdict.json"
@@ -54,12 +53,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         label_column = exec_properties["label_column"]
         self._evaluate(input_dict, evaluation.uri, options, exec_properties)
-        slices = results.load_slices(evaluation.uri)
+        slices = tfma_results.load_slices(evaluation.uri)
         check_eval_rows(slices, label_column)
         section = model_section(
             options,
             slices,
-            results.load_calibration_curves(evaluation.uri),
+            tfma_results.load_calibration_curves(evaluation.uri),
             exec_properties.get("baseline_version"),
             besides(input_dict, options, label_column),
             "users" if exec_properties.get("user_column") else "rows",
@@ -75,13 +74,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         model = artifact_utils.get_single_instance(input_dict["model"])
-        paths = {metrics.CANDIDATE: path_utils.serving_model_path(model.uri)}
+        paths = {click_metrics.CANDIDATE: path_utils.serving_model_path(model.uri)}
         if exec_properties.get("baseline_path"):
-            paths[metrics.BASELINE] = exec_properties["baseline_path"]
+            paths[click_metrics.BASELINE] = exec_properties["baseline_path"]
         for name, path in paths.items():
             _check_saved_model(name, path)
         specs = extractors.slice_specs(options)
-        config = metrics.eval_config(exec_properties["label_column"], specs, len(paths) > 1)
+        config = click_metrics.eval_config(exec_properties["label_column"], specs, len(paths) > 1)
         models = [_shared_model(name, path, config) for name, path in paths.items()]
         extractors.rows_predicted = 0
         examples = _eval_examples(input_dict["examples"])
@@ -141,9 +140,9 @@ def model_section(
         "blessed": gates.is_blessed(bounds),
         "version": None,
         "baseline_version": baseline_version,
-        "findings": found + references.findings(beside["references"], len(found) + 1),
+        "findings": found + reference_models.findings(beside["references"], len(found) + 1),
         "bounds": bounds,
-        "bootstrap": {"unit": unit, "level": resampling.LEVEL, "replicates": resampling.REPLICATES},
+        "bootstrap": {"unit": unit, "level": bootstrap.LEVEL, "replicates": bootstrap.REPLICATES},
         "slices": [_slice(part, calibration_curves) for part in slices],
         "calibration_curve": calibration_curves.get((), []),
         **beside,
@@ -187,15 +186,15 @@ def _look_beside(
     model = tf.saved_model.load(model_uri)
     if train is not None and all(len(np.unique(rows[1])) == 2 for rows in (train, evaluation)):
         kept = artifact.get_float_custom_property(SAMPLED_NEGATIVES_PROPERTY) or 1.0
-        made["references"] = references.compare(model, train, evaluation, options.logistic_regression, kept)
+        made["references"] = reference_models.compare(model, train, evaluation, options.logistic_regression, kept)
     if len(evaluation[1]):
         made["importance"] = importance.importance(model, evaluation, options.importance_predictions)
 
 
-def _sample(artifact: types.Artifact, split: str, rows: int, label_column: str) -> references.Rows:
+def _sample(artifact: types.Artifact, split: str, rows: int, label_column: str) -> reference_models.Rows:
     uri = artifact_utils.get_split_uris([artifact], split)[0]
     num_rows = artifact.get_int_custom_property(f"{NUM_ROWS_PROPERTY}_{split}")
-    return samples.sample_rows(uri, rows, label_column, num_rows)
+    return example_sample.sample_rows(uri, rows, label_column, num_rows)
 
 
 def _named(values: gates.Metrics) -> dict[str, float | None]:
@@ -247,7 +246,7 @@ def _write_verdict(
 def _write_json(place: str, document: dict[str, Any]) -> None:
     """A file or, where no executor stages the artifacts, an object of a store: both appear as a whole."""
     if urls.is_url(place):
-        object_folders.write_bytes(place, json_text(document).encode("utf-8"))
+        object_store.write_bytes(place, json_text(document).encode("utf-8"))
     else:
         write_json_atomically(place, document)
 

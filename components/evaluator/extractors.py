@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow_model_analysis as tfma
 
-from common import progress
-from components.evaluator import resampling
-from components.evaluator.options import GateOptions
+from hivemill.common import progress
+from hivemill.components.evaluator.metrics import bootstrap
+from hivemill.components.evaluator.options import GateOptions
 
 ROWS_KEY = "rows"
 USERS_KEY, GROUPS_KEY = "users", "groups"
@@ -102,7 +102,7 @@ def extracts_of_slices(frame: pd.DataFrame, specs: Iterable[SliceSpec]) -> Itera
     models = {name[1]: values for name, values in predictions.items()}
     labels = frame[_LABEL].to_numpy()
     users = frame[_USER].to_numpy() if _USER in frame else None
-    groups = resampling.group_of(users, len(frame))
+    groups = bootstrap.group_of(users, len(frame))
     for key, rows in _rows_by_slice(frame, specs).items():
         of_models = {model: values[rows] for model, values in models.items()}
         yield {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from components.evaluator import comparison, health
-from components.evaluator.entries import Metrics, SliceMetrics, entry, figure, slice_key, slice_name
-from components.evaluator.options import Bound, GateOptions, SliceBound
+from hivemill.components.evaluator import sanity_checks
+from hivemill.components.evaluator.gate_entries import Metrics, SliceMetrics, entry, figure, slice_key, slice_name
+from hivemill.components.evaluator.metrics import comparison
+from hivemill.components.evaluator.options import Bound, GateOptions, SliceBound
 
 __all__ = [
     "CAUSES",
@@ -53,7 +54,7 @@ def judge(gates: GateOptions, slices: Sequence[SliceMetrics]) -> list[dict[str, 
     limit passes with a `message`.
     """
     overall = _overall(slices)
-    bounds = [*health.predictions_are_probabilities(overall), *health.predictions_differ(overall)]
+    bounds = [*sanity_checks.predictions_are_probabilities(overall), *sanity_checks.predictions_differ(overall)]
     for metric, bound in gates.metrics.items():
         bounds += _judge_bound(overall, metric, bound, big_enough=True)
     for slice_bound in gates.slice_bounds:
@@ -61,7 +62,7 @@ def judge(gates: GateOptions, slices: Sequence[SliceMetrics]) -> list[dict[str, 
             count = part.metrics.get("example_count") or 0
             bounds += _judge_bound(part, slice_bound.metric, slice_bound.bound, count >= slice_bound.min_examples)
     if gates.slice_health is not None:
-        bounds += health.slices_work(gates.slice_health, slices)
+        bounds += sanity_checks.slices_work(gates.slice_health, slices)
     return bounds
 
 

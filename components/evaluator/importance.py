@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.evaluator import click_summary, references
+from hivemill.components.evaluator import reference_models
+from hivemill.components.evaluator.metrics import click_summary
 
 MIN_ROWS, MAX_ROWS = 1_000, 10_000
 MAX_COLUMNS = 100
@@ -40,7 +41,7 @@ def columns_of(model: Any) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def importance(model: Any, rows: references.Rows, max_predictions: int) -> dict[str, Any] | None:
+def importance(model: Any, rows: reference_models.Rows, max_predictions: int) -> dict[str, Any] | None:
     """{rows, columns: [{columns, logloss_rise, lower, upper, auc_drop}]}, the most important first.
 
     None where it would cost more than `max_predictions`, or the model does not say what it reads.
@@ -53,10 +54,12 @@ def importance(model: Any, rows: references.Rows, max_predictions: int) -> dict[
     records, labels = rows[0][chosen], rows[1][chosen]
     pieces = _pieces(records, columns)
     order = np.random.default_rng(_SEED).permutation(len(records))
-    whole = references.predict(model, _joined(pieces))
+    whole = reference_models.predict(model, _joined(pieces))
     found = []
     for place, names in enumerate(columns):
-        shuffled = references.predict(model, _joined([*pieces[:place], pieces[place][order], *pieces[place + 1 :]]))
+        shuffled = reference_models.predict(
+            model, _joined([*pieces[:place], pieces[place][order], *pieces[place + 1 :]])
+        )
         found.append({"columns": list(names), **_loss(labels, whole, shuffled)})
     return {"rows": wanted, "columns": sorted(found, key=lambda one: -one["logloss_rise"])}
 

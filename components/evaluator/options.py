@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from common.options import Options
+from hivemill.common.options import Options
 
 MetricName = Literal[
     "auc",

@@ -9,10 +9,10 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import WindowManifest
-from components.hive_example_gen import executor
-from components.hive_example_gen.label_join.options import LabelRules
-from components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.artifacts import WindowManifest
+from hivemill.components.hive_example_gen import executor
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
 
 
 class HiveLogExampleGenSpec(ComponentSpec):

@@ -12,24 +12,25 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from common.errors import DataNotReadyError
-from components.hive_example_gen import cache, reading
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.cache import PartitionRecord, Shard
-from components.hive_example_gen.columns import all_kinds, with_partition_values
-from components.hive_example_gen.flatten import FeatureKind, flatten
-from components.hive_example_gen.formats import reader
-from components.hive_example_gen.formats.opened import DataFile, translated
-from components.hive_example_gen.kept_entries import Entry, ensure, store_at
-from components.hive_example_gen.options import BadRowOptions
-from components.hive_example_gen.projection import check_unchanged
-from components.hive_example_gen.quarantine import QuarantineWriter
-from components.hive_example_gen.row_steps import RowSteps
-from components.hive_example_gen.table_spec import TableSpec
-from components.hive_example_gen.tfrecord import TFRecordWriter
-from components.hive_example_gen.warehouse.listing import DayQuery
-from components.hive_example_gen.warehouse.query import read_day
-from components.hive_example_gen.window import PlannedPartition
+from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.cache import crash_guard, partition_record
+from hivemill.components.hive_example_gen.cache.base import Entry, ensure
+from hivemill.components.hive_example_gen.cache.entries import store_at
+from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord, Shard
+from hivemill.components.hive_example_gen.cache.quarantine import QuarantineWriter
+from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter
+from hivemill.components.hive_example_gen.catalog.hiveserver2.query import read_day
+from hivemill.components.hive_example_gen.catalog.listing import DayQuery
+from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.options import BadRowOptions
+from hivemill.components.hive_example_gen.planning.window import PlannedPartition
+from hivemill.components.hive_example_gen.rows.flatten import FeatureKind, flatten
+from hivemill.components.hive_example_gen.rows.projection import check_unchanged
+from hivemill.components.hive_example_gen.rows.steps import RowSteps
+from hivemill.components.hive_example_gen.table.columns import all_kinds, with_partition_values
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 # Uncompressed; several shards of a big partition let readers work in parallel.
 SHARD_BYTES = 256 << 20
@@ -52,12 +53,12 @@ def convert_partition(
     store = store_at(partitions_path)
 
     def make(entry: Entry) -> PartitionRecord:
-        with reading.noted(partition, table, partitions_path), QuarantineWriter(entry.folder) as kept:
+        with crash_guard.noted(partition, table, partitions_path), QuarantineWriter(entry.folder) as kept:
             bad = BadRows(bad_rows, keep=kept.add)
             with RowSteps(partition.rules, table, partition.files, partition.spec, partitions_path, bad) as steps:
                 return _Conversion(partition, table, entry, bad, steps).run()
 
-    return ensure(store, cache.PARTITION, partition.fingerprint, make)
+    return ensure(store, partition_record.PARTITION, partition.fingerprint, make)
 
 
 @dataclass

@@ -12,21 +12,24 @@ import apache_beam as beam
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import Artifact, artifact_utils
 
-from common import object_folders, urls
-from common.errors import DataNotReadyError, InfrastructureError
-from common.files import write_text_atomically
-from components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
-from components.hive_example_gen import cache, converted_days, manifest, progress, quarantine, row_checks, row_facts
-from components.hive_example_gen.beam_convert import ConvertPartitions
-from components.hive_example_gen.cache import PartitionRecord
-from components.hive_example_gen.columns import example_features
-from components.hive_example_gen.failures import failures_below
-from components.hive_example_gen.kept_entries import store_at
-from components.hive_example_gen.label_join.beam import AfterIndexes
-from components.hive_example_gen.label_join.options import LabelRules
-from components.hive_example_gen.options import SourceOptions, WindowOptions
-from components.hive_example_gen.warehouse import storage
-from components.hive_example_gen.window import PlannedPartition, WindowPlan, plan_window
+from hivemill.common.errors import DataNotReadyError, InfrastructureError
+from hivemill.common.storage import object_store, urls
+from hivemill.common.storage.atomic import write_text_atomically
+from hivemill.components.artifacts import NUM_ROWS_PROPERTY, SAMPLED_NEGATIVES_PROPERTY
+from hivemill.components.hive_example_gen import manifest, progress
+from hivemill.components.hive_example_gen.beam import ConvertPartitions
+from hivemill.components.hive_example_gen.cache import partition_record, quarantine
+from hivemill.components.hive_example_gen.cache.entries import store_at
+from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord
+from hivemill.components.hive_example_gen.cache.worker_errors import failures_below
+from hivemill.components.hive_example_gen.catalog import table_files
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning import converted_completeness, table_checks
+from hivemill.components.hive_example_gen.planning.window import PlannedPartition, WindowPlan, plan_window
+from hivemill.components.hive_example_gen.rows import manifest_entries
+from hivemill.components.hive_example_gen.rows.label_join.beam import AfterIndexes
+from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
+from hivemill.components.hive_example_gen.table.columns import example_features
 
 EXAMPLES_KEY = "examples"
 MANIFEST_KEY = "manifest"
@@ -48,7 +51,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         source = SourceOptions.model_validate_json(exec_properties["source"])
         partitions_path = exec_properties["partitions_path"]
         plan = _plan_again(source, exec_properties)
-        row_checks.check(source, plan)
+        table_checks.check(source, plan)
         example_features(source, plan)  # a wrong column is found before anything is converted
         store_at(partitions_path).remove_leftovers()
         self._convert(source, plan, partitions_path)
@@ -56,13 +59,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         _check_agreement(plan, records)
         quarantine.check_shares(plan, records, source.bad_rows.max_share, partitions_path)
         window = WindowOptions.model_validate_json(exec_properties["window"])
-        plan = converted_days.judged(plan, records, source, window)
+        plan = converted_completeness.judged(plan, records, source, window)
         rows = manifest.num_rows(plan, records)
         _check_rows(plan, rows)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         _assemble(examples, plan, records, partitions_path)
         _describe(examples, rows, plan)
-        document = manifest.build_manifest(plan, records) | row_facts.facts(plan, records, partitions_path)
+        document = manifest.build_manifest(plan, records) | manifest_entries.facts(plan, records, partitions_path)
         _write_manifest(artifact_utils.get_single_instance(output_dict[MANIFEST_KEY]), document)
 
     def _convert(self, source: SourceOptions, plan: WindowPlan, partitions_path: str) -> None:
@@ -100,14 +103,14 @@ def _plan_again(source: SourceOptions, exec_properties: Mapping[str, Any]) -> Wi
 
 
 def _records(plan: WindowPlan, partitions_path: str) -> dict[str, PartitionRecord]:
-    records = cache.find_all(partitions_path, [partition.fingerprint for partition in plan.partitions])
+    records = partition_record.find_all(partitions_path, [partition.fingerprint for partition in plan.partitions])
     lost = [partition.name for partition in plan.partitions if partition.fingerprint not in records]
     if lost:
         raise InfrastructureError(
             f"partition {lost[0]} was converted, but {urls.shown(partitions_path)} does not hold it",
             hint="Beam's workers must write to the same filesystem as this process; set `root` to a shared place.",
         )
-    store_at(partitions_path).remember(cache.PARTITION, records)
+    store_at(partitions_path).remember(partition_record.PARTITION, records)
     return records
 
 
@@ -146,11 +149,11 @@ def _assemble(
     examples.split_names = artifact_utils.encode_split_names(list(plan.splits))
     handed_out = []
     for split, partitions in plan.splits.items():
-        folder = storage.joined(examples.uri, f"Split-{split}")  # as artifact_utils.get_split_uri
+        folder = table_files.joined(examples.uri, f"Split-{split}")  # as artifact_utils.get_split_uri
         _make_folder(folder)
         shards = _shards(partitions, records)
         for index, (key, name) in enumerate(shards):
-            target = storage.joined(folder, f"data_tfrecord-{index:05d}-of-{len(shards):05d}.gz")
+            target = table_files.joined(folder, f"data_tfrecord-{index:05d}-of-{len(shards):05d}.gz")
             handed_out.append((key, name, target))
     store_at(partitions_path).hand_out(handed_out)
 
@@ -174,7 +177,7 @@ def _describe(examples: Artifact, rows: Mapping[str, int], plan: WindowPlan) -> 
     examples.set_int_custom_property(NUM_ROWS_PROPERTY, sum(rows.values()))
     for split, count in rows.items():
         examples.set_int_custom_property(f"{NUM_ROWS_PROPERTY}_{split}", count)
-    sampling = row_facts.sampling_of(plan)
+    sampling = manifest_entries.sampling_of(plan)
     if sampling:
         examples.set_float_custom_property(SAMPLED_NEGATIVES_PROPERTY, sampling.negatives)
 
@@ -182,7 +185,7 @@ def _describe(examples: Artifact, rows: Mapping[str, int], plan: WindowPlan) -> 
 def _write_manifest(artifact: Artifact, document: Mapping[str, Any]) -> None:
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if urls.is_url(artifact.uri):
-        object_folders.write_bytes(storage.joined(artifact.uri, manifest.FILE_NAME), text.encode())
+        object_store.write_bytes(table_files.joined(artifact.uri, manifest.FILE_NAME), text.encode())
     else:
         write_text_atomically(Path(artifact.uri) / manifest.FILE_NAME, text)
     artifact.set_int_custom_property(NUM_ROWS_PROPERTY, sum(document["num_rows"].values()))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.hive_example_gen import quarantine
-from components.hive_example_gen.cache import PartitionRecord
-from components.hive_example_gen.window import PlannedPartition, WindowPlan
+from hivemill.components.hive_example_gen.cache import quarantine
+from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord
+from hivemill.components.hive_example_gen.planning.window import PlannedPartition, WindowPlan
 
 FILE_NAME = "manifest.json"
 _VERSION = 1

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from common.options import Options
-from components.hive_example_gen.serdes import Serde
+from hivemill.common.options import Options
+from hivemill.components.hive_example_gen.table.serdes import Serde
 
 
 class TextOptions(Options):

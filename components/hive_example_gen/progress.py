@@ -9,11 +9,12 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 
-import common.progress
-from common.errors import InfrastructureError
-from components.hive_example_gen import cache, convert
-from components.hive_example_gen.kept_entries import store_at
-from components.hive_example_gen.window import PlannedPartition
+from hivemill.common import progress
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.hive_example_gen import convert
+from hivemill.components.hive_example_gen.cache import partition_record
+from hivemill.components.hive_example_gen.cache.entries import store_at
+from hivemill.components.hive_example_gen.planning.window import PlannedPartition
 
 
 @contextlib.contextmanager
@@ -47,9 +48,9 @@ class _Watcher:
 
     def report(self) -> None:
         """The total is estimated from the rows per byte of finished partitions; unknown until the first is finished."""
-        for fingerprint, record in self.store.find(cache.PARTITION, list(self.waiting)).items():
+        for fingerprint, record in self.store.find(partition_record.PARTITION, list(self.waiting)).items():
             self.bytes_done += self.waiting.pop(fingerprint)
             self.rows_done += record.rows
         rows = max(self.rows_done, convert.rows_converted - self.rows_before)
         total = round(self.rows_done * self.num_bytes / self.bytes_done) if self.bytes_done else None
-        common.progress.report(rows, max(total, rows) if total is not None else None)
+        progress.report(rows, max(total, rows) if total is not None else None)

@@ -11,9 +11,9 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import ModelVerdict
-from components.pusher import executor
-from components.pusher.options import StoreOptions
+from hivemill.components.artifacts import ModelVerdict
+from hivemill.components.pusher import executor
+from hivemill.components.pusher.options import StoreOptions
 
 
 class StorePusherSpec(ComponentSpec):

@@ -14,13 +14,13 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from common.errors import BaselineMovedError, InfrastructureError
-from common.files import fingerprint
-from components.evaluator.gates import refusals
-from components.pusher.options import StoreOptions
-from serving.model_store import STABLE, ModelStore
-from serving.model_store_bucket import open_store
-from serving.model_store_mirror import StoreMirror
+from hivemill.common.errors import BaselineMovedError, InfrastructureError
+from hivemill.common.storage.atomic import fingerprint
+from hivemill.components.evaluator.gates import refusals
+from hivemill.components.pusher.options import StoreOptions
+from hivemill.serving.store.bucket import open_store
+from hivemill.serving.store.mirror import StoreMirror
+from hivemill.serving.store.model_store import STABLE, ModelStore
 
 _CHUNK_BYTES = 1 << 20
 
@@ -92,8 +92,8 @@ def _warm_up(
     """The version's extra files: warm-up requests made of rows of the eval split."""
     if not examples or not options.warm_up_rows:
         return {}
-    from components.evaluator.samples import sample_rows
-    from components.pusher.warm_up import WARM_UP_FILE, warm_up_requests
+    from hivemill.components.evaluator.example_sample import sample_rows
+    from hivemill.components.pusher.warm_up import WARM_UP_FILE, warm_up_requests
 
     split = artifact_utils.get_split_uris(examples, "eval")[0]
     rows, _ = sample_rows(split, options.warm_up_rows, exec_properties["label_column"])

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from common.options import Options
+from hivemill.common.options import Options
 
 
 class StoreOptions(Options):

@@ -17,9 +17,9 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from common.errors import InfrastructureError
-from components.serving_check.requests import ColumnRows, takes_examples
-from components.trainer.signatures import EXAMPLES_KEY
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.serving_check.requests import ColumnRows, takes_examples
+from hivemill.components.trainer.signatures import EXAMPLES_KEY
 
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 _SIZES = (1, 8)  # rows of the first requests; the last one has all that are left

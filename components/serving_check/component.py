@@ -13,10 +13,10 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from common.files import code_fingerprint
-from components.serving_check import executor
-from components.serving_check.options import ServingCheckOptions
-from components.serving_check.server_process import BINARY
+from hivemill.common.storage.atomic import code_fingerprint
+from hivemill.components.serving_check import executor
+from hivemill.components.serving_check.options import ServingCheckOptions
+from hivemill.components.serving_check.server_process import BINARY
 
 _CODE = Path(__file__).parent
 _SERVER_CODE = _CODE.parents[1] / "serving" / "server"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from common.errors import InfrastructureError
+from hivemill.common.errors import InfrastructureError
 
 _SECONDS = 60.0
 # An image that is not here is an error: a run downloads nothing. --init passes signals on; alone, a server would be the

@@ -17,12 +17,12 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from common.errors import InfrastructureError
-from common.files import write_json_atomically
-from components.evaluator.samples import sample_rows
-from components.serving_check import judge, replay
-from components.serving_check.options import ServingCheckOptions
-from components.serving_check.server_process import ServerProcess, find_server, running_server
+from hivemill.common.errors import InfrastructureError
+from hivemill.common.storage.atomic import write_json_atomically
+from hivemill.components.evaluator.example_sample import sample_rows
+from hivemill.components.serving_check import judge, replay
+from hivemill.components.serving_check.options import ServingCheckOptions
+from hivemill.components.serving_check.server_process import ServerProcess, find_server, running_server
 
 BLESSED_KEY = "blessed"
 BLESSED_FILE, NOT_BLESSED_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"  # as TFX's InfraValidator names them

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from components.serving_check.options import ServingCheckOptions
+from hivemill.components.serving_check.options import ServingCheckOptions
 
 FILE_NAME = "serving_check.json"
 VERSION = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from common.options import Options
+from hivemill.common.options import Options
 
 
 class ServingCheckOptions(Options):

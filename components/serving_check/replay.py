@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, predict_pb2
 
-from common.errors import InfrastructureError
-from components.serving_check import requests
-from components.serving_check.server_process import MODEL, ServerProcess
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.serving_check import requests
+from hivemill.components.serving_check.server_process import MODEL, ServerProcess
 
 LATENCY_ROWS = (1, 64)
 _BATCH_ROWS = 64

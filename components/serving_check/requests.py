@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from components.serving_check.server_process import MODEL
-from components.trainer.signatures import EXAMPLES_KEY, MISSING_INTEGER, MISSING_STRING, ROW_LENGTHS_SUFFIX
+from hivemill.components.serving_check.server_process import MODEL
+from hivemill.components.trainer.signatures import EXAMPLES_KEY, MISSING_INTEGER, MISSING_STRING, ROW_LENGTHS_SUFFIX
 
 Columns = dict[str, np.ndarray]
 Order = Callable[[Sequence[str]], list[str]]

@@ -19,10 +19,10 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import common
-from common.errors import InfrastructureError
-from components.serving_check import container
-from components.serving_check.container import Container
+import hivemill
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.serving_check import container
+from hivemill.components.serving_check.container import Container
 
 MODEL, VERSION = "model", 1
 BINARY = "tensorflow_model_server"
@@ -135,7 +135,7 @@ def running_server(kind: ServerKind, saved_model: Path) -> Iterator[ServerProces
 
 def _command(kind: ServerKind, config: Path, socket: Path, in_container: list[str] | None = None) -> list[str]:
     if kind.binary is None:
-        module = [sys.executable, "-m", "serving.server", "--exit-with-parent"]
+        module = [sys.executable, "-m", "hivemill.serving.server", "--exit-with-parent"]
         return [*module, "--model-config", str(config), "--socket", str(socket)]
     # The kernel ends it with this process; without setpriv (util-linux) a run that is killed leaves it behind.
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
@@ -147,7 +147,7 @@ def _command(kind: ServerKind, config: Path, socket: Path, in_container: list[st
 
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:
     """The server finds this code wherever the run was started from."""
-    path = os.pathsep.join([str(Path(common.__file__).parents[1]), *filter(None, [outer.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(Path(hivemill.__file__).parents[1]), *filter(None, [outer.get("PYTHONPATH")])])
     return {**outer, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "1"}
 
 
@@ -175,9 +175,6 @@ def _version_of(binary: str) -> str:
 
 
 def _own_version() -> str:
-    file = Path(common.__file__).parents[1] / "VERSION"
-    if file.is_file():
-        return file.read_text("utf-8").strip()
     from importlib import metadata
 
     return metadata.version("hivemill")

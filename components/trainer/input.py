@@ -16,8 +16,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from common.errors import DataNotReadyError
-from components.transform import layout as layout_lib
+from hivemill.common.errors import DataNotReadyError
+from hivemill.components.transform import layout as layout_lib
 
 _OPEN_FILES = 4
 _READ_BUFFER_BYTES = 1 << 20

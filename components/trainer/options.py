@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from common.options import Options
+from hivemill.common.options import Options
 
 
 class ModelOptions(Options):

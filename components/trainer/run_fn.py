@@ -11,24 +11,24 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
 
-from common.files import fingerprint, write_json_atomically
-from components.features import FeatureSet
-from components.staging import true_place
-from components.trainer import signatures
-from components.trainer.checkpoints import TrainingCheckpoints
-from components.trainer.deepfm import DeepFM
-from components.trainer.embeddings import EmbeddingViews
-from components.trainer.input import InputSource, count_rows, evaluation_batches
-from components.trainer.kept_checkpoints import KeptCheckpoints, kept_at
-from components.trainer.model_fields import model_fields
-from components.trainer.monitoring import TensorBoardLog
-from components.trainer.optimizers import make_optimizer
-from components.trainer.options import ModelOptions, TrainingOptions
-from components.trainer.sampled import NegativeSample
-from components.trainer.steps import TrainingSteps
-from components.trainer.strategies import is_chief, lost_workers_told, make_strategy
-from components.trainer.training import Schedule, train
-from components.transform.layout import FieldLayout
+from hivemill.common.storage.atomic import fingerprint, write_json_atomically
+from hivemill.components.features import FeatureSet
+from hivemill.components.tfx_io.staged_executor import true_place
+from hivemill.components.trainer import signatures
+from hivemill.components.trainer.input import InputSource, count_rows, evaluation_batches
+from hivemill.components.trainer.loop.checkpoint_storage import KeptCheckpoints, kept_at
+from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
+from hivemill.components.trainer.loop.monitoring import TensorBoardLog
+from hivemill.components.trainer.loop.optimizers import make_optimizer
+from hivemill.components.trainer.loop.steps import TrainingSteps
+from hivemill.components.trainer.loop.strategies import is_chief, lost_workers_told, make_strategy
+from hivemill.components.trainer.loop.training_loop import Schedule, train
+from hivemill.components.trainer.model.deepfm import DeepFM
+from hivemill.components.trainer.model.embedding_views import EmbeddingViews
+from hivemill.components.trainer.model.fields import model_fields
+from hivemill.components.trainer.model.sampling_correction import NegativeSample
+from hivemill.components.trainer.options import ModelOptions, TrainingOptions
+from hivemill.components.transform.layout import FieldLayout
 
 
 @dataclasses.dataclass(frozen=True)

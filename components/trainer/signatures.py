@@ -23,10 +23,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_transform.saved import saved_transform_io_v2
 
-from components.features import FeatureSet, MultivalentFeature
-from components.trainer.deepfm import DeepFM
-from components.trainer.sampled import NegativeSample
-from components.transform import layout as layout_lib
+from hivemill.components.features import FeatureSet, MultivalentFeature
+from hivemill.components.trainer.model.deepfm import DeepFM
+from hivemill.components.trainer.model.sampling_correction import NegativeSample
+from hivemill.components.transform import layout as layout_lib
 
 PROBABILITY_KEY = "click_probability"
 EXAMPLES_KEY = "examples"

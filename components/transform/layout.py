@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import urllib.parse
 
-from components.features import (
+from hivemill.components.features import (
     CategoricalFeature,
     CrossFeature,
     Feature,

@@ -13,11 +13,17 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from common.errors import ConfigError
-from components.features import CategoricalFeature, CrossFeature, FeatureSet, MultivalentFeature, NumericFeature
-from components.transform import layout as layout_lib
-from components.transform.columns import as_ragged, as_single, as_tokens, with_values
-from components.transform.vocabularies import VocabularyRule, lookup_tokens, packed_vocabularies
+from hivemill.common.errors import ConfigError
+from hivemill.components.features import (
+    CategoricalFeature,
+    CrossFeature,
+    FeatureSet,
+    MultivalentFeature,
+    NumericFeature,
+)
+from hivemill.components.transform import layout as layout_lib
+from hivemill.components.transform.columns import as_ragged, as_single, as_tokens, with_values
+from hivemill.components.transform.vocabularies import VocabularyRule, lookup_tokens, packed_vocabularies
 
 Tensors = dict[str, Any]
 _CROSS_SEPARATOR = "\x1f"  # ASCII unit separator: in no sane value, so ("a", "bc") and ("ab", "c") differ

@@ -17,8 +17,8 @@ from tensorflow_transform.tf_metadata import metadata_io
 from tfx_bsl.coders import example_coder
 from tfx_bsl.public import tfxio
 
-from components.features import FeatureSet
-from components.transform.preprocessing import preprocessing_fn
+from hivemill.components.features import FeatureSet
+from hivemill.components.transform.preprocessing import preprocessing_fn
 
 
 def transform_files(

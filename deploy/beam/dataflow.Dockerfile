@@ -7,7 +7,7 @@ FROM ${BEAM} AS beam
 FROM ${HIVEMILL}
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 # No environment of its own for each worker, which boot would make with venv: the image's Python has everything.
-# TF_USE_LEGACY_KERAS is what common.runtime sets in the processes that the project starts itself.
+# TF_USE_LEGACY_KERAS is what hivemill.common.runtime sets in the processes that the project starts itself.
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1 \
     TF_USE_LEGACY_KERAS=1
 # Dataflow mounts folders of the virtual machine, which belong to root.

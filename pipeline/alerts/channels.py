@@ -14,10 +14,10 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import Any
 
-from common.files import fingerprint
-from pipeline.alerts import messages
-from pipeline.alerts.messages import Alert
-from pipeline.alerts.options import CommandChannel, EmailChannel, WebhookChannel
+from hivemill.common.storage.atomic import fingerprint
+from hivemill.pipeline.alerts import messages
+from hivemill.pipeline.alerts.messages import Alert
+from hivemill.pipeline.alerts.options import CommandChannel, EmailChannel, WebhookChannel
 
 _MAX_ANSWER_BYTES = 1 << 16
 _TOO_MANY_REQUESTS = 429

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.files import write_json_atomically
-from pipeline import runs
-from pipeline.alerts import messages
-from pipeline.alerts.channels import DeliveryError, key_of, name_of, send
-from pipeline.alerts.messages import Alert
-from pipeline.alerts.options import AlertOptions
+from hivemill.common.storage.atomic import write_json_atomically
+from hivemill.pipeline.alerts import messages
+from hivemill.pipeline.alerts.channels import DeliveryError, key_of, name_of, send
+from hivemill.pipeline.alerts.messages import Alert
+from hivemill.pipeline.alerts.options import AlertOptions
+from hivemill.pipeline.runs import records
 
 STATE_JSON = "alerts.json"
 _REMEMBERED = 500
@@ -83,7 +83,7 @@ class Alerts:
         with concurrent.futures.ThreadPoolExecutor(len(wanted)) as pool:  # a slow one does not hold up the others
             reports = list(pool.map(lambda one: self._to_channel(one, alert, had), wanted))
         told = [key_of(one) for one, report in zip(wanted, reports, strict=True) if report["state"] == "sent"]
-        now_had = had | dict.fromkeys(told, runs.utc_now())
+        now_had = had | dict.fromkeys(told, records.utc_now())
         if alert.event != "test" and now_had != had:
             sent = {**state.get("sent", {}), alert.key: now_had}
             self._save({**state, "sent": dict(list(sent.items())[-_REMEMBERED:])})
@@ -106,7 +106,7 @@ class Alerts:
         return _report(alert.event, name, "failed", attempt, problem)
 
     def _state(self) -> dict[str, Any]:
-        state = runs.read_json(self._path)
+        state = records.read_json(self._path)
         return state if isinstance(state, dict) else {"version": 1}
 
     def _save(self, state: dict[str, Any]) -> None:

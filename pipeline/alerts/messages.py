@@ -12,12 +12,12 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from common.files import fingerprint
-from pipeline import verdict_words
-from pipeline.verdict_words import Summary
+from hivemill.common.storage.atomic import fingerprint
+from hivemill.pipeline.documents import verdict_summary
+from hivemill.pipeline.documents.verdict_summary import Summary
 
 if TYPE_CHECKING:
-    from serving.rollout.state import Rollout
+    from hivemill.serving.rollout.state import Rollout
 
 MAX_FINDINGS = 10
 WECOM_MAX_BYTES = 4096
@@ -39,7 +39,7 @@ class Alert:
     def title(self) -> str:
         words = {"recovery": "Recovered", "late": "Late data", "overrun": "Overrun", "test": "Test"}
         words |= {"aborted": "Rollout", "waiting": "Rollout"}
-        return words.get(self.event, verdict_words.WORDS[self.summary.colour]) + f": {self.summary.title}"
+        return words.get(self.event, verdict_summary.WORDS[self.summary.colour]) + f": {self.summary.title}"
 
     def lines(self) -> list[str]:
         """Plain text, a line each."""
@@ -59,7 +59,7 @@ class Alert:
 
 def of_verdict(verdict: Mapping[str, Any], last_colour: str | None, report: str | None = None) -> Alert | None:
     """The alert that a finished run calls for; None where green follows green, or nothing."""
-    summary = verdict_words.summary_of(verdict)
+    summary = verdict_summary.summary_of(verdict)
     if summary.exit_code == DATA_NOT_READY:
         return Alert("late", summary, fingerprint("late", summary.date), report=report)
     if summary.colour == "green":
@@ -140,7 +140,7 @@ def signature(payload: bytes, secret: str) -> str:
 
 def _key(verdict: Mapping[str, Any], summary: Summary) -> str:
     """The same trouble of the same day: numbers in the message may differ from one attempt to the next."""
-    red = [one for one in verdict_words.all_findings(verdict) if one["severity"] == summary.colour]
+    red = [one for one in verdict_summary.all_findings(verdict) if one["severity"] == summary.colour]
     what = sorted(f"{one['kind']} {one.get('feature')} {one.get('slice')} {one.get('cause')}" for one in red)
     words = re.sub(r"\d+", "#", summary.reason) if not what else ""
     return fingerprint(summary.colour, summary.date, summary.exit_code, what, words)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from common.options import Options
+from hivemill.common.options import Options
 
 Event = Literal["red", "amber", "recovery", "late", "overrun", "aborted", "waiting"]
 EVENTS: tuple[Event, ...] = ("red", "amber", "recovery", "late", "overrun", "aborted", "waiting")

@@ -9,15 +9,15 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
-from common.errors import InfrastructureError
-from pipeline.alerts import messages
-from pipeline.alerts.delivery import Alerts, Reports
-from pipeline.alerts.messages import Alert
-from serving.rollout.state import ABORTED, Rollout, rollout_of
+from hivemill.common.errors import InfrastructureError
+from hivemill.pipeline.alerts import messages
+from hivemill.pipeline.alerts.delivery import Alerts, Reports
+from hivemill.pipeline.alerts.messages import Alert
+from hivemill.serving.rollout.state import ABORTED, Rollout, rollout_of
 
 if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
-    from serving.model_store import ModelStore
+    from hivemill.pipeline.config.schema import PipelineConfig
+    from hivemill.serving.store.model_store import ModelStore
 
 _NEWS_HOURS = 24  # what was aborted longer ago is none, to a channel that was set up since
 

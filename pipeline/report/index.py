@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.files import write_text_atomically
-from common.texts import shortened
-from pipeline import object_root, verdict_words
-from pipeline.report import metrics, numbers, outcome, run_times, trend_chart
-from pipeline.report.documents import read_run_folder
-from pipeline.report.pages import render_page
+from hivemill.common.storage.atomic import write_text_atomically
+from hivemill.common.text import shortened
+from hivemill.pipeline.documents import verdict_summary
+from hivemill.pipeline.documents.run_documents import read_run_folder
+from hivemill.pipeline.report.charts import trend_chart
+from hivemill.pipeline.report.rendering import render_page
+from hivemill.pipeline.report.sections import metrics, numbers, outcome, run_times
+from hivemill.pipeline.root import object_root
 
 INDEX_NAME = "index.html"
 MAX_RUNS = 500
@@ -21,7 +23,7 @@ MAX_POINTS = 104  # two years of weeks
 
 def write_index(root: Path) -> Path:
     """Writes `<root>/runs/index.html`, complete or not at all, and returns its path. Raises OSError."""
-    from pipeline import verdict
+    from hivemill.pipeline.documents import verdict
 
     path = Path(root) / "runs" / INDEX_NAME
     write_text_atomically(path, render_index(Path(root), verdict.all_verdicts(Path(root))))
@@ -29,7 +31,7 @@ def write_index(root: Path) -> Path:
 
 
 def render_index(root: Path, verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """The page as text. `verdicts` are those of pipeline.verdict.all_verdicts; runs without one are listed too."""
+    """The page as text. `verdicts` are those of documents.verdict.all_verdicts; runs without one are listed too."""
     rows = _rows(root, {made["run_id"]: made for made in verdicts})
     last_of_day = list({made["date"]: made for made in verdicts}.values())[-MAX_POINTS:]
     charts = [(metrics.metric_kind(name).label, _chart(name, last_of_day)) for name in TREND_METRICS]
@@ -55,7 +57,7 @@ def _rows(root: Path, verdicts: Mapping[str, Mapping[str, Any]]) -> list[dict[st
 def _row(folder: Path, verdict: Mapping[str, Any] | None) -> dict[str, Any]:
     read = read_run_folder(folder)
     headline = outcome.headline(read)
-    whole = (verdict_words.whole_eval(verdict) if verdict else None) or {"metrics": {}}
+    whole = (verdict_summary.whole_eval(verdict) if verdict else None) or {"metrics": {}}
     return {
         "run_id": folder.name,
         "date": (read.run.date if read.run else None) or numbers.MISSING,
@@ -79,7 +81,7 @@ def _chart(name: str, verdicts: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _point(name: str, made: Mapping[str, Any]) -> trend_chart.Point | None:
-    whole = verdict_words.whole_eval(made)
+    whole = verdict_summary.whole_eval(made)
     value = whole["metrics"].get(name) if whole else None
     if whole is None or value is None:
         return None

@@ -1,4 +1,5 @@
-"""TensorFlow Serving's services as a protoset, for grpcurl: python -m serving.clients.protoset > serving.protoset
+"""TensorFlow Serving's services as a protoset, for grpcurl:
+python -m hivemill.serving.clients.protoset > serving.protoset
 
 grpcurl needs the messages of a server that has no reflection, and tensorflow_model_server has none. They are in the
 package tensorflow-serving-api, so nobody has to check out two repositories for their .proto files.
@@ -13,7 +14,7 @@ from typing import Any
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from serving import protos
+from hivemill.serving import protos
 
 SERVICES = ("apis/prediction_service", "apis/model_service")
 

@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from common.errors import ConfigError, DataNotReadyError
-from serving.experiment import judgement, sequential, srm
-from serving.experiment.exposure import ExposureLog
-from serving.experiment.guardrails import VariantHealth, click_cells, too_little, variant_health
-from serving.experiment.options import ExperimentOptions
-from serving.experiment.ratio import Comparison, Interval, Rate, bootstrap, compare, rate
-from serving.experiment.sequential import Look
-from serving.experiment.split import last_split, last_version
-from serving.experiment.users import Cells, Sample
+from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.serving.experiment import decision
+from hivemill.serving.experiment.exposures.log import ExposureLog
+from hivemill.serving.experiment.exposures.split import last_split, last_version
+from hivemill.serving.experiment.exposures.users import Cells, Sample
+from hivemill.serving.experiment.guardrails import VariantHealth, click_cells, too_little, variant_health
+from hivemill.serving.experiment.options import ExperimentOptions
+from hivemill.serving.experiment.stats import sample_ratio, sequential
+from hivemill.serving.experiment.stats.ratio import Comparison, Interval, Rate, bootstrap, compare, rate
+from hivemill.serving.experiment.stats.sequential import Look
 
 DOCUMENT_VERSION = 1
 MAX_SLICE_VALUES = 50
@@ -39,17 +40,17 @@ def analyse(
     mixed_share = num_mixed / frame["user_id"].nunique()
     today = today or datetime.datetime.now(datetime.timezone.utc).date()
     mismatch = _mismatch(frame, split["treatment_share"], options)
-    evidence = judgement.Evidence(
+    evidence = decision.Evidence(
         mismatch=mismatch,
         expected_share=split["treatment_share"],
         mixed_share=mixed_share,
-        guardrails=judgement.judge_guardrails(health[options.control], health[options.treatment], options),
+        guardrails=decision.judge_guardrails(health[options.control], health[options.treatment], options),
         looks=looks,
-        finished=judgement.is_finished(options.planned_end, _last_day(log.frame), today),
+        finished=decision.is_finished(options.planned_end, _last_day(log.frame), today),
     )
     return {
         "version": DOCUMENT_VERSION,
-        "verdict": judgement.conclude(evidence, options).document(),
+        "verdict": decision.conclude(evidence, options).document(),
         "method": _method(options),
         "log": _log_section(log),
         "period": _period(frame),
@@ -115,13 +116,13 @@ def _arms(log: ExposureLog, frame: pd.DataFrame, options: ExperimentOptions) -> 
     return arms
 
 
-def _mismatch(frame: pd.DataFrame, share: float | None, options: ExperimentOptions) -> srm.Mismatch | None:
+def _mismatch(frame: pd.DataFrame, share: float | None, options: ExperimentOptions) -> sample_ratio.Mismatch | None:
     """Each user counts once, in the variant of the first row."""
     if share is None:
         return None
     first = frame.sort_values("request_time", kind="stable").drop_duplicates("user_id")
     treated = int((first["variant"] == options.treatment).sum())
-    return srm.chi_square([srm.Stage(share, len(first) - treated, treated)])
+    return sample_ratio.chi_square([sample_ratio.Stage(share, len(first) - treated, treated)])
 
 
 def _looks(cells: Cells, options: ExperimentOptions) -> list[Look]:
@@ -162,17 +163,17 @@ def _last_day(frame: pd.DataFrame) -> datetime.date:
     return frame["request_time"].to_numpy().max().astype("datetime64[D]").item()
 
 
-def _ratio_section(found: srm.Mismatch | None, share: float | None) -> dict[str, Any]:
+def _ratio_section(found: sample_ratio.Mismatch | None, share: float | None) -> dict[str, Any]:
     if found is None:
         why = (
             "the split is not known: log propensity or set experiment.treatment_share" if share is None else "few users"
         )
-        return {"state": "not judged", "why": why, "p_value": None, "threshold": srm.THRESHOLD}
+        return {"state": "not judged", "why": why, "p_value": None, "threshold": sample_ratio.THRESHOLD}
     return {
         "state": "fail" if found.is_red else "pass",
         "why": None,
         "p_value": found.p_value,
-        "threshold": srm.THRESHOLD,
+        "threshold": sample_ratio.THRESHOLD,
         "users": found.users,
         "treatment_users": found.treatment_users,
         "expected_treatment_users": found.expected_treatment_users,

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from common.errors import ConfigError
+from hivemill.common.errors import ConfigError
 
 if TYPE_CHECKING:  # every command of hivemill loads this module by its config; few need numpy
     import numpy as np

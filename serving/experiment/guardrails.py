@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from serving.experiment.assignment import CANARY, STABLE
-from serving.experiment.exposure import ExposureLog
-from serving.experiment.ratio import Interval
-from serving.experiment.sequential import MIN_CLICKS, MIN_USERS, Look, looks
-from serving.experiment.split import last_split
-from serving.experiment.users import Cells, cells_of
+from hivemill.serving.experiment.assignment import CANARY, STABLE
+from hivemill.serving.experiment.exposures.log import ExposureLog
+from hivemill.serving.experiment.exposures.split import last_split
+from hivemill.serving.experiment.exposures.users import Cells, cells_of
+from hivemill.serving.experiment.stats.ratio import Interval
+from hivemill.serving.experiment.stats.sequential import MIN_CLICKS, MIN_USERS, Look, looks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Health:
     Attributes:
         variants: health by variant, for those in the log.
         lift: relative lift of treatment; None where it cannot be told.
-        lift_interval: holds at every look at once (serving/experiment/sequential.py); None where it cannot be told.
+        lift_interval: holds at every look at once (serving/experiment/stats/sequential.py); None where it cannot be
+        told.
         interval: the same of the difference of the CTRs.
         p_value: always valid, the smallest of all days; 1.0 where no look counts yet.
         reason: why there is no interval, else None.

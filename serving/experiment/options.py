@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from common.errors import ConfigError
-from common.options import Options
-from serving.experiment.assignment import CANARY, STABLE, check_salt
-from serving.experiment.columns import OPTIONAL_COLUMNS, REQUIRED_COLUMNS
+from hivemill.common.errors import ConfigError
+from hivemill.common.options import Options
+from hivemill.serving.experiment.assignment import CANARY, STABLE, check_salt
+from hivemill.serving.experiment.exposures.columns import OPTIONAL_COLUMNS, REQUIRED_COLUMNS
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from common.errors import DataNotReadyError
-from serving.experiment.assignment import CANARY, STABLE
-from serving.experiment.exposure import ExposureLog, read_log
-from serving.experiment.guardrails import VariantHealth, health
-from serving.experiment.options import ExperimentOptions
-from serving.rollout.metrics import Lift, Metrics, VariantMetrics, Variants
-from serving.rollout.state import Rollout
+from hivemill.common.errors import DataNotReadyError
+from hivemill.serving.experiment.assignment import CANARY, STABLE
+from hivemill.serving.experiment.exposures.log import ExposureLog, read_log
+from hivemill.serving.experiment.guardrails import VariantHealth, health
+from hivemill.serving.experiment.options import ExperimentOptions
+from hivemill.serving.rollout.metrics import Lift, Metrics, VariantMetrics, Variants
+from hivemill.serving.rollout.state import Rollout
 
 
 def metrics_of_log(rollout: Rollout, options: ExperimentOptions) -> Metrics:

@@ -13,9 +13,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from serving.rollout.metrics import Lift, Metrics, VariantMetrics
-from serving.rollout.options import GuardrailOptions, RolloutOptions
-from serving.rollout.state import Rollout
+from hivemill.serving.rollout.metrics import Lift, Metrics, VariantMetrics
+from hivemill.serving.rollout.options import GuardrailOptions, RolloutOptions
+from hivemill.serving.rollout.state import Rollout
 
 GREEN, WAIT, RED = "green", "wait", "red"
 _CHANCE = 0.001

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
-from common.errors import DataNotReadyError
-from common.options import Options
+from hivemill.common.errors import DataNotReadyError
+from hivemill.common.options import Options
 
 
 class VariantMetrics(Options):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from common.options import Options
+from hivemill.common.options import Options
 
 Percent = Annotated[int, Field(ge=1, le=100)]
 
@@ -102,7 +102,7 @@ class RolloutOptions(Options):
 
     def credentials(self) -> Any:
         """grpc.ChannelCredentials for `server`; None for plain text. Raises ConfigError for files that are wrong."""
-        from serving import tls
+        from hivemill.serving import tls
 
         if self.tls_ca_file is None:
             return None

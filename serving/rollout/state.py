@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from common.clock import utc_now
+from hivemill.common.clock import utc_now
 
 RUNNING, DONE, ABORTED, ROLLED_BACK = "running", "done", "aborted", "rolled back"
 

@@ -1,4 +1,4 @@
-"""`python -m serving.server`: the dev server alone, without the rest of Hivemill, as the serving check starts it."""
+"""`python -m hivemill.serving.server`: the dev server alone, as the serving check starts it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-import common.runtime
-from common.errors import HivemillError
-from serving.server.options import ServerOptions
+from hivemill.common import runtime
+from hivemill.common.errors import HivemillError
+from hivemill.serving.server.options import ServerOptions
 
 
 def main() -> int:
     """Exit codes as in docs/cli.md."""
-    parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m hivemill.serving.server", description=__doc__, allow_abbrev=False)
     parser.add_argument("--model-config", type=Path, required=True, metavar="FILE")
     parser.add_argument("--socket", metavar="PATH", help="a Unix socket for gRPC; no ports then")
     parser.add_argument("--port", type=int, default=8500, metavar="N")
@@ -28,8 +28,8 @@ def main() -> int:
         socket_path=arguments.socket,
     )
     try:
-        common.runtime.tensorflow_core_only()
-        from serving.server.app import serve
+        runtime.tensorflow_core_only()
+        from hivemill.serving.server.app import serve
 
         return serve(options, arguments.exit_with_parent)
     except HivemillError as error:

@@ -21,19 +21,21 @@ from typing import TYPE_CHECKING, Any
 from tensorflow_serving.apis import model_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from common.errors import ConfigError, InfrastructureError
-from serving.server import config_file, grpc_service, operations
-from serving.server.errors import ServingError, code_of, invalid
-from serving.server.in_flight import InFlight
-from serving.server.metrics import Metrics
-from serving.server.models import Models
-from serving.server.options import ServerOptions
-from serving.server.request_log import RequestLog
-from serving.server.servable import Servable
-from serving.tls import ServerTls
+from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.serving.server.api import grpc_service, operations
+from hivemill.serving.server.api.errors import ServingError, code_of, invalid
+from hivemill.serving.server.in_flight import InFlight
+from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.loading.models import Models
+from hivemill.serving.server.options import ServerOptions
+from hivemill.serving.server.request_log import RequestLog
+from hivemill.serving.server.loading.servable import Servable
+from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.options import ServerOptions
+from hivemill.serving.tls import ServerTls
 
 if TYPE_CHECKING:
-    from serving.server.http_server import HttpServer
+    from hivemill.serving.server.http_server import HttpServer
 
 Log = Callable[[str], None]
 # gRPC's own stop cancels requests that it has taken and not handed on. So for a moment all that come are answered with
@@ -132,7 +134,7 @@ class Server:
 
     def log_request(self) -> None:
         """Logs a curl line for each model, once they are loaded."""
-        from serving.server.sample_request import curl_line
+        from hivemill.serving.server.sample_request import curl_line
 
         options, tls = "", self.options.tls
         if tls is not None:
@@ -211,8 +213,8 @@ class Server:
 
     def _rest_server(self) -> HttpServer:
         """Imported only here: the serving check starts this server without REST."""
-        from serving.server.http_server import HttpServer
-        from serving.server.rest import RestAnswers
+        from hivemill.serving.server.http_server import HttpServer
+        from hivemill.serving.server.api.rest import RestAnswers
 
         options, answers = self.options, RestAnswers(self._operations, self.metrics, self._page, self._request_log)
         try:

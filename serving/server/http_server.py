@@ -19,9 +19,9 @@ from typing import NamedTuple, Protocol
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from serving.server.errors import MAX_MESSAGE, ServingError
-from serving.server.in_flight import Claim, InFlight
-from serving.server.options import ServerOptions
+from hivemill.serving.server.api.errors import MAX_MESSAGE, ServingError
+from hivemill.serving.server.in_flight import Claim, InFlight
+from hivemill.serving.server.options import ServerOptions
 
 JSON = "application/json"
 _SPARE_CONNECTIONS = 64  # beyond the limit, for GET only

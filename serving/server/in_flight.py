@@ -12,7 +12,7 @@ from types import TracebackType
 
 import grpc
 
-from serving.server.errors import ServingError
+from hivemill.serving.server.api.errors import ServingError
 
 DECODED_FACTOR = 32
 """Bytes in memory for one byte received. The worst found: JSON `[[],[],…]` and Examples of two bytes each."""

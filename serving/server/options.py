@@ -1,11 +1,11 @@
-"""Options of `hivemill serve` and `python -m serving.server`."""
+"""Options of `hivemill serve` and `python -m hivemill.serving.server`."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
-from serving.tls import ServerTls
+from hivemill.serving.tls import ServerTls
 
 
 @dataclasses.dataclass(frozen=True)

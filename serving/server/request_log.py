@@ -21,7 +21,7 @@ from typing import Any
 from tensorflow.python.lib.io import tf_record
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.config_file import ModelTarget
+from hivemill.serving.server.loading.config_file import ModelTarget
 
 _FILE_BYTES = 64 * 2**20
 _FILE_SECONDS = 300.0

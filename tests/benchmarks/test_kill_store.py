@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from benchmarks import _kill_store
-from serving.model_store import ModelStore
+from hivemill.serving.store.model_store import ModelStore
 
 
 @pytest.fixture

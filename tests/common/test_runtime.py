@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 
-from common.runtime import remove_generated_files
+from hivemill.common.runtime import remove_generated_files
 
 
 def test_sources_that_autograph_generated_are_removed_with_their_bytecode(tmp_path, monkeypatch):

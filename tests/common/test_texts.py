@@ -1,6 +1,6 @@
 """Texts that are shown."""
 
-from common.texts import did_you_mean, nearest, shortened
+from hivemill.common.text import did_you_mean, nearest, shortened
 
 
 def test_long_texts_are_cut_with_a_sign_of_it():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.click_log import click_log_options, generate
+from hivemill.data.click_log.generator import click_log_options, generate
 
 SMALL = {"start_date": "2026-11-13", "days": 2, "rows_per_day": 600, "num_users": 300, "num_items": 200}
 

@@ -7,8 +7,8 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 
-from common.errors import ConfigError, DataNotReadyError
-from data.collection import KEPT, join_day, publish
+from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.data.collection import KEPT, join_day, publish
 
 
 def exposures(**columns):
@@ -148,7 +148,7 @@ def test_a_replacement_is_there_before_the_old_partition_is_removed(tmp_path, mo
     def stopped(place, **_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("common.files.shutil.rmtree", stopped)
+    monkeypatch.setattr("hivemill.common.storage.atomic.shutil.rmtree", stopped)
     with pytest.raises(KeyboardInterrupt):
         publish(late, folder, "parquet", overwrite=True)
     assert set(content(folder)) == {"000000_0", "_SUCCESS"}

@@ -9,8 +9,8 @@ import pyarrow.orc
 import pyarrow.parquet
 import pytest
 
-from data.hive_table import arrow_schema
-from data.writers import open_writer
+from hivemill.data.hive_table import arrow_schema
+from hivemill.data.writers import open_writer
 
 COLUMNS = {
     "when": "timestamp",

@@ -8,8 +8,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pipeline.kubeflow.options import KubeflowOptions
-from pipeline.metadata_options import MetadataOptions
+from hivemill.pipeline.metadata.options import MetadataOptions
+from hivemill.pipeline.orchestrators.kubeflow.options import KubeflowOptions
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubeflow"
 DOCUMENTS = [one for file in sorted(FOLDER.glob("*.yaml")) for one in yaml.safe_load_all(file.read_text())]

@@ -8,12 +8,12 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
-from small_config import small_config
 
-from pipeline import config as config_module
-from pipeline.schedules import kubernetes
-from pipeline.schedules.rendered import Started
-from serving.server_config import METRICS_PATH, MODELS_FILE, MONITORING_FILE
+from hivemill.pipeline.config import loader as config_module
+from hivemill.pipeline.scheduling import kubernetes
+from hivemill.pipeline.scheduling.rendered import Started
+from hivemill.serving.store.server_config import METRICS_PATH, MODELS_FILE, MONITORING_FILE
+from tests.support.small_config import small_config
 
 SERVING = Path(__file__).parents[2] / "deploy" / "serving"
 SCHEDULE = "schedule: {kubernetes: {image: hivemill, volume_claim: mill, namespace: clicks}}\n"

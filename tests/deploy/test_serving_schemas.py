@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
-import kserve_types
 import pytest
 import yaml
+
+from tests.deploy import kserve_types
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -51,19 +51,20 @@ def _instrumented() -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()
     import atheris
 
-    return atheris.instrument_imports(include=["components.hive_example_gen.formats"])
+    return atheris.instrument_imports(include=["hivemill.components.hive_example_gen.formats"])
 
 
 with _instrumented():
-    from components.hive_example_gen.formats import avro, rcfile, sequence_file, text
+    from hivemill.components.hive_example_gen.formats.avro import avro_file
+    from hivemill.components.hive_example_gen.formats.hadoop import rcfile, sequence_file
+    from hivemill.components.hive_example_gen.formats.text import text_file as text
 
-import hadoop_writers as writers  # noqa: E402
-
-from common.errors import ConfigError, DataNotReadyError  # noqa: E402
-from components.hive_example_gen.bad_rows import BadRows  # noqa: E402
-from components.hive_example_gen.formats.opened import DataFile  # noqa: E402
-from components.hive_example_gen.hive_types import parse_type  # noqa: E402
-from components.hive_example_gen.table_spec import TableSpec  # noqa: E402
+from hivemill.common.errors import ConfigError, DataNotReadyError  # noqa: E402
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows  # noqa: E402
+from hivemill.components.hive_example_gen.formats.data_file import DataFile  # noqa: E402
+from hivemill.components.hive_example_gen.table.hive_types import parse_type  # noqa: E402
+from hivemill.components.hive_example_gen.table.spec import TableSpec  # noqa: E402
+from tests.components.hive_example_gen.formats import hadoop_writers as writers  # noqa: E402
 
 # One column each but the first: an input costs what its columns cost, some 20 calls of Arrow for each of them.
 TABLES = (
@@ -116,7 +117,7 @@ PROPERTIES = {
     "multi_delimit": {"field.delim": "||"},
     "regex": {"input.regex": r"(\S*) (\S*) (.*)"},
 }
-MODULES = {"text": text, "sequence_file": sequence_file, "rcfile": rcfile, "avro": avro}
+MODULES = {"text": text, "sequence_file": sequence_file, "rcfile": rcfile, "avro": avro_file}
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,13 @@ def _instrumented() -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()
     import atheris
 
-    return atheris.instrument_imports(include=["serving.server"])
+    return atheris.instrument_imports(include=["hivemill.serving.server"])
 
 
-import common.runtime  # noqa: E402
+from hivemill.common import runtime  # noqa: E402
 
 if __name__ == "__main__":
-    common.runtime.tensorflow_core_only()
+    runtime.tensorflow_core_only()
 
 import grpc  # noqa: E402
 import numpy as np  # noqa: E402
@@ -57,8 +57,10 @@ from tensorflow_serving.apis import (  # noqa: E402
 from tensorflow_serving.config import file_system_storage_path_source_pb2  # noqa: E402
 
 with _instrumented():
-    from serving.server import config_file, in_flight, metrics, models, operations, request_log, rest
-    from serving.server.errors import ServingError
+    from hivemill.serving.server.loading import config_file, models
+    from hivemill.serving.server import in_flight, metrics, request_log
+    from hivemill.serving.server.api import operations, rest
+    from hivemill.serving.server.api.errors import ServingError
 
 _TYPES = {
     "f": types_pb2.DT_FLOAT, "d": types_pb2.DT_DOUBLE, "i": types_pb2.DT_INT64, "s": types_pb2.DT_STRING,

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fuzz_readers
 import pytest
 
-from components.hive_example_gen.formats import sequence_file
+from hivemill.components.hive_example_gen.formats.hadoop import sequence_file
+from tests.fuzz import fuzz_readers
 
 
 @pytest.mark.parametrize("reader", fuzz_readers.READERS)

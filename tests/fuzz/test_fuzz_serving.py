@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fuzz_serving
+from tests.fuzz import fuzz_serving
 import pytest
 
 

@@ -12,8 +12,8 @@ from tfx.orchestration import pipeline
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.types.standard_artifacts import Examples, Model
 
-from pipeline.metadata_options import MetadataOptions
-from pipeline.mlmd import connection_config
+from hivemill.pipeline.metadata.client import connection_config
+from hivemill.pipeline.metadata.options import MetadataOptions
 
 CALLS: list[str] = []
 # What happens while a node's executor runs, by node id.

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.simulation import Requests, Shown, Traffic
-from serving.client import Answer, PredictionClient, split_of_store
-from serving.experiment.assignment import CANARY, STABLE
+from hivemill.data.click_log.simulation import Requests, Shown, Traffic
+from hivemill.serving.client import Answer, PredictionClient, split_of_store
+from hivemill.serving.experiment.assignment import CANARY, STABLE
 
 HOURS = (9, 13, 18, 21)
 Row = Mapping[str, Any]
@@ -125,8 +125,10 @@ class Clock:
                 return clock.now.astimezone(tz)
 
         words = {name: getattr(datetime, name) for name in ("date", "time", "timedelta", "timezone")}
-        monkeypatch.setattr("serving.rollout.machine.datetime", SimpleNamespace(datetime=Simulated, **words))
-        monkeypatch.setattr("serving.rollout.state.utc_now", lambda: self.now.isoformat(timespec="seconds"))
+        monkeypatch.setattr(
+            "hivemill.serving.rollout.controller.datetime", SimpleNamespace(datetime=Simulated, **words)
+        )
+        monkeypatch.setattr("hivemill.serving.rollout.state.utc_now", lambda: self.now.isoformat(timespec="seconds"))
 
     def begin(self, date: datetime.date) -> None:
         self.now = datetime.datetime.combine(date, datetime.time(), datetime.timezone.utc)

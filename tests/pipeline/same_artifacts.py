@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 from google.protobuf import json_format, text_format
-from shop import tree
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.transform.layout import FIELD_VALUES_KEY
+from hivemill.components.transform.layout import FIELD_VALUES_KEY
+from tests.pipeline.shop import tree
 
 OF_SAVED_MODEL = tuple(f"transform_fn/{name}" for name in ("saved_model.pb", "fingerprint.pb", "variables/"))
 VOCABULARIES = ("item_id", "category", "position", "device", "context")

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from data.click_log import click_log_options, generate
-from pipeline import cli
+from hivemill.data.click_log.generator import click_log_options, generate
+from hivemill.pipeline.cli import main
 
 FIRST_DAY, RUN_DATE = datetime.date(2026, 11, 12), "2026-11-15"
 CONFIG = {
@@ -74,7 +74,7 @@ def rewrite_column(folder: Path, day: str, column: str, values: list) -> None:
 
 def hivemill(config: Path, *words: str) -> int:
     """Runs one command in this process and returns its exit code."""
-    return cli.main(["--config", str(config), *words])
+    return main.main(["--config", str(config), *words])
 
 
 def hivemill_command(config: Path, *words: str) -> list[str]:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from shop import hivemill, tree
+
+from tests.pipeline.shop import hivemill, tree
 
 ROOT = Path(__file__).parents[2]
 FIRST = datetime.date(2025, 9, 8)

@@ -11,14 +11,14 @@ import time
 
 import pytest
 import yaml
-from loop import CANARY, STABLE, Application, Clock, without_items
-from shop import CONFIG, hivemill
 
-from data.click_log import click_log_options, generate
-from data.simulation import Traffic
-from serving.model_store import ModelStore
-from serving.server.app import Server
-from serving.server.options import ServerOptions
+from hivemill.data.click_log.generator import click_log_options, generate
+from hivemill.data.click_log.simulation import Traffic
+from hivemill.serving.server.app import Server
+from hivemill.serving.server.options import ServerOptions
+from hivemill.serving.store.model_store import ModelStore
+from tests.pipeline.loop import CANARY, STABLE, Application, Clock, without_items
+from tests.pipeline.shop import CONFIG, hivemill
 
 pytestmark = pytest.mark.slow
 START = datetime.date(2025, 9, 1)  # a Monday

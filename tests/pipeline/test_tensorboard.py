@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent / "report"))
-import verdict2
-
-from pipeline import cli, tensorboard, verdict
+from hivemill.pipeline import tensorboard
+from hivemill.pipeline.cli import main
+from hivemill.pipeline.documents import verdict
+from tests.pipeline.report import verdict2
 
 CONFIG = {
     "name": "shop",
@@ -120,7 +120,7 @@ def test_the_verb_writes_the_files(root, tmp_path, capsys):
     shutil.copytree(root / "runs", tmp_path / "root" / "runs")
     path = tmp_path / "hivemill.yaml"
     path.write_text(yaml.safe_dump(CONFIG))
-    assert cli.main(["--config", str(path), "tensorboard", "--write-only"]) == 0
+    assert main.main(["--config", str(path), "tensorboard", "--write-only"]) == 0
     folder = Path(capsys.readouterr().out.strip())
     assert folder == tmp_path / "root" / "tensorboard" and (folder / "trend" / "value").is_dir()
 

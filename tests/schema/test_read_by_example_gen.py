@@ -7,14 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-import schema
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.formats.reader import read_batches
-from components.hive_example_gen.options import SourceOptions
-from components.hive_example_gen.table_spec import resolve_spec
-from data.click_log import click_log_options, generate
-from data.columns import COLUMNS
+from hivemill import schema
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.reader import read_batches
+from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.hive_example_gen.table.spec import resolve_spec
+from hivemill.data.click_log.generator import click_log_options, generate
+from hivemill.data.columns import COLUMNS
 
 PLACE = "dt=2026-11-09/hour=20/000000_0"
 

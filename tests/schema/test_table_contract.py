@@ -12,11 +12,11 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-import schema
-from data import vocabulary as words
-from data.click_log import click_log_options, generate
-from data.columns import COLUMNS, PARTITION_COLUMNS
-from data.hive_table import arrow_schema, create_table
+from hivemill import schema
+from hivemill.data.click_log import vocabulary as words
+from hivemill.data.click_log.generator import click_log_options, generate
+from hivemill.data.columns import COLUMNS, PARTITION_COLUMNS
+from hivemill.data.hive_table import arrow_schema, create_table
 
 KINDS = {"int": "INT", "bigint": "INT", "timestamp": "INT", "double": "FLOAT", "string": "BYTES"}
 OPTIONS = {"days": 1, "rows_per_day": 480, "num_users": 300, "num_items": 200}

@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.errors import ConfigError, InfrastructureError
-from serving import protos
-from serving.client import AsyncPredictionClient, PredictionClient, PredictionError, split_of_store
-from serving.examples import ColumnTypes, serialised_example
-from serving.experiment.assignment import Split
-from serving.experiment.exposure import read_log
+from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.serving import protos
+from hivemill.serving.client import AsyncPredictionClient, PredictionClient, PredictionError, split_of_store
+from hivemill.serving.examples import ColumnTypes, serialised_example
+from hivemill.serving.experiment.assignment import Split
+from hivemill.serving.experiment.exposures.log import read_log
 
 VERSIONS = {"stable": 11, "canary": 12}
 SPLIT = Split("s", 5000)
@@ -237,8 +237,8 @@ def test_no_rows_are_no_request(client):
 
 def test_it_loads_no_tensorflow():
     code = (
-        "import sys; from serving.client import PredictionClient, serialised_example\n"
-        "from serving.experiment.assignment import Split\n"
+        "import sys; from hivemill.serving.client import PredictionClient, serialised_example\n"
+        "from hivemill.serving.experiment.assignment import Split\n"
         "PredictionClient('localhost:1', 'm', Split('s', 1)); serialised_example({'a': 1})\n"
         "print([m for m in ('tensorflow', 'pandas', 'scipy', 'tfx') if m in sys.modules])"
     )

@@ -3,16 +3,16 @@
 from concurrent import futures
 
 import pytest
-from certificates import Authority
-from rollouts import NO_WAIT, make_store
-from test_model_server import Servicer
 
-from common.errors import ConfigError, InfrastructureError
-from serving import protos, tls
-from serving.client import PredictionClient, PredictionError
-from serving.experiment.assignment import Split
-from serving.model_server import ModelServers
-from serving.rollout.machine import RolloutMachine
+from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.serving import protos, tls
+from hivemill.serving.client import PredictionClient, PredictionError
+from hivemill.serving.experiment.assignment import Split
+from hivemill.serving.rollout.controller import RolloutMachine
+from hivemill.serving.rollout.model_server import ModelServers
+from tests.serving.certificates import Authority
+from tests.serving.rollout.rollouts import NO_WAIT, make_store
+from tests.serving.rollout.test_model_server import Servicer
 
 
 @pytest.fixture

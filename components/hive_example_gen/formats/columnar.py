@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.errors import ConfigError, DataNotReadyError
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.formats.evolution import converted, widens
-from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.formats.undecodable import without_undecodable
-from components.hive_example_gen.hive_types import name_of, text_length
-from components.hive_example_gen.table_spec import TableSpec
+from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.evolution import converted, widens
+from hivemill.components.hive_example_gen.formats.undecodable_text import without_undecodable
+from hivemill.components.hive_example_gen.table.hive_types import name_of, text_length
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 BATCH_ROWS = 16_384
 _POSITIONAL = re.compile(r"_col\d+")

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, Protocol, cast
 
 import pyarrow as pa
 
-from common.errors import DataNotReadyError
-from components.hive_example_gen.formats.opened import DataFile, translated
+from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
 
 CHUNK_BYTES = 1 << 20
 PIECE_BYTES = 64 << 10

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from common.errors import DataNotReadyError
-from components.hive_example_gen.formats.opened import DataFile, size_of, translated
-from components.hive_example_gen.formats.rcfile import is_old_rcfile
-from components.hive_example_gen.serdes import FORMATS, Format
+from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.formats.data_file import DataFile, size_of, translated
+from hivemill.components.hive_example_gen.formats.hadoop.rcfile import is_old_rcfile
+from hivemill.components.hive_example_gen.table.serdes import FORMATS, Format
 
 _HEAD_BYTES = 512
 _PARQUET, _ORC, _AVRO, _SEQUENCE_FILE, _RCFILE = b"PAR1", b"ORC", b"Obj\x01", b"SEQ", b"RCF"

@@ -21,12 +21,12 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet
 
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.formats.calendars import SPARK_VERSION_KEY, Writer, holds_time
-from components.hive_example_gen.formats.columnar import BATCH_ROWS, bounded, conformed, target_schema
-from components.hive_example_gen.formats.opened import DataFile, translated
-from components.hive_example_gen.table_spec import TableSpec
-from components.hive_example_gen.warehouse import storage
+from hivemill.components.hive_example_gen.catalog import table_files
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.columnar import BATCH_ROWS, bounded, conformed, target_schema
+from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
+from hivemill.components.hive_example_gen.formats.time.calendars import SPARK_VERSION_KEY, Writer, holds_time
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 # Column chunks are read in pieces of this size, so that memory does not grow with the row group.
 _BUFFER_BYTES = 1 << 20
@@ -53,7 +53,7 @@ def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.R
 
 def _open(file: DataFile) -> pyarrow.parquet.ParquetFile:
     # INT96 in microseconds: in nanoseconds the year 9999 would overflow.
-    source = file.open() if storage.is_url(file.path) else storage.local(file.path)
+    source = file.open() if table_files.is_url(file.path) else table_files.local(file.path)
     return pyarrow.parquet.ParquetFile(
         source, buffer_size=_BUFFER_BYTES, pre_buffer=False, coerce_int96_timestamp_unit="us"
     )

@@ -6,22 +6,26 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.formats import avro, orc, parquet, rcfile, sequence_file, text
-from components.hive_example_gen.formats.columnar import target_schema
-from components.hive_example_gen.formats.detect import format_of
-from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.table_spec import TableSpec
+from hivemill.components.hive_example_gen.formats import parquet
+from hivemill.components.hive_example_gen.formats.avro import avro_file
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.columnar import target_schema
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.formats.detect import format_of
+from hivemill.components.hive_example_gen.formats.hadoop import rcfile, sequence_file
+from hivemill.components.hive_example_gen.formats.orc import orc_file
+from hivemill.components.hive_example_gen.formats.text import text_file
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 _READERS = {
-    "text": text.read_batches,
+    "text": text_file.read_batches,
     "sequence_file": sequence_file.read_batches,
     "rcfile": rcfile.read_batches,
     "parquet": parquet.read_batches,
-    "orc": orc.read_batches,
-    "avro": avro.read_batches,
+    "orc": orc_file.read_batches,
+    "avro": avro_file.read_batches,
 }
-_SCHEMAS = {"parquet": parquet.read_schema, "orc": orc.read_schema, "avro": avro.read_schema}
+_SCHEMAS = {"parquet": parquet.read_schema, "orc": orc_file.read_schema, "avro": avro_file.read_schema}
 
 
 def read_batches(file: DataFile, spec: TableSpec, bad: BadRows) -> Iterator[pa.RecordBatch]:

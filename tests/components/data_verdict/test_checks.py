@@ -4,9 +4,9 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from components.data_verdict.checks import Evidence, run_checks
-from components.data_verdict.options import DataVerdictOptions
-from components.data_verdict.roles import ColumnRoles
+from hivemill.components.data_verdict.checks.registry import Evidence, run_checks
+from hivemill.components.data_verdict.options import DataVerdictOptions
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
 
 SCHEMA = text_format.Parse(
     'feature { name: "click" type: INT } feature { name: "price" type: FLOAT } feature { name: "city" type: BYTES }',

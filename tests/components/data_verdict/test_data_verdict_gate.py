@@ -11,13 +11,13 @@ from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.components.base import base_beam_executor, base_executor
 from tfx.types import channel_utils, standard_artifacts
 
-from common.errors import DataVerdictError
-from components.artifacts import DataVerdict
-from components.data_verdict.component import DataVerdictGate
-from components.data_verdict.executor import Executor, raise_if_red
-from components.data_verdict.findings import Finding
-from components.data_verdict.options import DataVerdictOptions
-from components.data_verdict.roles import ColumnRoles
+from hivemill.common.errors import DataVerdictError
+from hivemill.components.artifacts import DataVerdict
+from hivemill.components.data_verdict.component import DataVerdictGate
+from hivemill.components.data_verdict.executor import Executor, raise_if_red
+from hivemill.components.data_verdict.findings import Finding
+from hivemill.components.data_verdict.options import DataVerdictOptions
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
 
 ROWS = 60
 ROLES = ColumnRoles(label="click")

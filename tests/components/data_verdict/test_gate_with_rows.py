@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import object_stores
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,18 +14,19 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from tfx.dsl.components.base import base_executor
 from tfx.types import standard_artifacts
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
-from verdict_log import MONDAY, ROLES, profiled, table_of, window
 
-from common.errors import ConfigError, DataNotReadyError, DataVerdictError
-from components.artifacts import DataVerdict, WindowManifest
-from components.data_verdict import sampling
-from components.data_verdict.executor import Executor
-from components.data_verdict.options import DataVerdictOptions
-from components.data_verdict.profile import from_json
-from components.data_verdict.profiling import profile_of
-from components.data_verdict.reference import read_baseline
-from components.data_verdict.serving import profile_of_statistics
-from components.hive_example_gen.tfrecord import TFRecordWriter
+from hivemill.common.errors import ConfigError, DataNotReadyError, DataVerdictError
+from hivemill.components.artifacts import DataVerdict, WindowManifest
+from hivemill.components.data_verdict.comparison.reference import read_baseline
+from hivemill.components.data_verdict.executor import Executor
+from hivemill.components.data_verdict.options import DataVerdictOptions
+from hivemill.components.data_verdict.profile import row_sample
+from hivemill.components.data_verdict.profile.builder import profile_of
+from hivemill.components.data_verdict.profile.serving_profile import profile_of_statistics
+from hivemill.components.data_verdict.profile.window_profile import from_json
+from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter
+from tests.components.data_verdict.verdict_log import MONDAY, ROLES, profiled, table_of, window
+from tests.support import object_stores
 
 GOOD_END, END = MONDAY + datetime.timedelta(days=7), MONDAY + datetime.timedelta(days=14)
 LABEL = 'features { path { step: "bought" } type: INT num_stats { min: 0 max: 1 common_stats { num_non_missing: 9 } } }'
@@ -124,7 +124,7 @@ def gate(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def baseline(gate):
-    """The profile that the node wrote of a first week, as pipeline/baseline.py hands it on."""
+    """The profile that the node wrote of a first week, as pipeline/history/baseline.py hands it on."""
     verdict = gate(window(GOOD_END))
     document = {
         "run_id": "good", "date": GOOD_END.isoformat(), "model_version": 17,
@@ -195,10 +195,10 @@ def test_rows_loaded_twice_are_named_also_in_a_sample(gate, baseline):
 
 def test_a_sample_is_the_same_rows_every_time_and_about_as_many_as_asked(tmp_path):
     folder = write_examples(tmp_path, window(MONDAY, num_days=2))
-    files = sampling.files_of_splits(str(folder), ["train", "eval"])
-    num_rows = sampling.read_sample(files, 1, 10)[0].num_rows
-    sample, hashes = sampling.read_sample(files, num_rows, 1_000)
-    again, _ = sampling.read_sample(files, num_rows, 1_000)
+    files = row_sample.files_of_splits(str(folder), ["train", "eval"])
+    num_rows = row_sample.read_sample(files, 1, 10)[0].num_rows
+    sample, hashes = row_sample.read_sample(files, num_rows, 1_000)
+    again, _ = row_sample.read_sample(files, num_rows, 1_000)
     assert sample.equals(again) and len(hashes) == sample.num_rows
     assert 800 < sample.num_rows < 1_200
     days = {day for day in profile_of(sample, ROLES).days}
@@ -211,7 +211,7 @@ def test_a_column_that_only_some_files_have_is_missing_elsewhere(tmp_path):
         with TFRecordWriter(tmp_path / "Split-train" / f"{index}.gz") as writer:
             batch = pa.table({name: pa.array(values) for name, values in rows.items()}).to_batches()[0]
             writer.write(RecordBatchToExamplesEncoder().encode(batch))
-    rows, _ = sampling.read_sample(sampling.files_of_splits(str(tmp_path), ["train"]), 2, 10)
+    rows, _ = row_sample.read_sample(row_sample.files_of_splits(str(tmp_path), ["train"]), 2, 10)
     assert sorted(rows.to_pylist(), key=str) == [{"a": [1], "b": None}, {"a": [2], "b": [b"x"]}]
 
 
@@ -224,7 +224,7 @@ def test_facts_of_a_manifest():
             {"partition": "day=20260602", "rows": 7, "fingerprint": "z"},
         ],
     }
-    facts = sampling.window_facts(manifest, ROLES.model_copy(update={"date_format": "%Y%m%d"}))
+    facts = row_sample.window_facts(manifest, ROLES.model_copy(update={"date_format": "%Y%m%d"}))
     assert facts.rows == {"2026-06-01": {7: 5, 8: 6}, "2026-06-02": {-1: 7}}
     assert facts.fingerprints == {"2026-06-01": "x/y", "2026-06-02": "z"}
 

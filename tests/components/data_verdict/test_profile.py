@@ -8,16 +8,23 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from verdict_log import MONDAY, ROLES, profiled, window
 
-from common.errors import InfrastructureError
-from components.data_verdict import distances
-from components.data_verdict.comparison import compare
-from components.data_verdict.dependence import dependence_by_day
-from components.data_verdict.profile import Distribution, buckets_of, from_json, shifted, total, upper_bound
-from components.data_verdict.profiling import WindowFacts, profile_of
-from components.data_verdict.roles import ColumnRoles, guessed_kind, kinds_of
-from components.features import FeatureSet
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.data_verdict.checks.dependence import dependence_by_day
+from hivemill.components.data_verdict.comparison import distances
+from hivemill.components.data_verdict.comparison.columns import compare
+from hivemill.components.data_verdict.profile.builder import WindowFacts, profile_of
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, guessed_kind, kinds_of
+from hivemill.components.data_verdict.profile.window_profile import (
+    Distribution,
+    buckets_of,
+    from_json,
+    shifted,
+    total,
+    upper_bound,
+)
+from hivemill.components.features import FeatureSet
+from tests.components.data_verdict.verdict_log import MONDAY, ROLES, profiled, window
 
 
 def counts(*values):

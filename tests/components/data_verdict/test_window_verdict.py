@@ -8,11 +8,22 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from verdict_log import MONDAY, PLANS, ROLES, ROWS, SHOPS, day, evidence_of, judged, profiled, window
 
-from components.data_verdict.options import DataVerdictOptions
-from components.data_verdict.reference import History
-from components.data_verdict.section import data_section
+from hivemill.components.data_verdict.comparison.reference import History
+from hivemill.components.data_verdict.document import data_section
+from hivemill.components.data_verdict.options import DataVerdictOptions
+from tests.components.data_verdict.verdict_log import (
+    MONDAY,
+    PLANS,
+    ROLES,
+    ROWS,
+    SHOPS,
+    day,
+    evidence_of,
+    judged,
+    profiled,
+    window,
+)
 
 GOOD_END, END = MONDAY + datetime.timedelta(days=7), MONDAY + datetime.timedelta(days=14)
 BROKEN = (END - datetime.timedelta(days=2)).isoformat()

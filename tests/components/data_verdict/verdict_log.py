@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.data_verdict.checks import Evidence, run_checks
-from components.data_verdict.findings import Finding, ranked
-from components.data_verdict.options import DataVerdictOptions
-from components.data_verdict.profile import Profile
-from components.data_verdict.profiling import WindowFacts, profile_of
-from components.data_verdict.reference import Baseline, History
-from components.data_verdict.roles import ColumnRoles
-from components.hive_example_gen.flatten import flatten
+from hivemill.components.data_verdict.checks.registry import Evidence, run_checks
+from hivemill.components.data_verdict.comparison.reference import Baseline, History
+from hivemill.components.data_verdict.findings import Finding, ranked
+from hivemill.components.data_verdict.options import DataVerdictOptions
+from hivemill.components.data_verdict.profile.builder import WindowFacts, profile_of
+from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
+from hivemill.components.data_verdict.profile.window_profile import Profile
+from hivemill.components.hive_example_gen.rows.flatten import flatten
 
 MONDAY = datetime.date(2026, 6, 1)
 ROWS = 3_500

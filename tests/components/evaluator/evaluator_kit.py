@@ -51,8 +51,8 @@ def run_evaluator(folder: Path, gates, user_column: str | None = "user", baselin
     from tfx.dsl.components.base import base_beam_executor
     from tfx.types import standard_artifacts
 
-    from components.artifacts import ModelVerdict
-    from components.evaluator.executor import Executor
+    from hivemill.components.artifacts import ModelVerdict
+    from hivemill.components.evaluator.executor import Executor
 
     inputs = {
         "examples": [_artifact(standard_artifacts.Examples, folder / "examples")],

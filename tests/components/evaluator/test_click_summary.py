@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from components.evaluator import click_summary as cs
+from hivemill.components.evaluator.metrics import click_summary as cs
 
 
 def brute_force_auc(labels, predictions):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from components.evaluator.gates import SliceMetrics, is_blessed, judge, refusals
-from components.evaluator.options import Bound, GateOptions, SliceBound
+from hivemill.components.evaluator.gates import SliceMetrics, is_blessed, judge, refusals
+from hivemill.components.evaluator.options import Bound, GateOptions, SliceBound
 
 GOOD = {
     "auc": 0.72,

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.evaluator.click_summary import metrics_of, summarize
-from components.evaluator.gates import SliceMetrics, is_blessed, judge
-from components.evaluator.options import GateOptions
+from hivemill.components.evaluator.gates import SliceMetrics, is_blessed, judge
+from hivemill.components.evaluator.metrics.click_summary import metrics_of, summarize
+from hivemill.components.evaluator.options import GateOptions
 
 OPEN_BANDIT = Path(__file__).resolve().parents[4] / "shared" / "data" / "obd"
 

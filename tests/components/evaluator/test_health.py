@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.evaluator import click_summary as cs
-from components.evaluator import comparison, resampling
-from components.evaluator.gates import SliceMetrics, findings, judge, refusals, slice_key
-from components.evaluator.options import GateOptions, SliceHealth
+from hivemill.components.evaluator.gates import SliceMetrics, findings, judge, refusals, slice_key
+from hivemill.components.evaluator.metrics import bootstrap, comparison
+from hivemill.components.evaluator.metrics import click_summary as cs
+from hivemill.components.evaluator.options import GateOptions, SliceHealth
 
 ROWS = 40_000
 DEVICES = ("android", "ios", "web")
@@ -28,7 +28,7 @@ def part(slice_, labels, predictions, users, stable=None) -> SliceMetrics:
     def judged(values):
         summary = cs.summarize(labels, values, users)
         metrics = {k: v if np.isfinite(v) else None for k, v in cs.metrics_of(summary).items()}
-        return metrics, resampling.replicates(summary.groups)
+        return metrics, bootstrap.replicates(summary.groups)
 
     metrics, replicates = judged(predictions)
     baseline = judged(stable) if stable is not None else (None, None)

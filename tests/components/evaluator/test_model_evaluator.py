@@ -3,20 +3,20 @@
 import math
 from pathlib import Path
 
-import evaluator_kit as kit
 import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
 from tfx.components.util import model_utils
 from tfx.types import channel_utils, standard_artifacts
 
-from common import progress
-from common.errors import ConfigError, DataVerdictError, InfrastructureError
-from components.evaluator import click_summary
-from components.evaluator.component import ModelEvaluator
-from components.evaluator.executor import check_eval_rows
-from components.evaluator.gates import SliceMetrics, refusals
-from components.evaluator.options import Bound, GateOptions, SliceBound
+from hivemill.common import progress
+from hivemill.common.errors import ConfigError, DataVerdictError, InfrastructureError
+from hivemill.components.evaluator.component import ModelEvaluator
+from hivemill.components.evaluator.executor import check_eval_rows
+from hivemill.components.evaluator.gates import SliceMetrics, refusals
+from hivemill.components.evaluator.metrics import click_summary
+from hivemill.components.evaluator.options import Bound, GateOptions, SliceBound
+from tests.components.evaluator import evaluator_kit as kit
 
 ROWS = 6_000
 GATES = GateOptions(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.evaluator import importance, references, samples
+from hivemill.components.evaluator import example_sample, importance, reference_models
 
 ROWS = 4_000
 
@@ -32,7 +32,7 @@ def example(**values) -> bytes:
     return made.SerializeToString()
 
 
-def click_rows(seed: int, rows: int = ROWS) -> references.Rows:
+def click_rows(seed: int, rows: int = ROWS) -> reference_models.Rows:
     """x and the colour matter, noise does not; a colour is missing now and then. Bytes end in zeros here and there."""
     random = np.random.default_rng(seed)
     x, noise, blue = random.normal(size=rows), random.normal(size=rows), random.random(rows) < 0.4
@@ -106,25 +106,25 @@ def named(found: dict) -> dict:
 
 
 def test_a_regression_learns_what_there_is_and_a_true_model_is_no_better_than_luck(model, rows):
-    found = named(references.compare(model, *rows, with_regression=True))
+    found = named(reference_models.compare(model, *rows, with_regression=True))
     regression, rate = found["logistic_regression"], found["global_ctr"]
     assert regression["difference"]["normalized_entropy"]["meaning"] == "noise"
     assert abs(regression["difference"]["auc"]["value"]) < 0.005 and regression["metrics"]["auc"] > 0.75
     assert rate["metrics"]["auc"] == 0.5 and rate["metrics"]["normalized_entropy"] == pytest.approx(1, abs=0.01)
     assert rate["difference"]["auc"]["meaning"] == rate["difference"]["normalized_entropy"]["meaning"] == "gain"
-    assert references.findings({"models": list(found.values())} | {"rows": 1, "candidate": {}}, 1) == []
+    assert reference_models.findings({"models": list(found.values())} | {"rows": 1, "candidate": {}}, 1) == []
 
 
 def test_a_model_that_lost_a_feature_is_told_that_a_regression_does_better(rows, tmp_path):
-    worse = references.compare(saved(tmp_path / "m", slope=0.2), *rows, with_regression=True)
-    (finding,) = references.findings(worse, 3)
+    worse = reference_models.compare(saved(tmp_path / "m", slope=0.2), *rows, with_regression=True)
+    (finding,) = reference_models.findings(worse, 3)
     assert finding["cause"] == "worse_than_reference" and finding["severity"] == "amber" and finding["rank"] == 3
     assert finding["message"].startswith("a logistic regression on the same features does better than the model")
 
 
 def test_without_the_signatures_there_is_no_regression_and_no_importance(rows, tmp_path):
     bare = saved(tmp_path / "m", with_all=False)
-    assert list(named(references.compare(bare, *rows, with_regression=True))) == ["global_ctr"]
+    assert list(named(reference_models.compare(bare, *rows, with_regression=True))) == ["global_ctr"]
     assert importance.columns_of(bare) == [] and importance.importance(bare, rows[1], 100_000) is None
 
 
@@ -148,27 +148,27 @@ def test_importance_stays_within_its_budget(model, rows):
 def test_the_pieces_of_a_row_give_the_prediction_of_the_row(model, rows):
     records = rows[1][0][:200]
     pieces = importance._pieces(records, importance.columns_of(model))
-    together = references.predict(model, importance._joined(pieces))
-    np.testing.assert_array_equal(together, references.predict(model, records))
+    together = reference_models.predict(model, importance._joined(pieces))
+    np.testing.assert_array_equal(together, reference_models.predict(model, records))
 
 
 def test_the_sample_is_spread_bounded_and_the_same_each_time(tmp_path):
     records, labels = click_rows(3, 2_000)
     write_split(tmp_path / "Split-eval", records.tolist(), files=4)
-    taken, found = samples.sample_rows(str(tmp_path / "Split-eval"), 400, "click")
+    taken, found = example_sample.sample_rows(str(tmp_path / "Split-eval"), 400, "click")
     assert len(taken) == 400 and set(taken) <= set(records), "the rows keep their bytes, zeros at the end too"
     places = sorted({record: place for place, record in enumerate(records)}[one] for one in taken)
     assert places[0] < 100 and places[-1] > 1_900, "over the whole split"
     by_record = dict(zip(records, labels, strict=True))
     assert [by_record[one] for one in taken] == found.tolist()
-    again, _ = samples.sample_rows(str(tmp_path / "Split-eval"), 400, "click")
+    again, _ = example_sample.sample_rows(str(tmp_path / "Split-eval"), 400, "click")
     assert taken.tolist() == again.tolist()
-    counted, _ = samples.sample_rows(str(tmp_path / "Split-eval"), 400, "click", num_rows=2_000)
+    counted, _ = example_sample.sample_rows(str(tmp_path / "Split-eval"), 400, "click", num_rows=2_000)
     assert taken.tolist() == counted.tolist(), "the split is counted where its number of rows is not given"
-    assert len(samples.sample_rows(str(tmp_path / "Split-eval"), 10_000, "click")[1]) == 2_000
-    assert len(samples.sample_rows(str(tmp_path / "Split-eval"), 0, "click")[1]) == 0
+    assert len(example_sample.sample_rows(str(tmp_path / "Split-eval"), 10_000, "click")[1]) == 2_000
+    assert len(example_sample.sample_rows(str(tmp_path / "Split-eval"), 0, "click")[1]) == 0
 
 
 def test_rows_without_a_label_are_left_out(tmp_path):
     write_split(tmp_path / "s", [example(click=1), example(x=1.0), example(click=7), example(click=0)], files=1)
-    assert sorted(samples.sample_rows(str(tmp_path / "s"), 10, "click")[1]) == [0.0, 1.0]
+    assert sorted(example_sample.sample_rows(str(tmp_path / "s"), 10, "click")[1]) == [0.0, 1.0]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.evaluator import references
+from hivemill.components.evaluator import reference_models
 
 
 class Model:
@@ -18,9 +18,9 @@ def test_the_click_rate_of_a_sample_is_corrected(monkeypatch, kept, is_corrected
     evaluation[:100] = 1
     train = np.zeros(390)
     train[:100] = 1  # 290 negatives, a tenth of 2,900: one click in 30 rows of the whole log
-    monkeypatch.setattr(references, "predict", lambda _, records: np.full(len(records), 0.05))
+    monkeypatch.setattr(reference_models, "predict", lambda _, records: np.full(len(records), 0.05))
     records = np.array([b""] * 2000, object)
-    found = references.compare(Model(), (train, train), (records, evaluation), True, kept)
+    found = reference_models.compare(Model(), (train, train), (records, evaluation), True, kept)
     (click_rate,) = found["models"]
     value = click_rate["metrics"]["normalized_entropy"]
     assert (value < 1.05) if is_corrected else (value > 1.5)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from components.evaluator import click_summary as cs
-from components.evaluator import resampling
+from hivemill.components.evaluator.metrics import bootstrap
+from hivemill.components.evaluator.metrics import click_summary as cs
 
 
 def drawn(seed, num_users=600, rows_per_user=8, slope=1.2, user_effect=0.0):
@@ -17,13 +17,13 @@ def drawn(seed, num_users=600, rows_per_user=8, slope=1.2, user_effect=0.0):
 
 
 def table(labels, predictions, users=None):
-    return resampling.replicates(cs.summarize(labels, predictions, users).groups)
+    return bootstrap.replicates(cs.summarize(labels, predictions, users).groups)
 
 
 def test_the_first_column_is_the_metric_itself():
     labels, predictions, users = drawn(1)
     metrics, found = cs.metrics_of(cs.summarize(labels, predictions, users)), table(labels, predictions, users)[:, 0]
-    for name, value in zip(resampling.METRICS, found, strict=True):
+    for name, value in zip(bootstrap.METRICS, found, strict=True):
         tolerance = 5e-3 if name in ("auc", "auc_precision_recall") else 1e-9  # the two that need buckets
         assert value == pytest.approx(metrics[name], abs=tolerance), name
 
@@ -34,7 +34,7 @@ def test_the_spread_is_that_of_data_sets_drawn_anew(user_effect):
     worlds = [drawn(seed, user_effect=user_effect) for seed in range(120)]
     values = np.array([table(*world)[:, 0] for world in worlds])
     spreads = np.array([table(*world)[:, 1:].std(axis=1) for world in worlds[:20]]).mean(axis=0)
-    for name, seen, said in zip(resampling.METRICS, values.std(axis=0), spreads, strict=True):
+    for name, seen, said in zip(bootstrap.METRICS, values.std(axis=0), spreads, strict=True):
         assert said == pytest.approx(seen, rel=0.25), name
 
 
@@ -42,7 +42,7 @@ def test_an_interval_holds_the_truth_nineteen_times_of_twenty():
     truth = np.mean([table(*drawn(seed))[0, 0] for seed in range(300, 400)])
     inside = 0
     for seed in range(100):
-        lower, upper = resampling.interval(table(*drawn(seed))[0, 1:])
+        lower, upper = bootstrap.interval(table(*drawn(seed))[0, 1:])
         inside += lower <= truth <= upper
     assert 88 <= inside <= 100
 
@@ -52,8 +52,8 @@ def test_merging_parts_gives_the_same_replicates():
     half = users % np.uint64(2) == 0
     parts = [cs.summarize(labels[rows], predictions[rows], users[rows]) for rows in (half, ~half)]
     whole = table(labels, predictions, users)
-    np.testing.assert_allclose(resampling.replicates(cs.merge(parts).groups), whole, rtol=1e-9)
-    np.testing.assert_allclose(resampling.replicates(cs.merge(parts[::-1]).groups), whole, rtol=1e-9)
+    np.testing.assert_allclose(bootstrap.replicates(cs.merge(parts).groups), whole, rtol=1e-9)
+    np.testing.assert_allclose(bootstrap.replicates(cs.merge(parts[::-1]).groups), whole, rtol=1e-9)
 
 
 def test_two_models_on_the_same_rows_are_compared_pair_by_pair():
@@ -65,14 +65,14 @@ def test_two_models_on_the_same_rows_are_compared_pair_by_pair():
 
 
 def test_unknown_users_and_no_users_are_drawn_by_row():
-    groups = resampling.group_of(np.array([0, 0, 5 << 20, 5 << 20], np.uint64), 4)
+    groups = bootstrap.group_of(np.array([0, 0, 5 << 20, 5 << 20], np.uint64), 4)
     assert groups.tolist() == [0, 1, 5, 5]
-    assert len(set(resampling.group_of(None, 3000))) == resampling.GROUPS
+    assert len(set(bootstrap.group_of(None, 3000))) == bootstrap.GROUPS
 
 
 def test_too_few_users_give_no_interval():
     labels, predictions, _ = drawn(4)
     few = np.arange(len(labels)).astype(np.uint64) % np.uint64(3) + np.uint64(1 << 20)
     assert np.isnan(table(labels, predictions, few << np.uint64(20))).all()
-    assert resampling.interval(np.full(200, np.nan)) is None
-    assert resampling.interval(np.zeros(0)) is None
+    assert bootstrap.interval(np.full(200, np.nan)) is None
+    assert bootstrap.interval(np.zeros(0)) is None

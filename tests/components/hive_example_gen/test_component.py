@@ -19,14 +19,20 @@ import tensorflow as tf
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
-import common.progress
-from common.errors import DataNotReadyError, InfrastructureError
-from components.artifacts import WindowManifest
-from components.hive_example_gen import beam_convert, executor
-from components.hive_example_gen.component import HiveLogExampleGen
-from components.hive_example_gen.options import BadRowOptions, CompletenessOptions, SourceOptions, WindowOptions
-from components.hive_example_gen.tfrecord import TFRecordWriter
-from components.hive_example_gen.window import plan_window
+from hivemill.common import progress
+from hivemill.common.errors import DataNotReadyError, InfrastructureError
+from hivemill.components.artifacts import WindowManifest
+from hivemill.components.hive_example_gen import beam as beam_convert
+from hivemill.components.hive_example_gen import executor
+from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter
+from hivemill.components.hive_example_gen.component import HiveLogExampleGen
+from hivemill.components.hive_example_gen.options import (
+    BadRowOptions,
+    CompletenessOptions,
+    SourceOptions,
+    WindowOptions,
+)
+from hivemill.components.hive_example_gen.planning.window import plan_window
 
 DATE = datetime.date(2026, 11, 15)
 WINDOW = WindowOptions(train_days=3, validation_days=1, eval_days=1)
@@ -180,11 +186,11 @@ def test_one_new_day_is_all_that_is_converted(case, monkeypatch):
 
 def test_progress_is_reported(case):
     reports = []
-    common.progress.listen(lambda *report: reports.append(report))
+    progress.listen(lambda *report: reports.append(report))
     try:
         case.run()
     finally:
-        common.progress.listen(None)
+        progress.listen(None)
     assert reports[-1] == (16, 16, "rows")
 
 

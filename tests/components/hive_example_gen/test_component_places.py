@@ -9,18 +9,18 @@ import pytest
 pytest.importorskip("pymetastore", reason="the extra `hive` is not installed")
 pytest.importorskip("impala", reason="the extra `hive` is not installed")
 
-import hive_server as hs
-import metastore_server as ms
-import s3_server
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
-from common.errors import InfrastructureError
-from components.artifacts import WindowManifest
-from components.hive_example_gen import executor
-from components.hive_example_gen.component import HiveLogExampleGen
-from components.hive_example_gen.options import HiveOptions, SourceOptions, WindowOptions
-from components.hive_example_gen.window import plan_window
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.artifacts import WindowManifest
+from hivemill.components.hive_example_gen import executor
+from hivemill.components.hive_example_gen.component import HiveLogExampleGen
+from hivemill.components.hive_example_gen.options import HiveOptions, SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning.window import plan_window
+from tests.components.hive_example_gen.catalog import hive_server as hs
+from tests.components.hive_example_gen.catalog import metastore_server as ms
+from tests.support import s3_server
 
 DATE = datetime.date(2026, 11, 15)
 DAYS = (DATE - datetime.timedelta(days=1), DATE)

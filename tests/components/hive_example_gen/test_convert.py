@@ -13,11 +13,12 @@ import pyarrow.parquet
 import pytest
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from common.errors import ConfigError, DataNotReadyError, InfrastructureError
-from components.hive_example_gen import cache, convert, tfrecord
-from components.hive_example_gen.kept_entries import store_at
-from components.hive_example_gen.options import SourceOptions, WindowOptions
-from components.hive_example_gen.window import plan_window
+from hivemill.common.errors import ConfigError, DataNotReadyError, InfrastructureError
+from hivemill.components.hive_example_gen import convert
+from hivemill.components.hive_example_gen.cache import partition_record, tfrecord
+from hivemill.components.hive_example_gen.cache.entries import store_at
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning.window import plan_window
 
 COLUMNS = {"id": "bigint", "tags": "array<string>"}
 DATA = b"1\x01a\x02b\n2\x01\n\\N\x01\\N\n"
@@ -127,10 +128,10 @@ def test_a_damaged_entry_is_converted_again(case, damage):
     elif damage == "shard cut":
         shard.write_bytes(shard.read_bytes()[:-1])
     elif damage == "record cut":
-        (folder / cache.RECORD_NAME).write_text("{")
+        (folder / partition_record.RECORD_NAME).write_text("{")
     else:
-        document = json.loads((folder / cache.RECORD_NAME).read_text()) | {"version": 0}
-        (folder / cache.RECORD_NAME).write_text(json.dumps(document))
+        document = json.loads((folder / partition_record.RECORD_NAME).read_text()) | {"version": 0}
+        (folder / partition_record.RECORD_NAME).write_text(json.dumps(document))
     assert not case.partition().cached
     again = case.convert()  # its bytes may differ: the encoder writes the features of an example in any order
     assert (again.rows, again.features) == (record.rows, record.features)
@@ -278,7 +279,7 @@ def test_converting_imports_no_tensorflow():
     import sys
 
     code = (
-        "import sys; import components.hive_example_gen.convert; "
+        "import sys; import hivemill.components.hive_example_gen.convert; "
         "print([name for name in sys.modules if name in ('tensorflow', 'tfx', 'apache_beam')])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

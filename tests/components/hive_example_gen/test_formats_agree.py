@@ -8,12 +8,12 @@ import pyarrow.orc
 import pyarrow.parquet
 import pytest
 
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.flatten import flatten
-from components.hive_example_gen.formats import reader
-from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.hive_types import parse_type
-from components.hive_example_gen.table_spec import TableSpec
+from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.rows.flatten import flatten
+from hivemill.components.hive_example_gen.table.hive_types import parse_type
+from hivemill.components.hive_example_gen.table.spec import TableSpec
 
 COLUMNS = {
     "id": "bigint",

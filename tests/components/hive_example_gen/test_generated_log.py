@@ -7,15 +7,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.flatten import flatten
-from components.hive_example_gen.formats import reader
-from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.options import SourceOptions, WindowOptions
-from components.hive_example_gen.table_spec import resolve_spec
-from components.hive_example_gen.window import plan_window
-from data.click_log import generate
-from data.click_log_options import ClickLogOptions
+from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.rows.flatten import flatten
+from hivemill.components.hive_example_gen.table.spec import resolve_spec
+from hivemill.data.click_log.generator import generate
+from hivemill.data.click_log.options import ClickLogOptions
 
 DDL = Path(__file__).parents[3] / "schema" / "click_log.hql"
 DAYS = 2

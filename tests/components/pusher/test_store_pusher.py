@@ -1,8 +1,6 @@
 """StorePusher through its TFX executor."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -11,17 +9,14 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.types import channel_utils, standard_artifacts
 
-from common.errors import BaselineMovedError, InfrastructureError
-from common.files import fingerprint
-from components.artifacts import ModelVerdict
-from components.pusher.component import StorePusher
-from components.pusher.executor import Executor, saved_model_fingerprint
-from components.pusher.options import StoreOptions
-from serving.model_store import ModelStore
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "hive_example_gen"))
-
-import s3_server
+from hivemill.common.errors import BaselineMovedError, InfrastructureError
+from hivemill.common.storage.atomic import fingerprint
+from hivemill.components.artifacts import ModelVerdict
+from hivemill.components.pusher.component import StorePusher
+from hivemill.components.pusher.executor import Executor, saved_model_fingerprint
+from hivemill.components.pusher.options import StoreOptions
+from hivemill.serving.store.model_store import ModelStore
+from tests.support import s3_server
 
 VERDICT = {
     "blessed": True,

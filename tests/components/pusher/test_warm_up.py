@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from common.errors import InfrastructureError
-from components.pusher.warm_up import WARM_UP_FILE, warm_up_requests
-from components.trainer.signatures import MISSING_INTEGER, MISSING_STRING
-from serving.server_config import STATIC_FILES
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.pusher.warm_up import WARM_UP_FILE, warm_up_requests
+from hivemill.components.trainer.signatures import MISSING_INTEGER, MISSING_STRING
+from hivemill.serving.store.server_config import STATIC_FILES
 
 
 class Model(tf.Module):

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import InfrastructureError
-from components.serving_check.options import ServingCheckOptions
-from components.serving_check.server_process import find_server, running_server
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.serving_check.options import ServingCheckOptions
+from hivemill.components.serving_check.server_process import find_server, running_server
 
 TESTS = Path(__file__).parents[2]
 IMAGE = "tensorflow/serving:2.20.0"
 DOCKER = f"""#!{sys.executable}
 import json, os, pathlib, sys
 sys.path.insert(0, {str(TESTS)!r})
-from tensorflow_serving_flags import mistakes
+from tests.support.tensorflow_serving_flags import mistakes
 state = pathlib.Path(__file__).parent
 with open(state / "calls.jsonl", "a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
@@ -59,7 +59,7 @@ if found or set(options) - known:
     sys.exit(f"{{found}} {{options}}")
 if "--fail" in pathlib.Path(read[0]).name:
     sys.exit("no space for the model")
-command = [sys.executable, "-m", "serving.server", "--model-config", flags["model_config_file"]]
+command = [sys.executable, "-m", "hivemill.serving.server", "--model-config", flags["model_config_file"]]
 os.execv(sys.executable, [*command, "--socket", flags["grpc_socket_path"]])
 """
 
@@ -81,10 +81,8 @@ def calls(docker: Path) -> list[list[str]]:
 
 @pytest.mark.slow
 def test_a_check_in_a_container_is_whole_and_leaves_none_behind(docker, tmp_path):
-    sys.path.insert(0, str(TESTS / "serving" / "server"))
-    from click_model import rows, save
-
-    from components.serving_check.executor import check
+    from hivemill.components.serving_check.executor import check
+    from tests.serving.server.click_model import rows, save
 
     model = save(tmp_path / "model" / "Format-Serving")
     document = check(model, ServingCheckOptions(docker_image=IMAGE, latency_seconds=0.05), lambda: rows(5))

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tensorflow_serving_flags import FLAGS, mistakes
 
-from common.errors import InfrastructureError
-from components.serving_check.server_process import find_server, running_server
-from serving.server_config import STATIC_FILES
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.serving_check.server_process import find_server, running_server
+from hivemill.serving.store.server_config import STATIC_FILES
+from tests.support.tensorflow_serving_flags import FLAGS, mistakes
 
 ROOT = Path(__file__).parents[3]
 SERVING = ROOT / "deploy" / "serving"
@@ -25,7 +25,7 @@ if sys.argv[1:] == ["--version"]:
     print("TensorFlow ModelServer: 2.20.0\\nTensorFlow Library: 2.20.0")
     sys.exit()
 sys.path.insert(0, {str(ROOT / "tests")!r})
-from tensorflow_serving_flags import mistakes
+from tests.support.tensorflow_serving_flags import mistakes
 found = list(mistakes(sys.argv[1:]))
 print("; ".join(found) or "understood: " + " ".join(sys.argv[1:]))
 sys.exit(2 if found else 0)

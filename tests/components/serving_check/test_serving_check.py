@@ -12,15 +12,12 @@ import tensorflow as tf
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils, standard_artifacts
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "serving" / "server"))
-
-from click_model import example, rows, save
-
-from common.errors import InfrastructureError
-from components.serving_check import judge, replay, requests
-from components.serving_check.executor import Executor, check
-from components.serving_check.options import ServingCheckOptions
-from components.serving_check.server_process import find_server, running_server
+from hivemill.common.errors import InfrastructureError
+from hivemill.components.serving_check import judge, replay, requests
+from hivemill.components.serving_check.executor import Executor, check
+from hivemill.components.serving_check.options import ServingCheckOptions
+from hivemill.components.serving_check.server_process import find_server, running_server
+from tests.serving.server.click_model import example, rows, save
 
 ROWS = rows(70)
 QUICK = {"latency_seconds": 0.05}
@@ -122,7 +119,7 @@ def fake_server(folder: Path, body: str) -> str:
 AS_DEV_SERVER = """
 options = dict(word.split("=", 1) for word in sys.argv[1:])
 assert options["--port"] == options["--rest_api_port"] == "0"
-command = [sys.executable, "-m", "serving.server", "--model-config", options["--model_config_file"]]
+command = [sys.executable, "-m", "hivemill.serving.server", "--model-config", options["--model_config_file"]]
 os.execv(sys.executable, [*command, "--socket", options["--grpc_socket_path"]])
 """
 

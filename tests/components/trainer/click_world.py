@@ -26,7 +26,7 @@ NUM_ROWS = {"train": 3000, "validation": 1000}
 
 
 def feature_set():
-    from components.features import FeatureSet
+    from hivemill.components.features import FeatureSet
 
     return FeatureSet(features=FEATURES, label="click")
 
@@ -83,7 +83,7 @@ def write_world(folder: Path) -> None:
     """Raw files under folder/raw, transformed ones and the transform graph under folder/transformed."""
     import tensorflow as tf
 
-    from components.transform.standalone import transform_files
+    from hivemill.components.transform.standalone import transform_files
 
     files = {}
     for seed, (split, num_rows) in enumerate(NUM_ROWS.items()):
@@ -123,7 +123,7 @@ def predict_inputs(rows: list[bytes]) -> dict[str, np.ndarray]:
 
 def fn_args(world: Path, run: Path, *, model=None, training=None, validate=True, code="1"):
     """What TFX hands to run_fn."""
-    from components.trainer.options import ModelOptions, TrainingOptions
+    from hivemill.components.trainer.options import ModelOptions, TrainingOptions
 
     model = ModelOptions(**{"embedding_size": 4, "hidden_units": (16, 8), "dropout": 0.2, **(model or {})})
     training = TrainingOptions(
@@ -146,10 +146,9 @@ def fn_args(world: Path, run: Path, *, model=None, training=None, validate=True,
 
 
 def main() -> None:
-    import common.progress
-    import common.runtime
+    from hivemill.common import progress, runtime
 
-    common.runtime.prepare_tensorflow()
+    runtime.prepare_tensorflow()
     import tensorflow as tf
 
     training, model = (json.loads(text) for text in [*sys.argv[3:], "{}", "{}"][:2])
@@ -158,10 +157,10 @@ def main() -> None:
     if training.get("strategy") == "mirrored":
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-    from components.trainer.run_fn import run_fn
+    from hivemill.components.trainer.run_fn import run_fn
 
     world, name = Path(sys.argv[1]), sys.argv[2]
-    common.progress.listen(lambda done, total, unit: print("progress", done, flush=True))
+    progress.listen(lambda done, total, unit: print("progress", done, flush=True))
     run_fn(fn_args(world, world / name, model=model, training=training))
     print("finished", flush=True)
 

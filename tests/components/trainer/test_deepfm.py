@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from components.trainer import deepfm
-from components.trainer.deepfm import (
+from hivemill.components.trainer.model import deepfm
+from hivemill.components.trainer.model.deepfm import (
     DeepFM,
     FactorizationMachine,
     FusedEmbedding,

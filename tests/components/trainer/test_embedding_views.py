@@ -14,11 +14,11 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from components.features import FeatureSet
-from components.trainer.deepfm import DeepFM, IdField, MultivalentField, ValueField
-from components.trainer.embeddings import MAX_HISTOGRAM_ROWS, EmbeddingViews
-from components.trainer.monitoring import TensorBoardLog
-from components.trainer.options import TrainingOptions
+from hivemill.components.features import FeatureSet
+from hivemill.components.trainer.loop.monitoring import TensorBoardLog
+from hivemill.components.trainer.model.deepfm import DeepFM, IdField, MultivalentField, ValueField
+from hivemill.components.trainer.model.embedding_views import MAX_HISTOGRAM_ROWS, EmbeddingViews
+from hivemill.components.trainer.options import TrainingOptions
 
 TERMS = {"item": [b"shoe", b"h\xc3\xa4t\tblue", b"cap"], "tags/new": [b'""', b"sale"]}
 FEATURES = FeatureSet(

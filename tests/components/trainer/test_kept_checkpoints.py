@@ -1,10 +1,10 @@
 """Checkpoints that outlive the process in an object store. No TensorFlow: files as its manager writes them."""
 
 import pytest
-from object_stores import KINDS, bucket
 
-from common import object_folders
-from components.trainer.kept_checkpoints import kept_at
+from hivemill.common.storage import object_store
+from hivemill.components.trainer.loop.checkpoint_storage import kept_at
+from tests.support.object_stores import KINDS, bucket
 
 
 @pytest.fixture(params=KINDS)
@@ -31,7 +31,7 @@ def test_next_process_finds_the_newest_one(url):
             save(kept.folder, step)
             kept.put()
     assert not kept.folder.exists()
-    assert sorted(object_folders.sizes(url)) == [
+    assert sorted(object_store.sizes(url)) == [
         "state/checkpoint",
         "state/ckpt-2.data-00000-of-00001",
         "state/ckpt-2.index",
@@ -39,16 +39,16 @@ def test_next_process_finds_the_newest_one(url):
     with kept_at(url) as again:
         assert (again.folder / "state" / "checkpoint").read_text() == "ckpt-2"
         again.remove()
-    assert object_folders.sizes(url) == {}
+    assert object_store.sizes(url) == {}
 
 
 def test_half_a_checkpoint_of_a_killed_process_is_written_over(url):
     """Its index without its data: an index fits its own data only."""
-    object_folders.write_bytes(f"{url}/state/ckpt-1.index", b"of the one that was killed")
+    object_store.write_bytes(f"{url}/state/ckpt-1.index", b"of the one that was killed")
     with kept_at(url) as kept:
         save(kept.folder, 1)
         kept.put()
-    assert object_folders.read_bytes(f"{url}/state/ckpt-1.index") == b"i"
+    assert object_store.read_bytes(f"{url}/state/ckpt-1.index") == b"i"
 
 
 def test_only_what_changed_is_put(tmp_path, monkeypatch):

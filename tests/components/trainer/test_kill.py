@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click_world
 import numpy as np
 import pytest
+
+from tests.components.trainer import click_world
 
 pytest.importorskip("tensorflow_transform")
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from components.trainer.optimizers import LazyAdam, make_optimizer, sum_duplicates
-from components.trainer.options import TrainingOptions
+from hivemill.components.trainer.loop.optimizers import LazyAdam, make_optimizer, sum_duplicates
+from hivemill.components.trainer.options import TrainingOptions
 
 
 def test_duplicates_are_summed():

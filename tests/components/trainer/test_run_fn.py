@@ -7,16 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click_world
 import numpy as np
 import pytest
+
+from tests.components.trainer import click_world
 
 pytest.importorskip("tensorflow_transform")
 
 import tensorflow as tf
 
-from common.errors import ConfigError, DataNotReadyError, DataVerdictError
-from components.trainer.run_fn import run_fn
+from hivemill.common.errors import ConfigError, DataNotReadyError, DataVerdictError
+from hivemill.components.trainer.run_fn import run_fn
 
 _PREDICT_WITH_TENSORFLOW_ALONE = """
 import sys, json

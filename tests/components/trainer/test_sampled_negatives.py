@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import click_world
 import numpy as np
 import pyarrow as pa
 import pytest
+
+from tests.components.trainer import click_world
 
 pytest.importorskip("tensorflow_transform")
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.hive_example_gen.options import SamplingOptions
-from components.hive_example_gen.sampling import Sampler
-from components.trainer import run_fn as run_fn_module
-from components.trainer import signatures
-from components.trainer.run_fn import run_fn
-from components.trainer.sampled import NegativeSample
+from hivemill.components.hive_example_gen.options import SamplingOptions
+from hivemill.components.hive_example_gen.rows.negative_sampling import Sampler
+from hivemill.components.trainer import run_fn as run_fn_module
+from hivemill.components.trainer import signatures
+from hivemill.components.trainer.model.sampling_correction import NegativeSample
+from hivemill.components.trainer.run_fn import run_fn
 
 pytestmark = pytest.mark.slow  # a transform and a training of its own, half a minute of CPU
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.errors import ConfigError
-from components.trainer.history import History
-from components.trainer.input import InputSource, count_rows, evaluation_batches, training_batches
-from components.trainer.metrics import LogitAUC
-from components.trainer.options import EarlyStoppingOptions, TrainingOptions
-from components.trainer.strategies import is_chief, make_strategy
-from components.trainer.training import Schedule
-from components.transform.layout import FieldLayout
+from hivemill.common.errors import ConfigError
+from hivemill.components.trainer.input import InputSource, count_rows, evaluation_batches, training_batches
+from hivemill.components.trainer.loop.history import History
+from hivemill.components.trainer.loop.strategies import is_chief, make_strategy
+from hivemill.components.trainer.loop.streaming_auc import LogitAUC
+from hivemill.components.trainer.loop.training_loop import Schedule
+from hivemill.components.trainer.options import EarlyStoppingOptions, TrainingOptions
+from hivemill.components.transform.layout import FieldLayout
 
 
 def test_auc_by_hand():

@@ -14,11 +14,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 
-from common.errors import ConfigError
-from components.features import FeatureSet
-from components.transform import layout
-from components.transform.preprocessing import preprocessing_fn
-from components.transform.vocabularies import ordered_tokens
+from hivemill.common.errors import ConfigError
+from hivemill.components.features import FeatureSet
+from hivemill.components.transform import layout
+from hivemill.components.transform.preprocessing import preprocessing_fn
+from hivemill.components.transform.vocabularies import ordered_tokens
 
 FEATURES = {
     # red 3, blue 2, "" 2; green once: out of vocabulary

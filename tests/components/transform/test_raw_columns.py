@@ -8,7 +8,7 @@ pytest.importorskip("tensorflow")
 
 import tensorflow as tf
 
-from components.transform.columns import as_ragged, as_single, as_tokens
+from hivemill.components.transform.columns import as_ragged, as_single, as_tokens
 
 ROWS = [[b"a", b"b"], [], [b"c"]]
 

@@ -10,11 +10,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import run_folders
-import verdict2
-from test_report_browser import browse, chromium  # noqa: F401  (a fixture)
 
-from pipeline.report import write_index, write_report
+from hivemill.pipeline.report.page import write_index, write_report
+from tests.pipeline.report import run_folders, verdict2
+from tests.pipeline.report.test_report_browser import browse, chromium  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.browser
 

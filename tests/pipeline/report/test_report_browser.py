@@ -11,11 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import run_folders
-import verdict2
 from PIL import Image
 
-from pipeline.report import write_index, write_report
+from hivemill.pipeline.report.page import write_index, write_report
+from tests.pipeline.report import run_folders, verdict2
 
 pytestmark = pytest.mark.browser
 WIDTHS = (360, 1280, 2560)

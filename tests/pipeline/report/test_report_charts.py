@@ -2,8 +2,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipeline.report import charts
-from pipeline.report.documents import CalibrationBin
+from hivemill.pipeline.documents.run_documents import CalibrationBin
+from hivemill.pipeline.report.charts import svg as charts
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import run_folders
-
-from pipeline.report import render
+from hivemill.pipeline.report.page import render
+from tests.pipeline.report import run_folders
 
 
 def _manifest(**changes):

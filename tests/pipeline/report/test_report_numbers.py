@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.report import numbers
+from hivemill.pipeline.report.sections import numbers
 
 
 @pytest.mark.parametrize(

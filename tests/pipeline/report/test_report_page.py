@@ -12,9 +12,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import run_folders
 
-from pipeline.report import metrics, render, write_report
+from hivemill.pipeline.report.page import render, write_report
+from hivemill.pipeline.report.sections import metrics
+from tests.pipeline.report import run_folders
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 MAX_BYTES = 500 * 1024
@@ -303,6 +304,7 @@ def test_it_is_written_into_the_run_folder_and_fast(tmp_path):
 
 
 def test_importing_it_imports_no_tensorflow():
-    code = "import sys, pipeline.report; print([m for m in ('tensorflow', 'tfx', 'apache_beam') if m in sys.modules])"
+    heavy = "('tensorflow', 'tfx', 'apache_beam')"
+    code = f"import sys, hivemill.pipeline.report.page; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import run_folders
-import verdict2
-from run_folders import click_day, stepped_manifest
-from test_report_page import text_of
+from tests.pipeline.report import run_folders, verdict2
+from tests.pipeline.report.run_folders import click_day, stepped_manifest
+from tests.pipeline.report.test_report_page import text_of
 
 
 def section(folder) -> str:

@@ -1,7 +1,7 @@
 """The section of the report page on the serving check."""
 
-import run_folders
-from test_report_page import text_of
+from tests.pipeline.report import run_folders
+from tests.pipeline.report.test_report_page import text_of
 
 
 def section(folder) -> str:

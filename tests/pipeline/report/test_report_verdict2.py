@@ -8,13 +8,14 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-import run_folders
-import verdict2
-from test_report_page import Page, text_of
 
-from pipeline.report import render, sparks, volume, write_index
-from pipeline.report.documents import Histogram
-from pipeline.report.trend_chart import Point, trend_chart
+from hivemill.pipeline.documents.run_documents import Histogram
+from hivemill.pipeline.report.charts import sparks
+from hivemill.pipeline.report.charts.trend_chart import Point, trend_chart
+from hivemill.pipeline.report.page import render, write_index
+from hivemill.pipeline.report.sections import volume
+from tests.pipeline.report import run_folders, verdict2
+from tests.pipeline.report.test_report_page import Page, text_of
 
 MAX_BYTES = 2 * 2**20
 SCHEMA = json.loads((Path(__file__).parents[3] / "schema" / "verdict.schema.json").read_text(encoding="utf-8"))

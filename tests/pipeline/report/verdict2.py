@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import run_folders
+from tests.pipeline.report import run_folders
 
 _METRICS = ("auc", "gauc", "logloss", "normalized_entropy", "calibration")
 

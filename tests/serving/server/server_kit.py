@@ -21,10 +21,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from common.files import write_text_atomically
-from serving.server.app import Server
-from serving.server.config_file import parse
-from serving.server.options import ServerOptions
+from hivemill.common.storage.atomic import write_text_atomically
+from hivemill.serving.server.app import Server
+from hivemill.serving.server.loading.config_file import parse
+from hivemill.serving.server.options import ServerOptions
 
 STATE = get_model_status_pb2.ModelVersionStatus
 

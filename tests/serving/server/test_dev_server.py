@@ -14,8 +14,6 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from click_model import example, rows, save
-from server_kit import STATE, Store, running
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -24,9 +22,11 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from common.errors import ConfigError, InfrastructureError
-from serving.server.app import Server
-from serving.server.options import ServerOptions
+from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.serving.server.app import Server
+from hivemill.serving.server.options import ServerOptions
+from tests.serving.server.click_model import example, rows, save
+from tests.serving.server.server_kit import STATE, Store, running
 
 ROWS = rows(6)
 

@@ -10,9 +10,9 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.config import file_system_storage_path_source_pb2
 
-from serving.server import rest_json, tensors
-from serving.server.config_file import ModelTarget
-from serving.server.errors import ServingError, code_of
+from hivemill.serving.server.api import rest_json, tensors
+from hivemill.serving.server.api.errors import ServingError, code_of
+from hivemill.serving.server.loading.config_file import ModelTarget
 
 POLICY = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 TYPES = {"a": tf.int64, "b": tf.float32, "c": tf.string, "d": tf.bool, "e": tf.uint8}

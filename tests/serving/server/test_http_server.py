@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from serving.server.errors import ServingError
-from serving.server.http_server import HttpServer, Reply
-from serving.server.in_flight import InFlight
-from serving.server.options import ServerOptions
+from hivemill.serving.server.api.errors import ServingError
+from hivemill.serving.server.http_server import HttpServer, Reply
+from hivemill.serving.server.in_flight import InFlight
+from hivemill.serving.server.options import ServerOptions
 
 POST = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\n"
 GET = b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.server import rest_json
-from serving.server.errors import ServingError
+from hivemill.serving.server.api import rest_json
+from hivemill.serving.server.api.errors import ServingError
 
 INT, TEXT, FLOAT = ({"default": t} for t in (tf.int32, tf.string, tf.float32))
 BOTH = {"int_tensor": tf.int32, "str_tensor": tf.string}

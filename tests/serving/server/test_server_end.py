@@ -6,10 +6,10 @@ import time
 
 from tensorflow_serving.config import file_system_storage_path_source_pb2
 
-from serving.server import app
-from serving.server.config_file import ModelTarget
-from serving.server.models import Models
-from serving.server.options import ServerOptions
+from hivemill.serving.server import app
+from hivemill.serving.server.loading.config_file import ModelTarget
+from hivemill.serving.server.loading.models import Models
+from hivemill.serving.server.options import ServerOptions
 
 POLICY = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 

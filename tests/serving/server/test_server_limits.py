@@ -11,18 +11,18 @@ from pathlib import Path
 
 import grpc
 import pytest
-from click_model import save
-from server_kit import Store
+from tests.serving.server.click_model import save
+from tests.serving.server.server_kit import Store
 from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_service_pb2_grpc
 
 MEBIBYTE = 2**20
 CODE = """
 import sys
 from pathlib import Path
-import common.runtime
-common.runtime.tensorflow_core_only()
-from serving.server import app
-from serving.server.options import ServerOptions
+import hivemill.common.runtime
+hivemill.common.runtime.tensorflow_core_only()
+from hivemill.serving.server import app
+from hivemill.serving.server.options import ServerOptions
 options = ServerOptions(
     Path(sys.argv[1]), port=0, rest_port=0, max_message_bytes=8 * 2**20, max_in_flight_bytes=256 * 2**20
 )

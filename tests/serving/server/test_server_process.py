@@ -11,9 +11,10 @@ from pathlib import Path
 import grpc
 import pytest
 import tensorflow as tf
-from click_model import rows, save
-from server_kit import Store
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from tests.serving.server.click_model import rows, save
+from tests.serving.server.server_kit import Store
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -30,7 +31,15 @@ def store(tmp_path):
 
 def test_sigterm_while_it_is_asked_fails_no_request_that_had_begun(store, tmp_path):
     socket = tmp_path / "grpc.sock"
-    command = [sys.executable, "-m", "serving.server", "--model-config", str(store.config), "--socket", str(socket)]
+    command = [
+        sys.executable,
+        "-m",
+        "hivemill.serving.server",
+        "--model-config",
+        str(store.config),
+        "--socket",
+        str(socket),
+    ]
     with subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         channel = grpc.insecure_channel(f"unix:{socket}")
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -77,9 +86,9 @@ def _wait_until_answered(stub, request, process):
 
 def test_it_loads_no_public_tensorflow_and_no_tfx(store):
     code = f"""
-import sys, common.runtime
-common.runtime.tensorflow_core_only()
-from serving.server.servable import Servable
+import sys, hivemill.common.runtime
+hivemill.common.runtime.tensorflow_core_only()
+from hivemill.serving.server.loading.servable import Servable
 servable = Servable({str(store.folder / "shop" / "1")!r})
 assert "predict" in servable.signatures
 import tensorflow
@@ -97,7 +106,7 @@ print(sorted(set(sys.modules) & {{"tfx", "keras", "tf_keras", "apache_beam", "te
 
 
 def test_a_config_that_is_absent_ends_with_2_and_says_so(tmp_path):
-    command = [sys.executable, "-m", "serving.server", "--model-config", str(tmp_path / "models.config")]
+    command = [sys.executable, "-m", "hivemill.serving.server", "--model-config", str(tmp_path / "models.config")]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2
     assert "there is no" in done.stderr and "Traceback" not in done.stderr
@@ -107,11 +116,11 @@ def test_a_config_that_is_absent_ends_with_2_and_says_so(tmp_path):
 def test_versions_that_come_and_go_leave_no_memory_behind(store):
     """Twenty versions loaded, asked and closed in turn; the first ones warm allocators and caches."""
     code = f"""
-import common.runtime
-common.runtime.tensorflow_core_only()
+import hivemill.common.runtime
+hivemill.common.runtime.tensorflow_core_only()
 import gc
 import numpy as np
-from serving.server.servable import Servable
+from hivemill.serving.server.loading.servable import Servable
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
 for number in range(25):

@@ -2,24 +2,19 @@
 
 import json
 import ssl
-import sys
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import grpc
 import pytest
-from click_model import rows, save
-from server_kit import Store, running
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from certificates import Authority
-
-from pipeline import cli
-from serving import tls
-from serving.client import PredictionClient, PredictionError
-from serving.experiment.assignment import Split
+from hivemill.pipeline.cli import main
+from hivemill.serving import tls
+from hivemill.serving.client import PredictionClient, PredictionError
+from hivemill.serving.experiment.assignment import Split
+from tests.serving.certificates import Authority
+from tests.serving.server.click_model import rows, save
+from tests.serving.server.server_kit import Store, running
 
 
 @pytest.fixture(scope="module")
@@ -99,5 +94,5 @@ def test_only_clients_with_a_certificate_come_in(store, authority):
 def test_options_that_are_wrong(authority, store, monkeypatch, capsys, words, said):
     authority.issue("server")
     monkeypatch.chdir(authority.folder)
-    assert cli.main(["serve", "--model-config", str(store.config), *words]) == 2
+    assert main.main(["serve", "--model-config", str(store.config), *words]) == 2
     assert said in capsys.readouterr().err

@@ -5,7 +5,14 @@ Standard library only: Spark's interpreter and the tests' own both import this.
 
 from __future__ import annotations
 
-from conformance_tables import HIVE_WRITES, RC_BINARY, RC_COLUMNAR, SEQUENCE_BINARY, Table, compressed
+from tests.components.hive_example_gen.conformance.conformance_tables import (
+    HIVE_WRITES,
+    RC_BINARY,
+    RC_COLUMNAR,
+    SEQUENCE_BINARY,
+    Table,
+    compressed,
+)
 
 NEW_YORK = "America/New_York"
 MANY_ROWS = 20_000

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from conformance_tables import Table
-from differences import DIFFERENCES, stripped
+
+from tests.components.hive_example_gen.conformance.conformance_tables import Table
+from tests.components.hive_example_gen.conformance.differences import DIFFERENCES, stripped
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _SHOWN = 40

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-from conformance_tables import DAY, Table
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.convert import convert_partition
-from components.hive_example_gen.flatten import flatten
-from components.hive_example_gen.formats import reader
-from components.hive_example_gen.formats.opened import DataFile
-from components.hive_example_gen.options import BadRowOptions, SourceOptions, WindowOptions
-from components.hive_example_gen.window import WindowPlan, plan_window
+from hivemill.components.hive_example_gen.convert import convert_partition
+from hivemill.components.hive_example_gen.formats import reader
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.formats.data_file import DataFile
+from hivemill.components.hive_example_gen.options import BadRowOptions, SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning.window import WindowPlan, plan_window
+from hivemill.components.hive_example_gen.rows.flatten import flatten
+from tests.components.hive_example_gen.conformance.conformance_tables import DAY, Table
 
 # Hive reads NULL where a value does not parse; by default Hivemill sets such rows aside.
 AS_HIVE = BadRowOptions(values="null", max_share=1.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nasty_rows import COLUMNS, VALUES, rows
+from tests.components.hive_example_gen.conformance.nasty_rows import COLUMNS, VALUES, rows
 
 DAY = "2026-11-15"
 CODECS = {

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from all_tables import ALL
+
+from tests.components.hive_example_gen.conformance.all_tables import ALL
 
 _PYTHON = os.environ.get("HIVEMILL_SPARK_PYTHON")
 _KEPT = os.environ.get("HIVEMILL_CONFORMANCE_TABLES")  # a folder of an earlier run, while a reader is written

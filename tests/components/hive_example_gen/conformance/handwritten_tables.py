@@ -5,7 +5,14 @@ Standard library only: Spark's interpreter and the tests' own both import this.
 
 from __future__ import annotations
 
-from conformance_tables import OPEN_CSV, REGEX, Table, lazy_simple, only, rows
+from tests.components.hive_example_gen.conformance.conformance_tables import (
+    OPEN_CSV,
+    REGEX,
+    Table,
+    lazy_simple,
+    only,
+    rows,
+)
 
 _NUMBERS = [
     "1", " 1", "1 ", "+1", "-0", "1.0", "1.9", "-1.9", "1.x", "1e3", "0x10", "", "127", "128", "-129", "32768",

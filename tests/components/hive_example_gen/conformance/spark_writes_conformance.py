@@ -14,9 +14,10 @@ import sys
 import time
 import traceback
 
-from all_tables import ALL
-from conformance_tables import DAY, Table
 from pyspark.sql import SparkSession, types
+
+from tests.components.hive_example_gen.conformance.all_tables import ALL
+from tests.components.hive_example_gen.conformance.conformance_tables import DAY, Table
 
 _CAST_FROM_TEXT = re.compile(r"\b(date|timestamp|decimal\(\d+,\d+\)|varchar\(\d+\)|char\(\d+\))")
 

@@ -9,17 +9,27 @@ from __future__ import annotations
 import pyarrow.orc
 import pyarrow.parquet
 import pytest
-from all_tables import ALL, UNPARTITIONED
-from changed_tables import LEGACY_MODE, SILENT_WRITERS
-from conformance_expected import flattened_as_said, hive_rows, same, spark_rows
-from conformance_read import converted_examples, flat_rows, found_rows, source_of
-from conformance_tables import DAY
-from differences import DIFFERENCES
 
-from common.errors import DataNotReadyError
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.options import BadRowOptions
-from components.hive_example_gen.table_spec import resolve_spec
+from hivemill.common.errors import DataNotReadyError
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.options import BadRowOptions
+from hivemill.components.hive_example_gen.table.spec import resolve_spec
+from tests.components.hive_example_gen.conformance.all_tables import ALL, UNPARTITIONED
+from tests.components.hive_example_gen.conformance.changed_tables import LEGACY_MODE, SILENT_WRITERS
+from tests.components.hive_example_gen.conformance.conformance_expected import (
+    flattened_as_said,
+    hive_rows,
+    same,
+    spark_rows,
+)
+from tests.components.hive_example_gen.conformance.conformance_read import (
+    converted_examples,
+    flat_rows,
+    found_rows,
+    source_of,
+)
+from tests.components.hive_example_gen.conformance.conformance_tables import DAY
+from tests.components.hive_example_gen.conformance.differences import DIFFERENCES
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1800)]
 BY_NAME = {table.name: table for table in ALL}

@@ -12,14 +12,14 @@ from decimal import Context, Decimal
 
 import pyarrow as pa
 import pytest
-from conformance_expected import same
-from conformance_read import AS_HIVE, found_rows
-from conformance_tables import DAY
-from nasty_rows import COLUMNS, rows
 
-from components.hive_example_gen.bad_rows import BadRows
-from components.hive_example_gen.hive_types import parse_type
-from components.hive_example_gen.options import SourceOptions
+from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
+from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.hive_example_gen.table.hive_types import parse_type
+from tests.components.hive_example_gen.conformance.conformance_expected import same
+from tests.components.hive_example_gen.conformance.conformance_read import AS_HIVE, found_rows
+from tests.components.hive_example_gen.conformance.conformance_tables import DAY
+from tests.components.hive_example_gen.conformance.nasty_rows import COLUMNS, rows
 
 _WIDE = Context(prec=60)
 CLASSES = ("org.apache.hive.hcatalog.data.JsonSerDe", "org.apache.hadoop.hive.serde2.JsonSerDe")

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from changed_tables import PARTITIONED
-from conformance_expected import flattened_as_said, hive_rows, same
-from conformance_read import converted_examples, found_rows, planned, source_of
-from conformance_tables import DAY
 
-from components.hive_example_gen.hive_types import parse_type
-from components.hive_example_gen.table_spec import resolve_spec
+from hivemill.components.hive_example_gen.table.hive_types import parse_type
+from hivemill.components.hive_example_gen.table.spec import resolve_spec
+from tests.components.hive_example_gen.conformance.changed_tables import PARTITIONED
+from tests.components.hive_example_gen.conformance.conformance_expected import flattened_as_said, hive_rows, same
+from tests.components.hive_example_gen.conformance.conformance_read import (
+    converted_examples,
+    found_rows,
+    planned,
+    source_of,
+)
+from tests.components.hive_example_gen.conformance.conformance_tables import DAY
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1800)]
 

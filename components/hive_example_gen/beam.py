@@ -1,0 +1,50 @@
+"""The Beam part: converts the partitions of a plan that are not in the cache. Imports no TensorFlow and no TFX."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from hivemill.common.errors import HivemillError
+from hivemill.components.hive_example_gen.cache.worker_errors import Failures
+from hivemill.components.hive_example_gen.convert import convert_partition
+from hivemill.components.hive_example_gen.options import BadRowOptions
+from hivemill.components.hive_example_gen.planning.window import PlannedPartition
+
+METRICS = "hivemill"
+
+
+class ConvertPartitions(beam.PTransform):
+    """PCollection of PlannedPartition -> PCollection of fingerprints that are in the cache afterwards."""
+
+    def __init__(self, table: str, bad_rows: BadRowOptions, partitions_path: str, failures: Failures):
+        super().__init__()
+        self._convert = _ConvertPartition(table, bad_rows.model_dump_json(), partitions_path, failures)
+
+    def expand(self, partitions):
+        # Without Reshuffle a runner may fuse Create and ParDo, and one worker would convert everything.
+        return partitions | "Spread" >> beam.Reshuffle() | "Convert" >> beam.ParDo(self._convert)
+
+
+class _ConvertPartition(beam.DoFn):
+    """Holds plain values only; what cannot be pickled is made where it is used."""
+
+    def __init__(self, table: str, bad_rows_json: str, partitions_path: str, failures: Failures):
+        self.table = table
+        self.bad_rows_json = bad_rows_json
+        self.partitions_path = partitions_path
+        self.failures = failures
+
+    def process(self, partition: PlannedPartition) -> list[str]:
+        if self.failures.any():
+            return []  # the run fails anyway; what is converted so far is kept
+        try:
+            bad_rows = BadRowOptions.model_validate_json(self.bad_rows_json)
+            record = convert_partition(partition, self.table, bad_rows, self.partitions_path)
+        except HivemillError as error:
+            self.failures.add(partition.name, partition.fingerprint, error)
+            return []
+        Metrics.counter(METRICS, "partitions_converted").inc()
+        Metrics.counter(METRICS, "rows_converted").inc(record.rows)
+        Metrics.counter(METRICS, "bytes_written").inc(record.bytes)
+        return [record.fingerprint]

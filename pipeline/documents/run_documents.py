@@ -1,0 +1,348 @@
+"""The run folder's JSON files as typed documents. Any of them may be absent, cut short or of another version: the page
+is still written, and says what is not there and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+
+from hivemill.pipeline.documents.base import Document
+from hivemill.pipeline.documents.manifest import Manifest
+from hivemill.pipeline.report.sections.serving import Serving
+from hivemill.pipeline.report.sections.volume import Volume
+
+TRUTH_NAME = "_truth.json"
+_MAX_BYTES = 64 * 2**20
+_Kind = TypeVar("_Kind", bound="Document")
+
+
+class RunError(Document):
+    message: str
+    hint: str | None = None
+
+
+class NodeRun(Document):
+    node_id: str
+    state: str
+    seconds: float | None = None
+    rows: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+class Run(Document):
+    """`run.json`: who ran, when, how it ended, node by node."""
+
+    run_id: str
+    date: str | None = None
+    attempt: int | None = None
+    state: str = "unknown"
+    started_utc: str | None = None
+    finished_utc: str | None = None
+    exit_code: int | None = None
+    error: RunError | None = None
+    runner: str | None = None
+    config_fingerprint: str | None = None
+    plan_fingerprint: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    nodes: tuple[NodeRun, ...] = ()
+    model_version: int | None = None
+    baseline_version: int | None = None
+    versions: dict[str, str] = Field({})
+
+
+class Share(Document):
+    """Arithmetic of a finding: what a bin held before and holds now."""
+
+    bin: str = ""
+    before: float | None = None
+    after: float | None = None
+
+
+class Finding(Document):
+    severity: str
+    kind: str | None = None
+    feature: str | None = None
+    split: str | None = None
+    message: str = ""
+    cause: str | None = None
+    rank: int | None = None
+    slice: dict[str, Any] = Field({})
+    threshold_source: str | None = None
+    arithmetic: tuple[Share, ...] = ()
+
+
+class Histogram(Document):
+    bins: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+
+
+class Drift(Document):
+    """One feature of the drift table: this window against the last good one."""
+
+    feature: str
+    measure: str = ""
+    day: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+    amber: float | None = None
+    threshold_source: str | None = None
+    used: bool = True
+    before: Histogram | None = None
+    after: Histogram | None = None
+
+
+class DataBaseline(Document):
+    run_id: str | None = None
+    date: str | None = None
+    model_version: int | None = None
+
+
+class DataSection(Document):
+    colour: str | None = None
+    baseline: DataBaseline | None = None
+    findings: tuple[Finding, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    volume: Volume = Volume()
+
+
+class BoundResult(Document):
+    metric: str
+    slice: dict[str, Any] = Field({})
+    value: float | None = None
+    baseline: float | None = None
+    rule: str = ""
+    passed: bool
+    judged: bool = True
+
+
+class Interval(Document):
+    """`meaning` (gain, loss, noise) is there where the interval is one of a difference."""
+
+    value: float
+    lower: float
+    upper: float
+    meaning: str | None = None
+
+
+class CalibrationBin(Document):
+    lower: float
+    upper: float
+    examples: float
+    mean_prediction: float | None = None
+    click_rate: float | None = None
+
+
+class SliceMetrics(Document):
+    slice: dict[str, Any] = Field({})
+    metrics: dict[str, float | None] = Field({})
+    intervals: dict[str, Interval] = Field({})
+    baseline_metrics: dict[str, float | None] | None = None
+    differences: dict[str, Interval] | None = None
+    calibration_curve: tuple[CalibrationBin, ...] = ()
+
+
+class Reference(Document):
+    name: str
+    metrics: dict[str, float | None] = Field({})
+    intervals: dict[str, Interval] = Field({})
+    difference: dict[str, Interval] = Field({})
+
+
+class References(Document):
+    """Trivial models on a sample of the eval split, and the candidate on the same rows."""
+
+    rows: int
+    train_rows: int
+    candidate: dict[str, float | None] = Field({})
+    models: tuple[Reference, ...] = ()
+
+
+class ColumnImportance(Document):
+    columns: tuple[str, ...]
+    logloss_rise: float
+    lower: float
+    upper: float
+    auc_drop: float | None = None
+
+
+class Importance(Document):
+    rows: int
+    columns: tuple[ColumnImportance, ...] = ()
+
+
+class Trend(Document):
+    metric: str
+    value: float | None = None
+    runs: int
+    median: float
+    lower: float
+    upper: float
+    inside: bool
+
+
+class Bootstrap(Document):
+    unit: str = "rows"
+    level: float = 0.95
+    replicates: int | None = None
+
+
+class ModelSection(Document):
+    blessed: bool | None = None
+    version: int | None = None
+    baseline_version: int | None = None
+    bounds: tuple[BoundResult, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    slices: tuple[SliceMetrics, ...] = ()
+    calibration_curve: tuple[CalibrationBin, ...] = ()
+    references: References | None = None
+    importance: Importance | None = None
+    bootstrap: Bootstrap | None = None
+    problem: str | None = None
+
+
+class Verdict(Document):
+    """`verdict.json`: the one verdict that the exit code, the page and the alert share."""
+
+    run_id: str | None = None
+    date: str | None = None
+    colour: str
+    exit_code: int | None = None
+    reason: str = ""
+    cause: str | None = None
+    data: DataSection | None = None
+    model: ModelSection | None = None
+    serving: Serving | None = None
+    trend: tuple[Trend, ...] = ()
+
+
+class Epoch(Document):
+    epoch: int
+    loss: float | None = None
+    auc: float | None = None
+    val_loss: float | None = None
+    val_auc: float | None = None
+    learning_rate: float | None = None
+    examples_per_second: float | None = None
+
+
+class History(Document):
+    """`history.json`: the training, epoch by epoch."""
+
+    epochs: tuple[Epoch, ...] = ()
+    num_parameters: int | None = None
+    num_train_examples: int | None = None
+    best_epoch: int | None = None
+
+
+class LineageArtifact(Document):
+    id: int
+    type: str
+    uri: str = ""
+
+
+class LineageNode(Document):
+    """One execution in ML Metadata: what it read, what it wrote, which code it ran."""
+
+    node_id: str
+    execution_id: int
+    state: str = ""
+    code: str | None = None
+    inputs: dict[str, tuple[LineageArtifact, ...]] = Field({})
+    outputs: dict[str, tuple[LineageArtifact, ...]] = Field({})
+
+
+class Lineage(Document):
+    """`lineage.json`: the run as ML Metadata has it."""
+
+    nodes: tuple[LineageNode, ...] = ()
+
+
+class TruthDay(Document):
+    rows: int | None = None
+    clicks: int | None = None
+    best_auc: float | None = None
+    best_logloss: float | None = None
+
+
+class Truth(Document):
+    """`_truth.json` of a generated table: the best that any model can reach, day by day."""
+
+    days: dict[str, TruthDay] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run folder holds. `problems` says, by file name, why a document that exists could not be used."""
+
+    path: Path
+    run: Run | None
+    manifest: Manifest | None
+    verdict: Verdict | None
+    history: History | None
+    truth: Truth | None
+    lineage: Lineage | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def read_run_folder(path: Path) -> RunFolder:
+    """Reads what is there. Raises nothing for absent or broken files; they end in `problems`."""
+    path = Path(path)
+    problems: dict[str, str] = {}
+    manifest = _read(path / "manifest.json", Manifest, problems)
+    return RunFolder(
+        path=path,
+        run=_read_run(path, problems),
+        manifest=manifest,
+        verdict=_read(path / "verdict.json", Verdict, problems),
+        history=_read(path / "history.json", History, problems),
+        truth=_read_truth(path, manifest, problems),
+        lineage=_read(path / "lineage.json", Lineage, problems),
+        problems=problems,
+    )
+
+
+def _read_run(path: Path, problems: dict[str, str]) -> Run | None:
+    """The record; while it names no nodes (the run goes on, or was killed), the nodes' own records stand in."""
+    run = _read(path / "run.json", Run, problems)
+    if run is None or run.nodes:
+        return run
+    files = sorted((path / "nodes").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    nodes = [_read(file, NodeRun, problems) for file in files]
+    return run.model_copy(update={"nodes": tuple(node for node in nodes if node)})
+
+
+def _read_truth(path: Path, manifest: Manifest | None, problems: dict[str, str]) -> Truth | None:
+    """The run's own copy first: the table's may have been generated anew since."""
+    tables = (manifest.table if manifest else None, _configured_table(path / "config.yaml"))
+    folders = [path, *(Path(table) for table in tables if table and Path(table).is_absolute())]
+    place = next((folder for folder in folders if (folder / TRUTH_NAME).is_file()), None)
+    return _read(place / TRUTH_NAME, Truth, problems) if place else None
+
+
+def _configured_table(path: Path) -> str | None:
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8"))["source"]["table"]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+        return None
+    return table if isinstance(table, str) else None
+
+
+def _read(path: Path, kind: type[_Kind], problems: dict[str, str]) -> _Kind | None:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"larger than {_MAX_BYTES:,} bytes")
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        problems[path.name] = f"{'.'.join(map(str, first['loc'])) or 'the document'}: {first['msg']}"
+    except (OSError, ValueError, RecursionError) as error:
+        problems[path.name] = str(error)
+    return None
