@@ -25,13 +25,12 @@ from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.serving.server.api import grpc_service, operations
 from hivemill.serving.server.api.errors import ServingError, code_of, invalid
 from hivemill.serving.server.in_flight import InFlight
-from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.loading import config_file
 from hivemill.serving.server.loading.models import Models
-from hivemill.serving.server.options import ServerOptions
-from hivemill.serving.server.request_log import RequestLog
 from hivemill.serving.server.loading.servable import Servable
 from hivemill.serving.server.metrics import Metrics
 from hivemill.serving.server.options import ServerOptions
+from hivemill.serving.server.request_log import RequestLog
 from hivemill.serving.tls import ServerTls
 
 if TYPE_CHECKING:
@@ -213,8 +212,8 @@ class Server:
 
     def _rest_server(self) -> HttpServer:
         """Imported only here: the serving check starts this server without REST."""
-        from hivemill.serving.server.http_server import HttpServer
         from hivemill.serving.server.api.rest import RestAnswers
+        from hivemill.serving.server.http_server import HttpServer
 
         options, answers = self.options, RestAnswers(self._operations, self.metrics, self._page, self._request_log)
         try:

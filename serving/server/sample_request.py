@@ -10,9 +10,9 @@ from typing import Any
 from tensorflow.python.framework import dtypes
 from tensorflow_serving.apis import model_pb2
 
-from hivemill.serving.server.loading.batching import ROW_LENGTHS_SUFFIX
 from hivemill.serving.server.api.errors import ServingError
 from hivemill.serving.server.api.operations import Operations
+from hivemill.serving.server.loading.batching import ROW_LENGTHS_SUFFIX
 
 _COLUMNS_SIGNATURE = "predict"
 

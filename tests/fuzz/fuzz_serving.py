@@ -57,10 +57,10 @@ from tensorflow_serving.apis import (  # noqa: E402
 from tensorflow_serving.config import file_system_storage_path_source_pb2  # noqa: E402
 
 with _instrumented():
-    from hivemill.serving.server.loading import config_file, models
     from hivemill.serving.server import in_flight, metrics, request_log
     from hivemill.serving.server.api import operations, rest
     from hivemill.serving.server.api.errors import ServingError
+    from hivemill.serving.server.loading import config_file, models
 
 _TYPES = {
     "f": types_pb2.DT_FLOAT, "d": types_pb2.DT_DOUBLE, "i": types_pb2.DT_INT64, "s": types_pb2.DT_STRING,

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.fuzz import fuzz_serving
 import pytest
+
+from tests.fuzz import fuzz_serving
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])

@@ -24,9 +24,8 @@ from tensorflow_serving.apis import (
 )
 
 from hivemill.serving.server.api.errors import MAX_MESSAGE, ServingError
-from hivemill.serving.server.in_flight import DECODED_FACTOR, InFlight
-from hivemill.serving.server.metrics import Metrics
 from hivemill.serving.server.api.operations import Operations
+from hivemill.serving.server.in_flight import DECODED_FACTOR, InFlight
 from hivemill.serving.server.metrics import Metrics
 from hivemill.serving.server.options import ServerOptions
 from hivemill.serving.server.request_log import RequestLog

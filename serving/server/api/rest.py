@@ -23,12 +23,12 @@ from tensorflow_serving.apis import (
 from hivemill.serving.server import metrics as metrics_lib
 from hivemill.serving.server.api import rest_json, tensors
 from hivemill.serving.server.api.errors import MAX_MESSAGE, ServingError, code_of, failed_precondition, invalid
+from hivemill.serving.server.api.operations import SIGNATURE_FIELD, Operations
 from hivemill.serving.server.http_server import Reply
 from hivemill.serving.server.in_flight import DECODED_FACTOR, Claim
-from hivemill.serving.server.metrics import Metrics
-from hivemill.serving.server.api.operations import SIGNATURE_FIELD, Operations
-from hivemill.serving.server.request_log import RequestLog
 from hivemill.serving.server.loading.saved_model import DEFAULT_SIGNATURE
+from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.request_log import RequestLog
 
 _MODEL = r"/v1/models(?:/(?P<model>[^/:]+))?(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _ASK = re.compile(_MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE | re.ASCII)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_service_pb2_grpc
+
 from tests.serving.server.click_model import save
 from tests.serving.server.server_kit import Store
-from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_service_pb2_grpc
 
 MEBIBYTE = 2**20
 CODE = """
