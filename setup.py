@@ -37,6 +37,8 @@ setup(
         "scikit-learn>=1.5,<2",
         "tensorflow-serving-api>=2.19,<3",
         "grpcio>=1.71,<2",
+        "grpcio-health-checking>=1.71,<1.82",
+        "aiohttp>=3.13.3,<4",
         "cronsim>=2.7,<3",
     ],
     extras_require={

@@ -8,10 +8,12 @@
 
 A request goes to the label of the user's variant. Where canary fails in a way that stable may not, stable is asked
 within the same deadline; the exposure still says canary, with the error. Loads no TensorFlow.
+`AsyncPredictionClient` is the same for asyncio. Both keep one connection; make one client for a process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import math
@@ -25,12 +27,14 @@ import numpy as np
 
 from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.serving import protos, tls
+from hivemill.serving.examples import ColumnTypes, Value, serialised_example
 from hivemill.serving.experiment.assignment import CANARY, STABLE, Split, UserId
 from hivemill.serving.store.labels import read_state
 
 SIGNATURE, EXAMPLES, PROBABILITY = "serving_default", "examples", "click_probability"
-Value = str | bytes | int | float | bool | None | Sequence[str] | Sequence[bytes] | Sequence[int] | Sequence[float]
 _DT_FLOAT, _DT_STRING = 1, 7  # tensorflow/core/framework/types.proto
+COLUMNS_SIGNATURE = "predict"
+_TYPES_RETRY_SECONDS = 30.0
 _FALLBACK_CODES = (
     "ABORTED",
     "CANCELLED",
@@ -108,8 +112,8 @@ class Answer:
         ]
 
 
-class PredictionClient:
-    """Asks one server, or one address behind which there are several. Safe to share between threads."""
+class _Client:
+    """What both clients have in common: everything but the calls."""
 
     def __init__(
         self,
@@ -131,8 +135,6 @@ class PredictionClient:
             canary_share_of_timeout: how much of it canary may use up before stable is asked, 0 to 1.
             credentials: for TLS, `serving.tls.channel_credentials(ca_file)`; None is plain text.
         """
-        import grpc
-
         _check_timeout(timeout_seconds)
         if not 0 < canary_share_of_timeout <= 1:
             raise ConfigError(
@@ -140,9 +142,98 @@ class PredictionClient:
             )
         self._model, self._split = model, split
         self._timeout_seconds, self._canary_share = timeout_seconds, canary_share_of_timeout
-        self._channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
-        self._stub = protos.load("apis.prediction_service_pb2_grpc").PredictionServiceStub(self._channel)
         self._address = address
+        self._channel = self._connect(address, credentials)
+        self._stub = protos.load("apis.prediction_service_pb2_grpc").PredictionServiceStub(self._channel)
+        self._types: dict[str, ColumnTypes] = {}
+        self._ask_types_at = 0.0
+
+    def _connect(self, address: str, credentials: Any) -> Any:
+        raise NotImplementedError
+
+    def _begin(self, rows: Sequence[Any], user: UserId, timeout_seconds: float | None, request_id: str | None) -> _Call:
+        timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        _check_timeout(timeout)
+        if not len(rows):
+            raise ConfigError("a request needs at least one row")
+        split = self._split() if callable(self._split) else self._split
+        return _Call(rows, user, split, timeout, request_id or uuid.uuid4().hex)
+
+    def _request(self, label: str, rows: Sequence[Mapping[str, Value] | bytes]) -> Any:
+        types = self._types.get(label)
+        examples = [row if isinstance(row, bytes) else serialised_example(row, types) for row in rows]
+        return predict_request(self._model, label, examples)
+
+    def _needs_types(self, label: str, rows: Sequence[Any]) -> bool:
+        is_due = label not in self._types and time.monotonic() >= self._ask_types_at
+        return is_due and any(not isinstance(row, bytes) for row in rows)
+
+    def _metadata_request(self, label: str) -> Any:
+        """Not asked again for a while, whatever comes of it."""
+        self._ask_types_at = time.monotonic() + _TYPES_RETRY_SECONDS
+        request = protos.load("apis.get_model_metadata_pb2").GetModelMetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name, request.model_spec.version_label = self._model, label
+        return request
+
+    def _keep_types(self, label: str, response: Any) -> None:
+        signatures = protos.load("apis.get_model_metadata_pb2").SignatureDefMap()
+        is_there = "signature_def" in response.metadata and response.metadata["signature_def"].Unpack(signatures)
+        if is_there and COLUMNS_SIGNATURE in signatures.signature_def:
+            inputs = signatures.signature_def[COLUMNS_SIGNATURE].inputs
+            types = {name: info.dtype for name, info in inputs.items()}
+            self._types[label] = ColumnTypes(response.model_spec.version.value, types)
+            self._ask_types_at = 0.0
+
+    def _read(self, label: str, response: Any, rows: int) -> tuple[np.ndarray, int | None]:
+        """Probabilities and the version that answered. Types of another version are forgotten."""
+        version = response.model_spec.version.value if response.model_spec.HasField("version") else None
+        known = self._types.get(label)
+        if known is not None and version is not None and known.version != version:
+            del self._types[label]
+        return _probabilities(response, rows, f"{self._address}: {label} of {self._model}"), version
+
+    def _failed(self, label: str, error: Any) -> PredictionError:
+        code = error.code().name
+        message = f"{self._address}: {label} of {self._model} gave no prediction: {code}: {error.details()}"
+        return PredictionError(message, code=code, hint=tls.hint_of(error.details() or ""))
+
+
+@dataclasses.dataclass
+class _Call:
+    """One call of `predict` under way."""
+
+    rows: Sequence[Mapping[str, Value] | bytes]
+    user: UserId
+    split: Split
+    timeout: float
+    request_id: str
+
+    def __post_init__(self) -> None:
+        self.variant = self.split.variant(self.user)
+        self.began, self.request_time = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
+
+    def left(self) -> float:
+        return self.began + self.timeout - time.monotonic()
+
+    def may_ask_stable(self, error: PredictionError) -> bool:
+        return self.variant == CANARY and self.left() > 0 and _may_fall_back(error)
+
+    def answer(self, probabilities: np.ndarray, version: int | None, error: PredictionError | None = None) -> Answer:
+        return Answer(
+            click_probabilities=probabilities,
+            variant=self.variant,
+            propensity=self.split.propensity(self.user),
+            model_version=version,
+            error=None if error is None else f"{error.code}: {error.message}"[:500],
+            latency_seconds=time.monotonic() - self.began,
+            request_time=self.request_time,
+            request_id=self.request_id,
+            user=self.user,
+        )
+
+
+class PredictionClient(_Client):
+    """Asks one server, or one address behind which there are several. Safe to share between threads."""
 
     def __enter__(self) -> PredictionClient:
         return self
@@ -153,6 +244,11 @@ class PredictionClient:
     def close(self) -> None:
         self._channel.close()
 
+    def _connect(self, address: str, credentials: Any) -> Any:
+        import grpc
+
+        return grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
+
     def predict(
         self,
         rows: Sequence[Mapping[str, Value] | bytes],
@@ -161,55 +257,82 @@ class PredictionClient:
         timeout_seconds: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """Click probabilities of `rows`: raw columns by name, or serialised tf.Examples.
+        """Click probabilities of `rows`: raw columns by name (`serving.examples`), or serialised tf.Examples.
 
         Raises ConfigError for values that no tf.Example holds, PredictionError where nobody answered in time.
         """
-        timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        _check_timeout(timeout)
-        examples = [row if isinstance(row, bytes) else serialised_example(row) for row in rows]
-        if not examples:
-            raise ConfigError("a request needs at least one row")
-        split = self._split() if callable(self._split) else self._split
-        variant = split.variant(user)
-        began, request_time = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
-        probabilities, version, error = self._ask(variant, examples, began + timeout)
-        return Answer(
-            click_probabilities=probabilities,
-            variant=variant,
-            propensity=split.propensity(user),
-            model_version=version,
-            error=error,
-            latency_seconds=time.monotonic() - began,
-            request_time=request_time,
-            request_id=request_id or uuid.uuid4().hex,
-            user=user,
-        )
-
-    def _ask(self, variant: str, examples: list[bytes], until: float) -> tuple[np.ndarray, int | None, str | None]:
-        """Probabilities, the version that answered, and why canary did not."""
-        if variant != CANARY:
-            return *self._call(variant, examples, until - time.monotonic()), None
+        call = self._begin(rows, user, timeout_seconds, request_id)
+        share = self._canary_share if call.variant == CANARY else 1.0
         try:
-            return *self._call(CANARY, examples, (until - time.monotonic()) * self._canary_share), None
+            return call.answer(*self._call(call.variant, rows, call.left() * share))
         except PredictionError as error:
-            left = until - time.monotonic()
-            if left <= 0 or not _may_fall_back(error):
+            if not call.may_ask_stable(error):
                 raise
-            return *self._call(STABLE, examples, left), f"{error.code}: {error.message}"[:500]
+            return call.answer(*self._call(STABLE, rows, call.left()), error)
 
-    def _call(self, label: str, examples: list[bytes], timeout_seconds: float) -> tuple[np.ndarray, int | None]:
+    def _call(self, label: str, rows: Sequence[Any], timeout_seconds: float) -> tuple[np.ndarray, int | None]:
         import grpc
 
-        request = predict_request(self._model, label, examples)
+        until = time.monotonic() + timeout_seconds
+        if self._needs_types(label, rows):
+            with contextlib.suppress(grpc.RpcError):  # without types, values say what they are
+                metadata = self._metadata_request(label)
+                self._keep_types(label, self._stub.GetModelMetadata(metadata, timeout=timeout_seconds / 2))
         try:
-            response = self._stub.Predict(request, timeout=timeout_seconds)
+            response = self._stub.Predict(self._request(label, rows), timeout=until - time.monotonic())
         except grpc.RpcError as error:
-            code = error.code().name
-            message = f"{self._address}: {label} of {self._model} gave no prediction: {code}: {error.details()}"
-            raise PredictionError(message, code=code, hint=tls.hint_of(error.details() or "")) from error
-        version = response.model_spec.version.value if response.model_spec.HasField("version") else None
-        return _probabilities(response, len(examples), f"{self._address}: {label} of {self._model}"), version
+            raise self._failed(label, error) from error
+        return self._read(label, response, len(rows))
+
+
+class AsyncPredictionClient(_Client):
+    """`PredictionClient` for asyncio, made and used in one event loop: `await client.predict(…)`."""
+
+    async def __aenter__(self) -> AsyncPredictionClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    def _connect(self, address: str, credentials: Any) -> Any:
+        from grpc import aio
+
+        return aio.secure_channel(address, credentials) if credentials else aio.insecure_channel(address)
+
+    async def predict(
+        self,
+        rows: Sequence[Mapping[str, Value] | bytes],
+        user: UserId = None,
+        *,
+        timeout_seconds: float | None = None,
+        request_id: str | None = None,
+    ) -> Answer:
+        """As `PredictionClient.predict`."""
+        call = self._begin(rows, user, timeout_seconds, request_id)
+        share = self._canary_share if call.variant == CANARY else 1.0
+        try:
+            return call.answer(*await self._call(call.variant, rows, call.left() * share))
+        except PredictionError as error:
+            if not call.may_ask_stable(error):
+                raise
+            return call.answer(*await self._call(STABLE, rows, call.left()), error)
+
+    async def _call(self, label: str, rows: Sequence[Any], timeout_seconds: float) -> tuple[np.ndarray, int | None]:
+        import grpc
+
+        until = time.monotonic() + timeout_seconds
+        if self._needs_types(label, rows):
+            with contextlib.suppress(grpc.RpcError):
+                metadata = self._metadata_request(label)
+                self._keep_types(label, await self._stub.GetModelMetadata(metadata, timeout=timeout_seconds / 2))
+        try:
+            response = await self._stub.Predict(self._request(label, rows), timeout=until - time.monotonic())
+        except grpc.RpcError as error:
+            raise self._failed(label, error) from error
+        return self._read(label, response, len(rows))
 
 
 def split_of_store(model_folder: Path | str, salt: str) -> Split:
@@ -235,33 +358,6 @@ def predict_request(model: str, label: str, examples: Sequence[bytes]) -> Any:
     tensor.tensor_shape.dim.add(size=len(examples))
     tensor.string_val.extend(examples)
     return request
-
-
-def serialised_example(row: Mapping[str, Value]) -> bytes:
-    """A tf.Example: text and bytes, whole numbers (and booleans), floats, or lists of one kind.
-
-    None is left out, and so is an empty list: it has no type, and one of the wrong type is refused by the server.
-    """
-    example = protos.load("apis.input_pb2").ExampleList().examples.add()
-    for name, value in row.items():
-        if value is None:
-            continue
-        values = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
-        values = [one.item() if isinstance(one, np.generic) else one for one in values]
-        if not values:
-            continue
-        feature = example.features.feature[name]
-        if all(isinstance(one, (str, bytes)) for one in values):
-            feature.bytes_list.value.extend(one.encode() if isinstance(one, str) else one for one in values)
-        elif all(isinstance(one, int) and -(2**63) <= one < 2**63 for one in values):
-            feature.int64_list.value.extend(int(one) for one in values)
-        elif all(isinstance(one, (int, float)) for one in values) and any(isinstance(one, float) for one in values):
-            feature.float_list.value.extend(float(one) for one in values)
-        else:
-            raise ConfigError(
-                f"column {name!r} must be text, bytes, whole numbers of 64 bits or floats; received {value!r:.100}"
-            )
-    return example.SerializeToString()
 
 
 def _may_fall_back(error: PredictionError) -> bool:

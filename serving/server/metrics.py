@@ -28,10 +28,11 @@ class Metrics:
         self._batches: dict[Labels, _Histogram] = {}
         self._loads: dict[Labels, float] = {}
 
-    def request(self, model: str, version: str, api: str, entrypoint: str, status: str, seconds: float) -> None:
-        """One answered request; `status` is gRPC's name of the code."""
-        counted = (("model_name", model), ("model_version", version), ("status", status))
-        timed = (("model_name", model), ("model_version", version), ("API", api), ("entrypoint", entrypoint))
+    def request(self, model: str, version: int | None, api: str, entrypoint: str, status: str, seconds: float) -> None:
+        """One answered request; `status` is gRPC's name of the code, `version` None where none was found."""
+        number = "" if version is None else str(version)
+        counted = (("model_name", model), ("model_version", number), ("status", status))
+        timed = (("model_name", model), ("model_version", number), ("API", api), ("entrypoint", entrypoint))
         with self._lock:
             self._requests[counted] = self._requests.get(counted, 0) + 1
             if status == "OK":

@@ -1,4 +1,4 @@
-"""What `hivemill serve` and `python -m hivemill.serving.server` can be told."""
+"""Options of `hivemill serve` and `python -m hivemill.serving.server`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ServerOptions:
 
     Attributes:
         model_config: a tensorflow.serving.ModelServerConfig as text: the store's models.config.
-        host: address to listen at; the loopback unless told, since neither protocol asks who is there.
+        host: address to listen at; the loopback by default, since neither protocol authenticates clients.
         port: of gRPC; 0 for any that is free, None for none.
         rest_port: of REST and metrics; likewise.
         socket_path: a Unix socket for gRPC besides or instead of the port.
@@ -24,8 +24,13 @@ class ServerOptions:
             that came while the run before was under way.
         max_message_bytes: largest request and response, on both protocols.
         max_concurrent: requests in progress at most, on each protocol; more are refused (RESOURCE_EXHAUSTED, 503).
+        max_connections: open connections at most, on each protocol; a few more are kept for GET requests.
+        max_in_flight_bytes: memory of all requests in progress at most; more are refused (RESOURCE_EXHAUSTED, 429).
+        request_seconds: a REST request must be read, answered and written within this time.
+        idle_seconds: after which a connection without a request is closed; headers must arrive within it too.
+        cors: whether REST answers allow pages of any origin to read them (Access-Control-Allow-Origin: *).
         grace_seconds: how long running requests may take to finish after SIGTERM.
-        threads: that answer gRPC requests at once.
+        threads: that compute at once, on each protocol.
         tls: certificate and key of both protocols, and whose clients may come; None is plain text.
     """
 
@@ -39,6 +44,11 @@ class ServerOptions:
     batch_timeout_seconds: float = 0.0
     max_message_bytes: int = 32 * 2**20
     max_concurrent: int = 512
+    max_connections: int = 1024
+    max_in_flight_bytes: int = 2**31
+    request_seconds: float = 30.0
+    idle_seconds: float = 30.0
+    cors: bool = False
     grace_seconds: float = 30.0
     threads: int = 64
     tls: ServerTls | None = None

@@ -25,7 +25,10 @@ STATIC_FILES = {
 # tensorflow_model_server --enable_batching --batching_parameters_file=batching.config
 # Only for callers of `serving_default`. With multivalent columns, requests of the signature `predict` have inputs of
 # unlike first dimensions, which TensorFlow Serving refuses once batching is on.
-max_batch_size { value: 256 }
+max_execution_batch_size { value: 256 }
+# A request of more rows is split into such batches; above max_batch_size it is refused (INVALID_ARGUMENT).
+enable_large_batch_splitting { value: true }
+max_batch_size { value: 8192 }
 # How long the first request of a batch waits for others, in microseconds.
 batch_timeout_micros { value: 1000 }
 # Past this many waiting batches requests are refused (UNAVAILABLE) instead of answered late.

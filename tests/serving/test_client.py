@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
+import contextlib
+import datetime
+import decimal
 import json
 import pickle
 import subprocess
@@ -18,7 +22,8 @@ import pytest
 
 from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.serving import protos
-from hivemill.serving.client import PredictionClient, PredictionError, serialised_example, split_of_store
+from hivemill.serving.client import AsyncPredictionClient, PredictionClient, PredictionError, split_of_store
+from hivemill.serving.examples import ColumnTypes, serialised_example
 from hivemill.serving.experiment.assignment import Split
 from hivemill.serving.experiment.exposures.log import read_log
 
@@ -102,9 +107,9 @@ def test_rows_become_examples():
     assert feature["m"].float_list.value == [1.0, 2.5] and feature["g"].int64_list.value == [7]
 
 
-@pytest.mark.parametrize("value", [2**63, object(), ["a", 1], {"a": 1}])
+@pytest.mark.parametrize("value", [2**63, object(), ["a", 1], {"a": object()}])
 def test_values_that_no_example_holds_are_named(value):
-    with pytest.raises(ConfigError, match="column 'x' must be"):
+    with pytest.raises(ConfigError, match=r"column 'x(_values)?' must be"):
         serialised_example({"x": value})
 
 
@@ -240,3 +245,99 @@ def test_it_loads_no_tensorflow():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+TYPES = {"price": 1, "hour": 9, "day": 7, "seen": 9, "scores_keys": 7, "scores_values": 1, "geo_city": 7, "tags": 7,
+         "tags_row_lengths": 9}  # fmt: skip
+
+
+def features(row, types):
+    made = protos.load("apis.input_pb2").ExampleList().examples.add()
+    made.ParseFromString(serialised_example(row, types))
+    found = made.features.feature
+    return {name: list(getattr(one, one.WhichOneof("kind")).value) for name, one in found.items()}, found
+
+
+def test_values_take_the_types_that_the_model_reads(caplog):
+    types = ColumnTypes(1, TYPES)
+    row = {
+        "price": 10, "hour": np.float64(9.0), "day": datetime.date(2026, 11, 15), "tags": [], "unknown": 1,
+        "seen": datetime.datetime(2026, 11, 15, 1, 0, 0, 5), "scores": {"a": 1, "b": np.float32(2.5), "c": None},
+        "geo": {"city": "Wien", "zip": 1010},
+    }  # fmt: skip
+    values, found = features(row, types)
+    assert values == {
+        "price": [10.0], "hour": [9], "day": [b"2026-11-15"], "seen": [1794704400000005], "tags": [],
+        "scores_keys": [b"a", b"b"], "scores_values": [1.0, 2.5], "geo_city": [b"Wien"],
+    }  # fmt: skip
+    assert found["price"].WhichOneof("kind") == "float_list" and found["tags"].WhichOneof("kind") == "bytes_list"
+    features(row, types)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "'geo_zip', 'unknown'" in message, "said once"
+    for bad in ({"hour": 9.5}, {"price": "10"}, {"tags": [1]}):
+        with pytest.raises(ConfigError, match="must be"):
+            serialised_example(bad, types)
+
+
+def test_values_without_known_types_say_what_they_are():
+    values, _ = features(
+        {"a": np.datetime64("2026-11-15"), "b": np.datetime64("2026-11-15T01:00:00"), "c": decimal.Decimal("1.5"),
+         "d": np.bool_(True), "m": {"k": 2}, "z": np.array([1.5, 2.5], np.float32)}, None
+    )  # fmt: skip
+    assert values == {
+        "a": [b"2026-11-15"], "b": [1794704400000000], "c": [1.5], "d": [1], "m_keys": [b"k"], "m_values": [2],
+        "z": [1.5, 2.5],
+    }  # fmt: skip
+
+
+def with_types(server, version):
+    def metadata(request, context):
+        server.asked = getattr(server, "asked", 0) + 1
+        response = protos.load("apis.get_model_metadata_pb2").GetModelMetadataResponse()
+        response.model_spec.version.value = version
+        signatures = protos.load("apis.get_model_metadata_pb2").SignatureDefMap()
+        signatures.signature_def["predict"].inputs["price"].dtype = 1
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+    return metadata
+
+
+def test_the_client_asks_for_types_once_and_keeps_one_connection(server):
+    peers = set()
+    predict = server.Predict
+    server.GetModelMetadata = with_types(server, VERSIONS["stable"])
+    server.Predict = lambda request, context: (peers.add(context.peer()), predict(request, context))[1]
+    with serving_of(server) as address, PredictionClient(address, "shop", SPLIT, timeout_seconds=5) as client:
+        for _ in range(20):
+            client.predict([{"price": 10}], STABLE_USER)
+    assert server.asked == 1 and len(peers) == 1
+    example = protos.load("apis.input_pb2").ExampleList().examples.add()
+    example.ParseFromString(server.seen[-1][2].inputs["examples"].string_val[0])
+    assert example.features.feature["price"].float_list.value == [10.0]
+
+
+@contextlib.contextmanager
+def serving_of(servicer):
+    made = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
+    protos.load("apis.prediction_service_pb2_grpc").add_PredictionServiceServicer_to_server(servicer, made)
+    port = made.add_insecure_port("127.0.0.1:0")
+    made.start()
+    yield f"127.0.0.1:{port}"
+    made.stop(None).wait()
+
+
+def test_the_async_client_does_what_the_other_does(server):
+    server.do["canary"] = (grpc.StatusCode.UNAVAILABLE, "queue full")
+
+    async def ask():
+        async with AsyncPredictionClient(server.address, "shop", SPLIT, timeout_seconds=5) as client:
+            answers = await asyncio.gather(*(client.predict([ROW, ROW], CANARY_USER) for _ in range(10)))
+            server.do["stable"] = (grpc.StatusCode.INVALID_ARGUMENT, "hour is missing")
+            with pytest.raises(PredictionError, match="hour is missing"):
+                await client.predict([ROW], STABLE_USER)
+            return answers
+
+    for answer in asyncio.run(ask()):
+        assert answer.fell_back and answer.variant == "canary" and answer.model_version == VERSIONS["stable"]
+        assert answer.click_probabilities == pytest.approx([0.11, 0.12])

@@ -37,6 +37,13 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
         "--ssl-config-file", type=Path, metavar="FILE", help="the same three, as tensorflow_model_server takes them"
     )
     verb.add_argument("--max-message-mb", type=count, default=32, metavar="N", help="largest request and answer")
+    verb.add_argument(
+        "--max-in-flight-mb", type=count, default=2048, metavar="N", help="memory of all requests in progress at most"
+    )
+    verb.add_argument("--max-connections", type=count, default=1024, metavar="N", help="on each protocol")
+    verb.add_argument(
+        "--cors", action="store_true", help="let web pages of any origin read REST answers (off by default)"
+    )
 
 
 def serve(arguments: argparse.Namespace, _: Output) -> int:
@@ -52,6 +59,9 @@ def serve(arguments: argparse.Namespace, _: Output) -> int:
         max_batch_rows=arguments.max_batch_rows,
         batch_timeout_seconds=arguments.batch_timeout_ms / 1000,
         max_message_bytes=arguments.max_message_mb * 2**20,
+        max_in_flight_bytes=arguments.max_in_flight_mb * 2**20,
+        max_connections=arguments.max_connections,
+        cors=arguments.cors,
         tls=_tls(arguments),
     )
     runtime.tensorflow_core_only()

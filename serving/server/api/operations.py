@@ -5,7 +5,7 @@ Codes and texts of errors are TensorFlow Serving's where it has them, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -41,14 +41,26 @@ class Operations:
     """
 
     def __init__(self, models: Models, max_bytes: int):
-        self._models, self._max_bytes = models, max_bytes
+        self._models, self.max_bytes = models, max_bytes
 
     def predict(
         self, request: predict_pb2.PredictRequest, timeout: float | None = None
     ) -> tuple[predict_pb2.PredictResponse, int]:
         _check_spec(request)
         with self._models.lease(request.model_spec) as lease:
-            return predict(lease, request, self._max_bytes, timeout), lease.version
+            return predict(lease, request, self.max_bytes, timeout), lease.version
+
+    def predict_arrays(
+        self, spec: model_pb2.ModelSpec, feeds: Mapping[str, np.ndarray], timeout: float | None = None
+    ) -> tuple[Tensors, int]:
+        """`predict` for inputs that are arrays already, as REST's are: all outputs by alias."""
+        with self._models.lease(spec) as lease:
+            name, signature = _predict_signature(lease, spec)
+            _check_inputs(signature, feeds)
+            outputs = _wanted_outputs(signature, ())
+            check_feeds(signature, feeds)
+            found = lease.servable.run(name, feeds, timeout)
+            return {alias: found[alias] for alias in outputs}, lease.version
 
     def classify(
         self, request: classification_pb2.ClassificationRequest, timeout: float | None = None
@@ -65,7 +77,7 @@ class Operations:
         with self._models.lease(request.model_spec) as lease:
             name = _signature_name(request.model_spec)
             response = response_type(model_spec=_spec(lease, request.model_spec))
-            response.result.CopyFrom(ask(lease.servable, name, examples_of(request.input), timeout))
+            response.result.CopyFrom(ask(lease.servable, name, self._examples(request.input), timeout))
             return response, lease.version
 
     def multi_inference(
@@ -73,7 +85,7 @@ class Operations:
     ) -> tuple[inference_pb2.MultiInferenceResponse, int]:
         _check_tasks(request)
         with self._models.lease(request.tasks[0].model_spec) as lease:
-            return multi_inference(lease, request, timeout), lease.version
+            return multi_inference(lease, request, self.max_bytes, timeout), lease.version
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, _: float | None = None
@@ -99,6 +111,22 @@ class Operations:
         found = self._models.statuses(request.model_spec)
         return get_model_status_pb2.GetModelStatusResponse(model_version_status=found), None
 
+    def models(self) -> list[str]:
+        """The names of the models that the config asks for."""
+        return sorted(self._models.targets())
+
+    def known(self, model: str) -> str:
+        """`model` where the config has it, else "": what a request says must not become a metric's label."""
+        return model if model in self._models.targets() else ""
+
+    def check_takes_examples(self, spec: model_pb2.ModelSpec, kind: str) -> None:
+        """Before REST makes Examples of JSON. Raises ServingError where `spec`'s signature takes none."""
+        with self._models.lease(spec) as lease:
+            _check_takes_examples(_signature(lease.servable, _signature_name(spec)), kind)
+
+    def _examples(self, given: input_pb2.Input) -> Examples:
+        return Examples(given, self.max_bytes)
+
     def inputs_of(self, spec: model_pb2.ModelSpec) -> Mapping[str, meta_graph_pb2.TensorInfo]:
         """The inputs of the signature that `spec` names, which REST needs to read JSON by."""
         name = _signature_name(spec)
@@ -118,12 +146,12 @@ def warm_up(model: str, version: int, servable: Servable, max_bytes: int) -> int
             predict(lease, log.predict_log.request, max_bytes, None)
         elif kind == "classify_log":
             request = log.classify_log.request
-            _classify(servable, _signature_name(request.model_spec), examples_of(request.input), None)
+            _classify(servable, _signature_name(request.model_spec), Examples(request.input, max_bytes), None)
         elif kind == "regress_log":
             request = log.regress_log.request
-            _regress(servable, _signature_name(request.model_spec), examples_of(request.input), None)
+            _regress(servable, _signature_name(request.model_spec), Examples(request.input, max_bytes), None)
         elif kind == "multi_inference_log":
-            multi_inference(lease, log.multi_inference_log.request, None)
+            multi_inference(lease, log.multi_inference_log.request, max_bytes, None)
         else:
             raise failed_precondition(f"warm-up request {number + 1}: log_type {kind!r} is not supported")
         number += 1
@@ -133,13 +161,12 @@ def warm_up(model: str, version: int, servable: Servable, max_bytes: int) -> int
 def predict(
     lease: Lease, request: predict_pb2.PredictRequest, max_bytes: int, timeout: float | None
 ) -> predict_pb2.PredictResponse:
-    name = _signature_name(request.model_spec)
-    signature = lease.servable.signatures.get(name)
-    if signature is None:
-        raise failed_precondition(f'Serving signature key "{name}" not found.')
+    name, signature = _predict_signature(lease, request.model_spec)
     _check_inputs(signature, request.inputs)
     wanted = _wanted_outputs(signature, request.output_filter)
-    feeds = {alias: tensors.to_array(alias, proto, max_bytes) for alias, proto in request.inputs.items()}
+    given = {**{alias: signature.defaults[alias] for alias in signature.defaults}, **request.inputs}
+    tensors.check_size(given, max_bytes)
+    feeds = {alias: tensors.to_array(alias, proto, max_bytes) for alias, proto in given.items()}
     check_feeds(signature, feeds)
     outputs = lease.servable.run(name, feeds, timeout)
     response = predict_pb2.PredictResponse(model_spec=_spec(lease, request.model_spec))
@@ -148,10 +175,18 @@ def predict(
     return response
 
 
+def _predict_signature(lease: Lease, spec: model_pb2.ModelSpec) -> tuple[str, meta_graph_pb2.SignatureDef]:
+    name = _signature_name(spec)
+    signature = lease.servable.signatures.get(name)
+    if signature is None:
+        raise failed_precondition(f'Serving signature key "{name}" not found.')
+    return name, signature
+
+
 def multi_inference(
-    lease: Lease, request: inference_pb2.MultiInferenceRequest, timeout: float | None
+    lease: Lease, request: inference_pb2.MultiInferenceRequest, max_bytes: int, timeout: float | None
 ) -> inference_pb2.MultiInferenceResponse:
-    examples = examples_of(request.input)
+    examples = Examples(request.input, max_bytes)
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
         name = _signature_name(task.model_spec)
@@ -165,41 +200,66 @@ def multi_inference(
     return response
 
 
-def examples_of(given: input_pb2.Input) -> np.ndarray:
-    """The tf.Examples of a request, serialised; the context's features stand in each of them."""
-    kind = given.WhichOneof("kind")
-    examples: Iterable[Any] = ()
-    context = b""
-    if kind == "example_list":
-        examples = given.example_list.examples
-    elif kind == "example_list_with_context":
-        examples = given.example_list_with_context.examples
-        context = given.example_list_with_context.context.SerializeToString()
-    found = np.array([context + example.SerializeToString() for example in examples], object)
-    if not len(found):
-        raise invalid("Input is empty.")
-    return found
+class Examples:
+    """The tf.Examples of a request, serialised only when the signature has been found to take them.
+
+    The context's features stand in each of them, so a small request can stand for a large one: the size is checked
+    before it is taken.
+    """
+
+    def __init__(self, given: input_pb2.Input, max_bytes: int):
+        self._given, self._max_bytes = given, max_bytes
+        self._array: np.ndarray | None = None
+
+    def array(self) -> np.ndarray:
+        """bytes [examples]. Raises ServingError."""
+        if self._array is None:
+            context, examples = self._parts()
+            self._check_size(len(context), examples)
+            self._array = np.empty(len(examples), object)
+            self._array[:] = [context + example.SerializeToString() for example in examples]
+        return self._array
+
+    def _parts(self) -> tuple[bytes, Sequence[Any]]:
+        kind = self._given.WhichOneof("kind")
+        context, examples = b"", ()
+        if kind == "example_list":
+            examples = self._given.example_list.examples
+        elif kind == "example_list_with_context":
+            examples = self._given.example_list_with_context.examples
+            context = self._given.example_list_with_context.context.SerializeToString()
+        if not len(examples):
+            raise invalid("Input is empty.")
+        return context, examples
+
+    def _check_size(self, context_bytes: int, examples: Sequence[Any]) -> None:
+        fixed = len(examples) * (context_bytes + tensors.STRING_BYTES)
+        if fixed > self._max_bytes or fixed + self._given.ByteSize() > self._max_bytes:
+            raise invalid(
+                f"the {len(examples)} examples with {context_bytes} bytes of context each stand for more than "
+                f"{self._max_bytes} bytes"
+            )
 
 
 def _classify(
-    servable: Servable, name: str, examples: np.ndarray, timeout: float | None
+    servable: Servable, name: str, examples: Examples, timeout: float | None
 ) -> classification_pb2.ClassificationResult:
     signature = _signature(servable, name)
     if not 1 <= len(signature.outputs) <= 2:
         raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    outputs = _run_examples(servable, name, signature, examples, timeout, "classification")
+    outputs, size = _run_examples(servable, name, signature, examples, timeout, "classification")
     if _CLASSES not in outputs and _SCORES not in outputs:
         raise invalid(
             f'Expected classification signature outputs to contain at least one of "{_CLASSES}" or "{_SCORES}". '
             f"Signature was: {sorted(outputs)}"
         )
-    rows = [_matrix(alias, outputs, len(examples)) for alias in (_CLASSES, _SCORES)]
+    rows = [_matrix(alias, outputs, size) for alias in (_CLASSES, _SCORES)]
     classes, scores = rows
     width = len((classes or scores)[0])
     if classes and scores and len(scores[0]) != width:
         raise invalid(f"Tensors class and score should match in dim_size(1). Got {width} vs. {len(scores[0])}")
     result = classification_pb2.ClassificationResult()
-    for row in range(len(examples)):
+    for row in range(size):
         one = result.classifications.add()
         for column in range(width):
             label = classes[row][column].decode("utf-8", "replace") if classes else ""
@@ -224,12 +284,12 @@ def _matrix(alias: str, outputs: Tensors, rows: int) -> list[list[Any]] | None:
 
 
 def _regress(
-    servable: Servable, name: str, examples: np.ndarray, timeout: float | None
+    servable: Servable, name: str, examples: Examples, timeout: float | None
 ) -> regression_pb2.RegressionResult:
     signature = _signature(servable, name)
     if len(signature.outputs) != 1:
         raise invalid("Expected one output Tensor.")
-    outputs = _run_examples(servable, name, signature, examples, timeout, "regression")
+    outputs, size = _run_examples(servable, name, signature, examples, timeout, "regression")
     if _OUTPUTS not in outputs:
         raise invalid(f"No regression outputs found in SignatureDef: {sorted(outputs)}")
     value = outputs[_OUTPUTS]
@@ -239,8 +299,8 @@ def _regress(
         )
     if value.dtype != np.float32:
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {value.dtype}")
-    if len(value) != len(examples):
-        raise invalid(f"Input batch size did not match output batch size: {len(examples)} vs. {len(value)}")
+    if len(value) != size:
+        raise invalid(f"Input batch size did not match output batch size: {size} vs. {len(value)}")
     return regression_pb2.RegressionResult(
         regressions=[regression_pb2.Regression(value=one) for one in value.ravel().tolist()]
     )
@@ -250,17 +310,21 @@ def _run_examples(
     servable: Servable,
     name: str,
     signature: meta_graph_pb2.SignatureDef,
-    examples: np.ndarray,
+    examples: Examples,
     timeout: float | None,
     kind: str,
-) -> Tensors:
+) -> tuple[Tensors, int]:
+    _check_takes_examples(signature, kind)
+    feeds = {_INPUTS: examples.array()}
+    check_feeds(signature, feeds)
+    return servable.run(name, feeds, timeout), len(feeds[_INPUTS])
+
+
+def _check_takes_examples(signature: meta_graph_pb2.SignatureDef, kind: str) -> None:
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
     if _INPUTS not in signature.inputs:
         raise invalid(f"No {kind} inputs found in SignatureDef: {sorted(signature.inputs)}")
-    feeds = {_INPUTS: examples}
-    check_feeds(signature, feeds)
-    return servable.run(name, feeds, timeout)
 
 
 def _signature(servable: Servable, name: str) -> meta_graph_pb2.SignatureDef:
@@ -294,7 +358,7 @@ def _check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
 
 def _check_inputs(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Any]) -> None:
     given, wanted = set(inputs), set(signature.inputs)
-    if given == wanted:
+    if given <= wanted <= given | set(signature.defaults):
         return
 
     def words(names: set[str]) -> str:

@@ -46,7 +46,7 @@ class Batcher:
     def __init__(
         self, run: Run, max_rows: int, timeout_seconds: float, on_batch: Callable[[int, int], None] = lambda *_: None
     ):
-        """`run` takes the merged feeds; `on_batch(requests, rows)` is told of each run."""
+        """`run` takes the merged feeds; `on_batch(requests, rows)` is called after each run."""
         self._run, self._max_rows, self._timeout, self._on_batch = run, max_rows, timeout_seconds, on_batch
         self._waiting: collections.deque[_Task] = collections.deque()
         self._changed = threading.Condition()

@@ -7,11 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from google.protobuf import text_format
-from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
+from tensorflow_serving.config import (
+    file_system_storage_path_source_pb2,
+    logging_config_pb2,
+    model_server_config_pb2,
+)
 
 from hivemill.serving.server.api.errors import failed_precondition, invalid
 
 PLATFORM = "tensorflow"
+LOG_COLLECTOR = "tfrecord"
 _MAX_VERSION = 2**63 - 1
 _Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 
@@ -24,13 +29,11 @@ class ModelTarget:
     base_path: Path
     policy: _Policy
     labels: dict[str, int]
+    logging: logging_config_pb2.LoggingConfig | None = None
 
     def wanted(self) -> list[int]:
         """The versions on the disk that the policy names, the newest first. An absent folder has none."""
-        try:
-            found = sorted((int(one.name) for one in self.base_path.iterdir() if _is_version(one)), reverse=True)
-        except OSError:
-            return []
+        found = sorted(self._folders(), reverse=True)
         choice = self.policy.WhichOneof("policy_choice")
         if choice == "all":
             return found
@@ -39,7 +42,15 @@ class ModelTarget:
         return found[: max(1, self.policy.latest.num_versions)]
 
     def path_of(self, version: int) -> str:
-        return str(self.base_path / str(version))
+        """Of a folder that may have leading zeros, as TensorFlow Serving allows."""
+        return str(self.base_path / self._folders().get(version, str(version)))
+
+    def _folders(self) -> dict[int, str]:
+        """The name of each version's folder; of several that mean one version, the last in the order of names."""
+        try:
+            return {int(one.name): one.name for one in sorted(self.base_path.iterdir()) if _is_version(one)}
+        except OSError:
+            return {}
 
 
 def parse(text: str) -> model_server_config_pb2.ModelServerConfig:
@@ -65,18 +76,40 @@ def targets(config: model_server_config_pb2.ModelServerConfig) -> dict[str, Mode
         if any(version < 0 for version in model.model_version_policy.specific.versions):
             raise invalid(f"model {model.name}: versions must not be negative")
         found[model.name] = ModelTarget(
-            model.name, Path(model.base_path), model.model_version_policy, dict(model.version_labels)
+            model.name, Path(model.base_path), model.model_version_policy, dict(model.version_labels), _logging(model)
         )
     return found
+
+
+def _logging(model: model_server_config_pb2.ModelConfig) -> logging_config_pb2.LoggingConfig | None:
+    """The logging_config of a model, None where nothing is logged. Raises ServingError for what is not supported."""
+    config = model.logging_config
+    if not model.HasField("logging_config") or not config.sampling_config.sampling_rate:
+        return None
+    collector = config.log_collector_config
+    if collector.type not in ("", LOG_COLLECTOR) or not collector.filename_prefix:
+        raise invalid(
+            f"model {model.name}: logging_config.log_collector_config must have the type {LOG_COLLECTOR!r} and a "
+            f"filename_prefix; received the type {collector.type!r} and {collector.filename_prefix!r}"
+        )
+    if not 0 <= config.sampling_config.sampling_rate <= 1:
+        raise invalid(f"model {model.name}: sampling_rate must be 0 to 1")
+    return config
 
 
 def check_below(wanted: Iterable[ModelTarget], roots: Iterable[Path]) -> None:
     """Raises ServingError where a base_path that came with a request lies below none of `roots`, links resolved."""
     roots = [root.resolve() for root in roots]
+
+    def is_below(path: Path) -> bool:
+        place = path.resolve()
+        return path.is_absolute() and any(place == root or root in place.parents for root in roots)
+
     for target in wanted:
-        place = target.base_path.resolve()
-        if not target.base_path.is_absolute() or not any(place == root or root in place.parents for root in roots):
+        if not is_below(target.base_path):
             raise invalid(f"model {target.name}: base_path must lie below the store that this server was started with")
+        if target.logging and not is_below(Path(target.logging.log_collector_config.filename_prefix)):
+            raise invalid(f"model {target.name}: filename_prefix must lie below the store that this server serves")
 
 
 def roots_of(file: Path, wanted: Iterable[ModelTarget]) -> list[Path]:
@@ -94,7 +127,7 @@ def read(file: Path) -> tuple[str, dict[str, ModelTarget]]:
 
 
 def _is_version(entry: Path) -> bool:
-    """A number as the protocol can carry it, written as the path of its version is."""
-    name = entry.name
-    is_number = name.isascii() and name.isdecimal() and len(name) <= len(str(_MAX_VERSION))
-    return is_number and str(int(name)) == name and int(name) <= _MAX_VERSION and entry.is_dir()
+    """A number as the protocol can carry it."""
+    digits = entry.name.lstrip("0")
+    is_number = entry.name.isascii() and entry.name.isdecimal() and len(digits) <= len(str(_MAX_VERSION))
+    return is_number and int(digits or "0") <= _MAX_VERSION and entry.is_dir()

@@ -55,7 +55,7 @@ class Lease:
 
 
 class Models:
-    """All models of a server. `assign` is told of a new config, `work` brings the loaded versions in line with it."""
+    """All models of a server. `assign` takes a new config, `work` brings the loaded versions in line with it."""
 
     def __init__(self, load: Load, log: Callable[[str], None] = lambda _: None):
         """`load(model, version, path)` gives the servable, warmed up, or raises ServingError."""
@@ -65,6 +65,7 @@ class Models:
         self._lock = threading.Condition()
         self._working = threading.Lock()
         self._closed = False
+        self._empty: set[str] = set()  # models that were logged as having no versions
 
     def assign(self, targets: Mapping[str, ModelTarget], labels_must_be_available: bool) -> None:
         """A new config. Labels of available versions hold at once; the others as soon as their version is available.
@@ -89,6 +90,7 @@ class Models:
             with self._lock:
                 targets = dict(self._targets)
             wanted = {name: target.wanted() for name, target in targets.items()}
+            self._log_empty(targets, wanted)
             for name, versions in wanted.items():
                 for version in versions:
                     self._load_version(targets[name], version)
@@ -124,13 +126,12 @@ class Models:
         _check_name(spec)
         with self._lock:
             model = self._models.get(spec.name)
-            choice = spec.WhichOneof("version_choice")
-            if choice is None:
+            if not spec.HasField("version"):  # a label is not looked at, as there
                 if model is None or not model.versions:
                     raise not_found(f"Could not find any versions of model {spec.name}")
                 numbers = sorted(model.versions, reverse=True)
             else:
-                number = spec.version.value if choice == "version" else self._labelled(spec)
+                number = spec.version.value
                 if model is None or number not in model.versions:
                     raise not_found(f"Could not find version {number} of model {spec.name}")
                 numbers = [number]
@@ -173,6 +174,13 @@ class Models:
         for version in idle:
             self._close(version)
         return is_quiet
+
+    def _log_empty(self, targets: Mapping[str, ModelTarget], wanted: Mapping[str, list[int]]) -> None:
+        """A base path without versions, once; it is no error, since the first version may still come."""
+        for name, versions in wanted.items():
+            if not versions and name not in self._empty:
+                self._log(f"No versions of servable {name} found under base path {targets[name].base_path}")
+        self._empty = {name for name, versions in wanted.items() if not versions}
 
     def _check_labels(self, targets: Mapping[str, ModelTarget]) -> None:
         for name, target in targets.items():

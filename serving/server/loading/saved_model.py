@@ -69,7 +69,7 @@ class SavedModel:
     def _tensor(self, signature: str, alias: str, info: meta_graph_pb2.TensorInfo) -> Any:
         if info.WhichOneof("encoding") != "name":
             raise failed_precondition(
-                f'signature "{signature}": `{alias}` is no dense tensor; TensorFlow Serving\'s APIs cannot carry it'
+                f'signature "{signature}": `{alias}` is not a dense tensor; TensorFlow Serving\'s APIs cannot carry it'
             )
         return self._graph.get_tensor_by_name(info.name)
 

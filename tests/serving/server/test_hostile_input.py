@@ -35,7 +35,7 @@ JSON = st.recursive(
 def test_any_json_becomes_tensors_of_the_signature_or_an_error(value, names, key):
     infos = {name: INFOS[name] for name in names}
     try:
-        form, found = rest_json.predict_inputs({key: value}, infos)
+        form, found = rest_json.predict_inputs({key: value}, infos, 10_000)
     except ServingError as error:
         assert error.code == grpc.StatusCode.INVALID_ARGUMENT and error.message
         return
@@ -47,7 +47,7 @@ def test_any_json_becomes_tensors_of_the_signature_or_an_error(value, names, key
 @given(JSON)
 def test_any_json_becomes_examples_or_an_error(value):
     try:
-        given_input = rest_json.examples({"examples": value})
+        given_input = rest_json.examples({"examples": value}, 10_000)
     except ServingError as error:
         assert error.code == grpc.StatusCode.INVALID_ARGUMENT
         return
@@ -119,7 +119,8 @@ def test_codes_of_tensorflow_are_those_of_grpc_and_long_messages_are_cut():
 
 def test_folder_whose_number_no_version_can_have_is_none(tmp_path):
     """Under `latest` one of 20 digits would be the newest, and no answer could say its number."""
-    for name in ("1", "12", "007", str(2**63 - 1), str(2**63), "9" * 60):
+    for name in ("1", "12", "00000123", str(2**63 - 1), str(2**63), "9" * 60, "-5", "1_0"):
         (tmp_path / name).mkdir()
     target = ModelTarget("m", tmp_path, POLICY(all=POLICY.All()), {})
-    assert target.wanted() == [2**63 - 1, 12, 1]
+    assert target.wanted() == [2**63 - 1, 123, 12, 1]
+    assert target.path_of(123) == str(tmp_path / "00000123")

@@ -206,18 +206,24 @@ def test_batching_and_monitoring_files_are_valid_and_the_operators_from_then_on(
     store.publish(tmp_path / "export", {}, "x")
     assert (store.path / "batching.config").read_text() == "max_batch_size { value: 7 }\n"
     batching = _parsed(server_config.STATIC_FILES["batching.config"], _BATCHING)
-    assert (batching.max_batch_size.value, batching.batch_timeout_micros.value) == (256, 1000)
+    assert (batching.max_execution_batch_size.value, batching.batch_timeout_micros.value) == (256, 1000)
+    assert batching.enable_large_batch_splitting.value and batching.max_batch_size.value > 256
     monitoring = _parsed((store.path / "monitoring.config").read_text(), _MONITORING)
     assert monitoring.prometheus_config.enable and monitoring.prometheus_config.path.startswith("/")
 
 
 # Fields and numbers as in session_bundle_config.proto and monitoring_config.proto, which the PyPI package leaves out.
 _BATCHING = """
+    message_type { name: "Flag" field { name: "value" number: 1 type: TYPE_BOOL label: LABEL_OPTIONAL } }
     message_type { name: "Value" field { name: "value" number: 1 type: TYPE_INT64 label: LABEL_OPTIONAL } }
     message_type { name: "Top"
       field { name: "max_batch_size" number: 1 type: TYPE_MESSAGE type_name: ".t.Value" label: LABEL_OPTIONAL }
       field { name: "batch_timeout_micros" number: 2 type: TYPE_MESSAGE type_name: ".t.Value" label: LABEL_OPTIONAL }
-      field { name: "max_enqueued_batches" number: 3 type: TYPE_MESSAGE type_name: ".t.Value" label: LABEL_OPTIONAL } }
+      field { name: "max_enqueued_batches" number: 3 type: TYPE_MESSAGE type_name: ".t.Value" label: LABEL_OPTIONAL }
+      field {
+        name: "enable_large_batch_splitting" number: 8 type: TYPE_MESSAGE type_name: ".t.Flag" label: LABEL_OPTIONAL }
+      field {
+        name: "max_execution_batch_size" number: 9 type: TYPE_MESSAGE type_name: ".t.Value" label: LABEL_OPTIONAL } }
 """
 _MONITORING = """
     message_type { name: "Prometheus"
