@@ -13,7 +13,7 @@ from benchmarks._harness import REPOSITORY
 
 def seconds_of(*words: str, folder: Path) -> tuple[float, float]:
     """(wall, CPU) seconds of `hivemill words…` run in `folder`. Raises RuntimeError with its errors where it fails."""
-    command = [sys.executable, "-m", "pipeline", *words]
+    command = [sys.executable, "-m", "hivemill", *words]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     before, started = os.times(), time.monotonic()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

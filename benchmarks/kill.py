@@ -168,7 +168,7 @@ def _run_to_end(config: Path, root: Path) -> tuple[int, str]:
 
 
 def _command(config: Path, root: Path) -> list[str]:
-    hivemill = [sys.executable, "-m", "pipeline", "--config", str(config), "--set", f"root={root}"]
+    hivemill = [sys.executable, "-m", "hivemill", "--config", str(config), "--set", f"root={root}"]
     return ["env", f"PYTHONPATH={_harness.REPOSITORY}", *hivemill, "run", "--date", RUN_DATE]
 
 

@@ -28,7 +28,7 @@ _NOT_BLESSED = 5  # exit code of a run whose model was refused: a figure all the
 
 def hivemill(folder: Path, *arguments: str) -> dict[str, Any]:
     """The JSON document that a verb prints. Raises RuntimeError with the end of its errors if it fails."""
-    command = [sys.executable, "-m", "pipeline", *arguments, "--json"]
+    command = [sys.executable, "-m", "hivemill", *arguments, "--json"]
     environment = {**os.environ, "PYTHONPATH": str(_harness.REPOSITORY)}
     said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if said.returncode not in (0, _NOT_BLESSED):

@@ -105,7 +105,7 @@ class Shop:
 
     @contextlib.contextmanager
     def served(self, port: int) -> Iterator[None]:
-        command = [sys.executable, "-m", "pipeline", "serve", "--port", str(port), "--rest-port", "0"]
+        command = [sys.executable, "-m", "hivemill", "serve", "--port", str(port), "--rest-port", "0"]
         with open(self.folder / "serve.log", "w") as log:
             process = subprocess.Popen(command, cwd=self.folder, env=self._environment, stdout=log, stderr=log)
         try:
@@ -115,7 +115,7 @@ class Shop:
             process.wait()
 
     def command(self, *words: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "pipeline", *words]
+        command = [sys.executable, "-m", "hivemill", *words]
         return subprocess.Popen(command, cwd=self.folder, env=self._environment, stdout=subprocess.DEVNULL)
 
     def write_metrics(self) -> None:

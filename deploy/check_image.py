@@ -180,7 +180,9 @@ class ImageCheck:
             elif "from" in options:
                 _call(["cp", "-a", "--no-target-directory", str(place), str(goal)])
             else:
-                shutil.copytree(place, goal, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+                shutil.copytree(
+                    place, goal, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+                )
 
     def _source(self, source: str, one: Instruction) -> Path:
         place = self.context / source

@@ -146,7 +146,7 @@ def _num_rows(artifacts: list[mlmd.Artifact]) -> int | None:
 
 def _from_text(text: str) -> HivemillError | None:
     """Beam carries an error of a worker only as text: a traceback whose last line names the class and the message."""
-    found = re.findall(r"^(?:[\w.]*: )?common\.errors\.(\w+): (.*(?:\n  .*)*)", text, flags=re.MULTILINE)
+    found = re.findall(r"^(?:[\w.]*: )?hivemill\.common\.errors\.(\w+): (.*(?:\n  .*)*)", text, flags=re.MULTILINE)
     if not found:
         return None
     name, body = found[0]  # the innermost error stands first in a traceback

@@ -129,7 +129,7 @@ def worst(codes: Iterable[int]) -> int:
 def runner_of(loaded: LoadedConfig, words: Sequence[str], overrides: Sequence[str]) -> RunOne:
     """Runs `hivemill run --date D words…` as a process; its progress goes where ours goes."""
     settings = [word for override in overrides for word in ("--set", override)]
-    start = [sys.executable, "-m", "pipeline", "--config", str(loaded.path.absolute()), *settings, "--json", "run"]
+    start = [sys.executable, "-m", "hivemill", "--config", str(loaded.path.absolute()), *settings, "--json", "run"]
 
     def run_one(date: datetime.date, force: bool) -> dict[str, Any]:
         return _outcome(*_run([*start, "--date", date.isoformat(), *words, *(["--force"] if force else [])]))

@@ -79,7 +79,7 @@ def hivemill(config: Path, *words: str) -> int:
 
 def hivemill_command(config: Path, *words: str) -> list[str]:
     """The same as a command of its own."""
-    return [sys.executable, "-m", "pipeline", "--config", str(config), *words]
+    return [sys.executable, "-m", "hivemill", "--config", str(config), *words]
 
 
 @contextlib.contextmanager

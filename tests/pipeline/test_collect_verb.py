@@ -227,7 +227,7 @@ def test_what_a_killed_call_left_is_removed(logs):
 
 @pytest.mark.slow
 def test_killed_at_random_moments_a_partition_is_whole_or_absent(logs):
-    command = [sys.executable, "-m", "pipeline", *logs.words(*BOTH)]
+    command = [sys.executable, "-m", "hivemill", *logs.words(*BOTH)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = time.monotonic()
     subprocess.run(command, check=True, env=environment, capture_output=True)

@@ -134,7 +134,7 @@ def test_the_server_shows_trend_and_runs(root, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pipeline", "--config", str(path), "tensorboard", "--port", str(port)]
+    command = [sys.executable, "-m", "hivemill", "--config", str(path), "tensorboard", "--port", str(port)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
     try:
         names = _runs_of_server(port)

@@ -117,7 +117,7 @@ class Store(Protocol):
     def remove_leftovers(self) -> None:
         """Removes what killed runs left half-written. Younger ones stay: another run may be writing them now.
 
-        Notes of what was read when a process ended (reading.py) stay for the next run, be it weeks later.
+        Notes of what was read when a process ended (crash_guard.py) stay for the next run, be it weeks later.
         """
 
 

@@ -60,7 +60,7 @@ class ObjectEntry:
 
 
 class ObjectStore:
-    """Entries below a URL. See kept_entries.Store for the methods."""
+    """Entries below a URL. See base.Store for the methods."""
 
     seconds_between_looks = 10.0
 

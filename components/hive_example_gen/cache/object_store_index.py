@@ -2,7 +2,7 @@
 
     <url>/.records/<time>-<random>.json.gz     {record name: {fingerprint: document}}, the newest counts
 
-It is a copy and never the truth: kept_objects.py takes a record from here only where all that it names is listed with
+It is a copy and never the truth: object_store.py takes a record from here only where all that it names is listed with
 the size that it says, and reads the record itself otherwise. Shards never change, so that is as good.
 """
 

@@ -1,6 +1,6 @@
 """The converted partitions that are kept: `<partitions path>/<fingerprint>/partition.json` and its shards.
 
-An entry is complete or absent; one that was damaged afterwards counts as absent. How that comes: kept_entries.py.
+An entry is complete or absent; one that was damaged afterwards counts as absent. How that comes: cache/base.py.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _parsed(fingerprint: str, document: Any) -> PartitionRecord:
 PARTITION = Kind(
     RECORD_NAME, _parsed, PartitionRecord.to_json, lambda record: {shard.name: shard.bytes for shard in record.shards}
 )
-"""How a converted partition is kept (kept_entries)."""
+"""How a converted partition is kept (cache.base)."""
 
 
 def find(partitions_path: str, fingerprint: str) -> PartitionRecord | None:

@@ -10,7 +10,7 @@ from hivemill.common.storage import scratch
 ROOT = Path(__file__).parents[3]
 CODE = """
 import os, sys
-from common import scratch
+from hivemill.common.storage import scratch
 folder = scratch.scratch_folder("test")
 (folder / "file").write_text("x")
 print(folder, flush=True)

@@ -18,11 +18,11 @@ from hivemill.common.errors import InfrastructureError
 from hivemill.components.serving_check.options import ServingCheckOptions
 from hivemill.components.serving_check.server_process import find_server, running_server
 
-TESTS = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 IMAGE = "tensorflow/serving:2.20.0"
 DOCKER = f"""#!{sys.executable}
 import json, os, pathlib, sys
-sys.path.insert(0, {str(TESTS)!r})
+sys.path.insert(0, {str(ROOT)!r})
 from tests.support.tensorflow_serving_flags import mistakes
 state = pathlib.Path(__file__).parent
 with open(state / "calls.jsonl", "a") as calls:

@@ -24,7 +24,7 @@ import sys
 if sys.argv[1:] == ["--version"]:
     print("TensorFlow ModelServer: 2.20.0\\nTensorFlow Library: 2.20.0")
     sys.exit()
-sys.path.insert(0, {str(ROOT / "tests")!r})
+sys.path.insert(0, {str(ROOT)!r})
 from tests.support.tensorflow_serving_flags import mistakes
 found = list(mistakes(sys.argv[1:]))
 print("; ".join(found) or "understood: " + " ".join(sys.argv[1:]))

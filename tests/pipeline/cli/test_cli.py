@@ -53,7 +53,7 @@ def run_json(capsys, *argv: str) -> tuple[int, dict]:
 @pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(argv):
     code = (
-        "import sys\nfrom pipeline import cli\n"
+        "import sys\nfrom hivemill.pipeline.cli import main as cli\n"
         f"try: cli.main({argv!r})\nexcept SystemExit as end: assert end.code == 0\n"
         "heavy = {'tensorflow', 'tfx', 'apache_beam', 'pyarrow', 'pandas', 'numpy', 'pydantic', 'yaml'}\n"
         "sys.exit(sorted(heavy & set(sys.modules)) or 0)"
@@ -64,7 +64,7 @@ def test_help_imports_nothing_heavy(argv):
 
 
 def test_python_m_pipeline_is_the_same(tmp_path):
-    command = [sys.executable, "-m", "pipeline", "plan", "--date", "2026-11-15", "--config", str(tmp_path / "no.yaml")]
+    command = [sys.executable, "-m", "hivemill", "plan", "--date", "2026-11-15", "--config", str(tmp_path / "no.yaml")]
     said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert said.returncode == 2
     assert said.stdout == ""
@@ -146,7 +146,7 @@ def test_a_reader_that_has_gone_is_no_defect(project):
 def test_a_terminal_without_unicode(project):
     (project / "hivemill.yaml").write_text(CONFIG.replace("city:", "城市:"), encoding="utf-8")
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
-    command = [sys.executable, "-m", "pipeline", "config", "show", "--config", str(project / "hivemill.yaml")]
+    command = [sys.executable, "-m", "hivemill", "config", "show", "--config", str(project / "hivemill.yaml")]
     said = subprocess.run([*command, "--json"], capture_output=True, cwd=ROOT, env=environment, check=True)
     assert json.loads(said.stdout)["features.城市.type"]["value"] == "categorical"
     said = subprocess.run(command, capture_output=True, cwd=ROOT, env=environment, check=True)

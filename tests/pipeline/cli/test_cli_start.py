@@ -21,7 +21,7 @@ from hivemill.pipeline.scaffold import project
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "data"
-TEMPLATES = ROOT / "pipeline" / "templates"
+TEMPLATES = ROOT / "pipeline" / "scaffold" / "templates"
 
 
 def run_json(capsys, *argv: str) -> tuple[int, dict]:
@@ -46,7 +46,7 @@ def test_init_writes_a_project_that_can_be_planned(tmp_path, capsys, file_format
 
 def test_plan_imports_no_tensorflow(small_shop):
     code = (
-        "import sys\nfrom pipeline import cli\n"
+        "import sys\nfrom hivemill.pipeline.cli import main as cli\n"
         f"code = cli.main(['plan', '--date', '2026-11-15', '--config', {str(small_shop / 'hivemill.yaml')!r}])\n"
         "sys.exit(code or sorted({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)) or 0)"
     )

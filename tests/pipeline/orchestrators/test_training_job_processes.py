@@ -27,10 +27,10 @@ EPOCHS = 40
 _BEFORE = """
 import sys
 from pathlib import Path
-from pipeline import steps
+from hivemill.pipeline.runs import stepwise_run
 from hivemill.pipeline.cli.console import Console
 for node in sys.argv[2:]:
-    steps.launch(sys.argv[1], node, Console())
+    stepwise_run.launch(sys.argv[1], node, Console())
 """
 
 

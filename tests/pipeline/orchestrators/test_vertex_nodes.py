@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from tfx.components import CsvExampleGen, InfraValidator
@@ -30,7 +31,8 @@ def words_of(*nodes) -> list[str]:
     return [one.message for one in node_limits.limits(pipeline(*nodes))]
 
 
-def test_what_it_can_do_has_no_limits():
+def test_what_it_can_do_has_no_limits(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vertex_nodes", vertex_nodes)  # a title has one dot: `vertex_nodes.Found`
     first = source(made=vertex_nodes.Found, text="a", number=3, share=0.5, flag=True, nothing=None)
     importer = Importer(source_uri="gs://bucket/x", artifact_type=standard_artifacts.Schema)
     assert words_of(first, importer, CsvExampleGen(input_base="gs://bucket/csv")) == []
@@ -39,7 +41,10 @@ def test_what_it_can_do_has_no_limits():
 def test_driver_of_ones_own_would_be_dropped_without_a_word():
     node = source(driver=vertex_nodes.Driver)
     (message,) = words_of(node)
-    assert "has a driver of its own, vertex_nodes.Driver, which KubeflowV2DagRunner drops" in message
+    assert (
+        "has a driver of its own, tests.pipeline.orchestrators.vertex_nodes.Driver, which KubeflowV2DagRunner drops"
+        in message
+    )
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig())
     compiled = runner.run(pipeline(source(driver=vertex_nodes.Driver)), write_out=False)
     assert "Source_executor" in json.dumps(compiled) and "Driver" not in json.dumps(compiled)

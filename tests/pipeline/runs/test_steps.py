@@ -155,7 +155,7 @@ def test_end_of_a_run_without_a_pipeline_says_what_is_missing_and_frees_the_root
     """begin was killed before it had compiled."""
     begun.file(PIPELINE_JSON).unlink()
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-m", "pipeline", "--config", str(config), "node", "--end", "--job", "job-1"]
+    command = [sys.executable, "-m", "hivemill", "--config", str(config), "node", "--end", "--job", "job-1"]
     done = subprocess.run(command, cwd=config.parent, env=environment, capture_output=True, text=True, timeout=300)
     record = begun.read()
     assert (done.returncode, record["state"], record["exit_code"]) == (6, "failed", 6), done.stderr

@@ -152,7 +152,7 @@ def test_nobody_there():
 
 def test_the_protos_come_without_tensorflow():
     code = (
-        "import sys; from serving import protos; protos.load('apis.model_service_pb2_grpc');"
+        "import sys; from hivemill.serving import protos; protos.load('apis.model_service_pb2_grpc');"
         "protos.load('apis.prediction_log_pb2'); print([m for m in sys.modules if m.split('.')[0] == 'tensorflow'])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -162,7 +162,7 @@ def test_the_protos_come_without_tensorflow():
 @pytest.mark.slow
 def test_tensorflow_may_come_after_the_protos():
     code = (
-        "from serving import protos; log = protos.load('apis.prediction_log_pb2').PredictionLog()\n"
+        "from hivemill.serving import protos; log = protos.load('apis.prediction_log_pb2').PredictionLog()\n"
         "import tensorflow as tf\n"
         "log.predict_log.request.inputs['a'].CopyFrom(tf.make_tensor_proto([1.0, 2.0]))\n"
         "print(tf.make_ndarray(log.predict_log.request.inputs['a']).tolist())"

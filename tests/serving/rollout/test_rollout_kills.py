@@ -25,6 +25,7 @@ from tests.serving.rollout.rollouts import FileServer, machine, make_store, metr
 ROOT = Path(__file__).parents[3]
 WRITING = ("common/storage/atomic.py", "serving/store/audit.py")
 OWN = (*WRITING, "serving/")
+PRODUCT = str(ROOT / "src" / "hivemill")
 
 
 def _green(store):
@@ -81,7 +82,7 @@ class Tracer:
     @staticmethod
     def name_of(frame):
         file = frame.f_code.co_filename
-        return os.path.relpath(file, ROOT) if file.startswith(str(ROOT)) and "/.venv/" not in file else file
+        return os.path.relpath(file, PRODUCT) if file.startswith(PRODUCT) else file
 
     def run(self, call):
         sys.settrace(self._call)

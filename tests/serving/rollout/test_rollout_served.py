@@ -144,7 +144,7 @@ def test_commands_killed_at_random_moments(shop, tmp_path):
     old, new = store.versions()
     server = {"server": f"127.0.0.1:{client.server.port}", "min_hours": 0, "min_impressions": 1}
     (tmp_path / "hivemill.yaml").write_text(yaml.safe_dump({**CONFIG, "rollout": server}))
-    command = [sys.executable, "-m", "pipeline", "--config", str(tmp_path / "hivemill.yaml")]
+    command = [sys.executable, "-m", "hivemill", "--config", str(tmp_path / "hivemill.yaml")]
     started = time.monotonic()
     subprocess.run([*command, "rollout", "start"], cwd=ROOT, check=True)
     seconds = time.monotonic() - started

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from hivemill.common.errors import DataNotReadyError
-from hivemill.components.hive_example_gen.cache import entries
+from hivemill.components.hive_example_gen.cache import base, entries
 from hivemill.components.hive_example_gen.cache.base import Kind
 from hivemill.components.hive_example_gen.catalog.listing import SourceFile
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
@@ -131,13 +131,13 @@ INDEX = Kind(
     lambda record: {"version": INDEX_VERSION, **asdict(record)},
     lambda record: dict.fromkeys(event_index.FILE_NAMES, 8 * record.pairs),
 )
-"""How an index is kept (kept_entries)."""
+"""How an index is kept (cache.base)."""
 
 
 def ensure(plan: DayIndex, partitions_path: str) -> IndexRecord:
     """The record of the index, found or built now. Raises DataNotReadyError, InfrastructureError."""
     store = entries.store_at(partitions_path)
-    return entries.ensure(store, INDEX, plan.fingerprint, lambda entry: _build(plan, entry.folder, partitions_path))
+    return base.ensure(store, INDEX, plan.fingerprint, lambda entry: _build(plan, entry.folder, partitions_path))
 
 
 def find_all(plans: Iterable[DayIndex], partitions_path: str) -> dict[str, IndexRecord]:

@@ -365,7 +365,7 @@ def test_rows_are_read_in_any_locale(tmp_path):
     with QuarantineWriter(folder) as writer:
         writer.add(BadRow("f", 1, "value", "no number", "stadt", "Köln 京都"))
     code = (
-        "import sys\nfrom hivemill.components.hive_example_gen import quarantine\n"
+        "import sys\nfrom hivemill.components.hive_example_gen.cache import quarantine\n"
         "print(ascii([row.raw for row in quarantine.read(*sys.argv[1:])]))"
     )
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

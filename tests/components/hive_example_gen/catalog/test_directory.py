@@ -84,7 +84,7 @@ def test_a_day_in_two_folders_is_refused(tmp_path):
 
 def test_columns_in_another_order_than_the_path(tmp_path):
     _write(tmp_path / "dt=2026-11-15" / "hour=07" / "f")
-    with pytest.raises(ConfigError, match=r"holds 'dt=2026-11-15' where a folder `hour=...` was expected") as raised:
+    with pytest.raises(ConfigError, match=r"contains 'dt=2026-11-15' instead of folders `hour=...`") as raised:
         _list(tmp_path, ("hour", "dt"))
     assert "in path order" in raised.value.hint
 
@@ -160,7 +160,7 @@ def test_more_folders_than_partition_columns(tmp_path):
 
 def test_fewer_folders_than_partition_columns(tmp_path):
     _write(tmp_path / "dt=2026-11-15" / "000000_0")
-    with pytest.raises(ConfigError, match=r"holds '000000_0' where a folder `hour=...` was expected"):
+    with pytest.raises(ConfigError, match=r"contains '000000_0' instead of folders `hour=...`"):
         _list(tmp_path, ("dt", "hour"))
 
 

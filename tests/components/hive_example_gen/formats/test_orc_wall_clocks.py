@@ -83,11 +83,11 @@ def test_a_machine_without_time_zones(tmp_path):
     """pyarrow alone ends the process there. The package tzdata, which pandas brings, is taken instead."""
     code = """
 import sys
-from hivemill.components.hive_example_gen.formats import orc
+from hivemill.components.hive_example_gen.formats.orc import orc_file
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 spec = TableSpec(format="orc", columns={"at": "timestamp"}, partition_columns={})
-print(sum(batch.num_rows for batch in orc.read_batches(DataFile(sys.argv[1], "f"), spec, None)))
+print(sum(batch.num_rows for batch in orc_file.read_batches(DataFile(sys.argv[1], "f"), spec, None)))
 """
     environment = {**os.environ, "TZDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[4])}
     command = [sys.executable, "-c", code, str(FOLDER / "wall_clocks_west")]
