@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hivemill.common import runtime
 
@@ -17,7 +18,7 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.components.statistics_gen.component import StatisticsGen  # noqa: E402
 from tfx.components.trainer.component import Trainer  # noqa: E402
 from tfx.components.transform.component import Transform  # noqa: E402
-from tfx.dsl.components.base import base_node  # noqa: E402
+from tfx.dsl.components.base import base_node, executor_spec  # noqa: E402
 from tfx.orchestration import pipeline  # noqa: E402
 from tfx.proto import trainer_pb2, transform_pb2  # noqa: E402
 from tfx.types import BaseChannel  # noqa: E402
@@ -31,7 +32,9 @@ from hivemill.components.hive_example_gen.component import HiveLogExampleGen  # 
 from hivemill.components.hive_example_gen.rows.negative_sampling import SAMPLED_SPLITS  # noqa: E402
 from hivemill.components.pusher.component import StorePusher  # noqa: E402
 from hivemill.components.serving_check.component import ServingCheck  # noqa: E402
+from hivemill.components.statistics_gen import executor as statistics_executor  # noqa: E402
 from hivemill.components.tfx_io import staged_executor  # noqa: E402
+from hivemill.components.transform import executor as transform_executor  # noqa: E402
 from hivemill.pipeline.config import worker_rules  # noqa: E402
 from hivemill.pipeline.config.schema import PipelineConfig  # noqa: E402
 from hivemill.pipeline.history.baseline import DataBaseline  # noqa: E402
@@ -73,7 +76,7 @@ def create_pipeline(
     places = config.places()
     example_gen = _example_gen(config, inputs)
     examples = example_gen.outputs["examples"]
-    statistics_gen = StatisticsGen(examples=examples)
+    statistics_gen = _on_one_machine(config, StatisticsGen(examples=examples), statistics_executor.Executor)
     schema_gen = _schema_node(config, statistics_gen)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
@@ -121,6 +124,13 @@ def _example_gen(config: PipelineConfig, inputs: RunInputs) -> HiveLogExampleGen
     )
 
 
+def _on_one_machine(config: PipelineConfig, node: base_node.BaseNode, executor: type) -> Any:
+    """TFX's node with an executor that reads the data in large batches, unless Beam is to spread the work."""
+    if not config.runner.beam_args:
+        node.executor_spec = executor_spec.BeamExecutorSpec(executor)
+    return node
+
+
 def _schema_node(config: PipelineConfig, statistics_gen: StatisticsGen) -> base_node.BaseNode:
     if config.data_verdict.schema_path:
         return ImportSchemaGen(schema_file=config.data_verdict.schema_path)
@@ -161,7 +171,7 @@ def _fit_and_watch_splits(config: PipelineConfig) -> tuple[str, str]:
 
 def _transform(config: PipelineConfig, examples: BaseChannel, schema_gen: base_node.BaseNode) -> Transform:
     fit_split, watch_split = _fit_and_watch_splits(config)
-    return Transform(
+    transform = Transform(
         examples=examples,
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="hivemill.components.transform.preprocessing.preprocessing_fn",
@@ -172,6 +182,7 @@ def _transform(config: PipelineConfig, examples: BaseChannel, schema_gen: base_n
         # The analyzer cache would double the analysis to save it on spans; our spans are windows that slide.
         disable_analyzer_cache=True,
     )
+    return _on_one_machine(config, transform, transform_executor.Executor)
 
 
 def _trainer(config: PipelineConfig, transform: Transform, schema_gen: base_node.BaseNode) -> Trainer:

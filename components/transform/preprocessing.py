@@ -1,13 +1,12 @@
 """`preprocessing_fn` for TFX's Transform: raw columns in, the packed tensors of `layout` out, as declared.
 
-Cost: one analysis phase, that is one pass over the training split, whatever the number of features: all vocabularies
-are one analyzer (`vocabularies`), and TFT packs mean, variance and quantiles into the same pass.
+What it has to know of the whole training split comes from `analyzers`: TFT's on Beam, or an analysis that is finished.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -22,31 +21,37 @@ from hivemill.components.features import (
     NumericFeature,
 )
 from hivemill.components.transform import layout as layout_lib
+from hivemill.components.transform.analyzers import Analyzers, BeamAnalyzers, vocabulary_rules
 from hivemill.components.transform.columns import as_ragged, as_single, as_tokens, with_values
-from hivemill.components.transform.vocabularies import VocabularyRule, lookup_tokens, packed_vocabularies
 
 Tensors = dict[str, Any]
+_EMPTY = '""'  # the empty string as a line of a vocabulary: an empty line would not survive the reader
 _CROSS_SEPARATOR = "\x1f"  # ASCII unit separator: in no sane value, so ("a", "bc") and ("ab", "c") differ
 
 
-def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]) -> Tensors:
+def preprocessing_fn(
+    inputs: Mapping[str, Any], custom_config: Mapping[str, Any], analyzers: Analyzers | None = None
+) -> Tensors:
     """Builds the transform graph.
 
     Args:
       inputs: raw columns by name, dense [batch] or [batch, n], sparse or ragged; int64, float32 or string.
       custom_config: `features` holds the FeatureSet as JSON.
+      analyzers: of a finished analysis; TFT's on Beam if left out.
 
     Returns: the tensors that `layout` lists. Raises ConfigError where a feature cannot read its column.
     """
     features = FeatureSet.model_validate_json(custom_config["features"])
     columns = _Columns(inputs)
+    analyzers = analyzers or BeamAnalyzers()
     tokens = {
         name: _tokens(name, feature, columns)
         for name, feature in features.features.items()
         if isinstance(feature, CategoricalFeature | MultivalentFeature | CrossFeature)
     }
-    files = _vocabulary_files(features, tokens)
-    outputs = _single_valued_outputs(features, columns, tokens, files)
+    rules = vocabulary_rules(features)
+    files = analyzers.vocabulary_files(rules, [_flat(tokens[name]) for name in rules])
+    outputs = _single_valued_outputs(features, columns, tokens, files, analyzers)
     for name, feature in features.features.items():
         if isinstance(feature, MultivalentFeature):
             ids = tokens[name].with_values(_ids(feature, tokens[name].values, files.get(name)))
@@ -54,6 +59,26 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
             if feature.weights:
                 outputs[layout_lib.weights_key(name)] = _weights(name, feature, columns, ids).to_sparse()
     return outputs | _label_outputs(features, columns)
+
+
+def tokens_to_count(features: FeatureSet, inputs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+    """The tokens of every field that has a vocabulary, strings [n]: what an analysis counts."""
+    columns = _Columns(inputs)
+    return {name: _flat(_tokens(name, features.features[name], columns)) for name in vocabulary_rules(features)}
+
+
+def numbers_to_summarise(features: FeatureSet, inputs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+    """The values, float32 [n], of every numeric field that is scaled or cut by those of the whole split."""
+    columns = _Columns(inputs)
+    return {
+        name: _seen(columns.single_floats(feature.column or name, f"features.{name}"))
+        for name, feature in features.features.items()
+        if isinstance(feature, NumericFeature) and feature.transform in ("z_score", "quantile_buckets")
+    }
+
+
+def _flat(tokens: Any) -> tf.Tensor:
+    return tokens.values if isinstance(tokens, tf.RaggedTensor) else tokens
 
 
 class _Columns:
@@ -140,33 +165,22 @@ def _check_parallel(owner: str, first: tf.RaggedTensor, second: tf.RaggedTensor)
     tf.debugging.assert_equal(first.row_lengths(), second.row_lengths(), message=message)
 
 
-def _vocabulary_files(features: FeatureSet, tokens: Tensors) -> dict[str, tf.Tensor]:
-    """The vocabulary file (a deferred asset path) of every field that has one."""
-    rules = [
-        VocabularyRule(layout_lib.vocabulary_file_name(name), feature.min_count, feature.max_size)
-        for name, feature in features.features.items()
-        if layout_lib.uses_vocabulary(feature)
-    ]
-    names = [name for name, feature in features.features.items() if layout_lib.uses_vocabulary(feature)]
-    flat = [tokens[name].values if isinstance(tokens[name], tf.RaggedTensor) else tokens[name] for name in names]
-    return dict(zip(names, packed_vocabularies(flat, rules), strict=True))
-
-
-def _ids(feature: Any, tokens: tf.Tensor, vocabulary_file: tf.Tensor | None) -> tf.Tensor:
+def _ids(feature: Any, tokens: tf.Tensor, vocabulary_file: Any) -> tf.Tensor:
     """int64 ids of the tokens, the same shape: 0 .. num_ids - 1; out-of-vocabulary ids come after the vocabulary."""
     if isinstance(feature, CrossFeature) or feature.encoding == "hash":
         return tf.strings.to_hash_bucket_fast(tokens, feature.hash_buckets)
-    return tft.apply_vocabulary(lookup_tokens(tokens), vocabulary_file, num_oov_buckets=feature.oov_buckets)
+    lines = tf.where(tokens == "", tf.constant(_EMPTY), tokens)
+    return tft.apply_vocabulary(lines, vocabulary_file, num_oov_buckets=feature.oov_buckets)
 
 
 def _single_valued_outputs(
-    features: FeatureSet, columns: _Columns, tokens: Tensors, files: Mapping[str, tf.Tensor]
+    features: FeatureSet, columns: _Columns, tokens: Tensors, files: Mapping[str, Any], analyzers: Analyzers
 ) -> Tensors:
     ids, values = [], []
     for name, feature in features.features.items():
         if isinstance(feature, NumericFeature):
             is_bucketised = feature.transform == "quantile_buckets"
-            (ids if is_bucketised else values).append(_number(name, feature, columns))
+            (ids if is_bucketised else values).append(_number(name, feature, columns, analyzers))
         elif not isinstance(feature, MultivalentFeature):
             ids.append(_ids(feature, tokens[name], files.get(name)))
     outputs = {}
@@ -177,42 +191,23 @@ def _single_valued_outputs(
     return outputs
 
 
-def _number(name: str, feature: NumericFeature, columns: _Columns) -> tf.Tensor:
+def _number(name: str, feature: NumericFeature, columns: _Columns, analyzers: Analyzers) -> tf.Tensor:
     """float32 [batch], or int64 bucket numbers [batch]. A missing value and NaN are replaced by the default first."""
     values = columns.single_floats(feature.column or name, f"features.{name}")
     filled = tf.where(tf.math.is_nan(values), tf.constant(feature.default, tf.float32), values)
-    return _NUMERIC_TRANSFORMS[feature.transform](filled, values, feature)
-
-
-def _log(filled: tf.Tensor, _: tf.Tensor, __: NumericFeature) -> tf.Tensor:
-    return tf.sign(filled) * tf.math.log1p(tf.abs(filled))
+    if feature.transform == "log":
+        return tf.sign(filled) * tf.math.log1p(tf.abs(filled))
+    if feature.transform == "z_score":
+        mean, deviation = analyzers.moments(name, _seen(values))
+        return tf.math.divide_no_nan(filled - mean, deviation)
+    if feature.transform == "quantile_buckets":
+        return tft.apply_buckets(filled, analyzers.boundaries(name, _seen(values), feature))
+    return filled
 
 
 def _seen(values: tf.Tensor) -> tf.Tensor:
     """The values that are there: a default that stands for many rows must not shift what is learnt from a column."""
     return tf.gather(values, tf.where(~tf.math.is_nan(values))[:, 0])
-
-
-def _z_score(filled: tf.Tensor, values: tf.Tensor, _: NumericFeature) -> tf.Tensor:
-    # float64: the variance of large numbers (timestamps, ids) is lost in float32.
-    seen = tf.cast(_seen(values), tf.float64)
-    deviation = tf.cast(tf.sqrt(tft.var(seen)), tf.float32)
-    centred = filled - tf.cast(tft.mean(seen), tf.float32)
-    return tf.math.divide_no_nan(centred, deviation)
-
-
-def _quantile_buckets(filled: tf.Tensor, values: tf.Tensor, feature: NumericFeature) -> tf.Tensor:
-    epsilon = min(0.01, 1 / feature.buckets / 10)
-    boundaries = tft.quantiles(_seen(values), num_buckets=feature.buckets, epsilon=epsilon)
-    return tft.apply_buckets(filled, boundaries)
-
-
-_NUMERIC_TRANSFORMS: dict[str, Callable[[tf.Tensor, tf.Tensor, NumericFeature], tf.Tensor]] = {
-    "log": _log,
-    "z_score": _z_score,
-    "quantile_buckets": _quantile_buckets,
-    "raw": lambda filled, *_: filled,
-}
 
 
 def _label_outputs(features: FeatureSet, columns: _Columns) -> Tensors:

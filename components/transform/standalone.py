@@ -1,4 +1,4 @@
-"""The Transform node's work without a DAG: tf.Example files analysed and transformed. For benchmarks and notebooks."""
+"""The Transform node's work on one machine, without Beam: analyse files of tf.Examples, trace the graph, transform."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import functools
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import apache_beam as beam
 import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
-from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tensorflow_transform.tf_metadata import metadata_io
-from tfx_bsl.coders import example_coder
+from tensorflow_transform import impl_helper
+from tensorflow_transform.tf_metadata import metadata_io, schema_utils
 from tfx_bsl.public import tfxio
 
 from hivemill.components.features import FeatureSet
+from hivemill.components.transform.analysis import analyse
+from hivemill.components.transform.materialise import write_transformed
 from hivemill.components.transform.preprocessing import preprocessing_fn
 
 
@@ -26,44 +24,35 @@ def transform_files(
     schema: schema_pb2.Schema,
     files: Mapping[str, Sequence[str]],
     folder: Path,
-    analyse: str = "train",
-    transform: Any = preprocessing_fn,
+    fit_split: str = "train",
 ) -> None:
     """Writes `folder`/transform_graph and `folder`/<split>/*.gz from the GZIP TFRecord files of each split.
 
-    Vocabularies, means and quantiles come from the split `analyse`, as in the DAG; one process, Beam in memory.
+    Vocabularies, means and quantiles come from `fit_split`, as in the DAG.
     """
-    config = {"features": features.model_dump_json()}
-    raw_metadata = str(folder / "transform_graph" / tft.TFTransformOutput.RAW_METADATA_DIR)
-    metadata_io.write_metadata(tft.DatasetMetadata(schema), raw_metadata)
-    sources = {split: tfxio.TFExampleRecord(list(names), schema=schema) for split, names in files.items()}
-    options = PipelineOptions(["--runner=FnApiRunner"])
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        beam.Pipeline(options=options) as pipeline,
-        tft_beam.Context(temp_dir=scratch, force_tf_compat_v1=False, use_deep_copy_optimization=True),
-    ):
-        batches = {s: pipeline | f"Read[{s}]" >> source.BeamSource() for s, source in sources.items()}
-        adapter = sources[analyse].TensorAdapterConfig()
-        graph = (batches[analyse], adapter) | tft_beam.AnalyzeDataset(
-            functools.partial(transform, custom_config=config)
+    fit_graph(features, schema, files[fit_split], str(folder / "transform_graph"))
+    for split, names in files.items():
+        write_transformed(transform_output(folder), features, names, str(folder / split / "examples"))
+
+
+def fit_graph(features: FeatureSet, schema: schema_pb2.Schema, files: Sequence[str], path: str) -> None:
+    """Writes what TFX calls a transform graph to `path`: the saved graph, its vocabularies, raw and transformed schema.
+
+    `files` are the GZIP TFRecord files of raw tf.Examples that it is fitted on. Raises ConfigError where a feature
+    cannot read its column.
+    """
+    raw_spec = schema_utils.schema_as_feature_spec(schema).feature_spec
+    type_specs = tfxio.TFExampleRecord(list(files), schema=schema).TensorAdapter().OriginalTypeSpecs()
+    metadata_io.write_metadata(tft.DatasetMetadata(schema), f"{path}/{tft.TFTransformOutput.RAW_METADATA_DIR}")
+    with tempfile.TemporaryDirectory(prefix="hivemill-transform-") as scratch:
+        transform = functools.partial(
+            preprocessing_fn,
+            custom_config={"features": features.model_dump_json()},
+            analyzers=analyse(features, raw_spec, files, Path(scratch)),
         )
-        _ = graph | tft_beam.WriteTransformFn(str(folder / "transform_graph"))
-        for split, batch in batches.items():
-            data, _ = ((batch, adapter), graph) | f"Transform[{split}]" >> tft_beam.TransformDataset(
-                output_record_batches=True
-            )
-            _ = (
-                data
-                | f"Encode[{split}]" >> beam.FlatMapTuple(lambda batch, _: _encode(batch))
-                | f"Write[{split}]" >> beam.io.WriteToTFRecord(str(folder / split / "examples"), file_name_suffix=".gz")
-            )
+        impl_helper.analyze_in_place(transform, False, raw_spec, type_specs, path)
 
 
 def transform_output(folder: Path) -> tft.TFTransformOutput:
     """What `transform_files` learnt."""
     return tft.TFTransformOutput(str(folder / "transform_graph"))
-
-
-def _encode(batch: Any) -> list[bytes]:
-    return example_coder.RecordBatchToExamplesEncoder().encode(batch)

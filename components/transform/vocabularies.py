@@ -9,8 +9,6 @@ docs/decisions/0020-one-analyzer-for-all-vocabularies.md.
 from __future__ import annotations
 
 import collections
-import dataclasses
-import heapq
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -20,24 +18,20 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_transform.beam import experimental as tft_beam_experimental
 
+from hivemill.components.transform.vocabulary_file import (
+    VocabularyRule,
+    ordered_tokens,
+    stands_in_a_line,
+    write_vocabulary,
+)
+
 _MAX_TOKENS_IN_MEMORY = 1_000_000  # per bundle, before the counts are handed on; about 150 MB
-_EMPTY = b'""'  # the empty string as a line of the file: an empty line would not survive the reader
-_NO_TOKEN = b"<no token was frequent enough>"  # a lookup table cannot be built from an empty file
 
 Key = tuple[int, bytes]
 
 
-@dataclasses.dataclass(frozen=True)
-class VocabularyRule:
-    """Which tokens of one field are kept: those with `min_count` occurrences, of them the `max_size` most frequent."""
-
-    file_name: str
-    min_count: int
-    max_size: int | None = None
-
-
 def packed_vocabularies(tokens: Sequence[tf.Tensor], rules: Sequence[VocabularyRule]) -> list[tf.Tensor]:
-    """One deferred vocabulary file per token tensor (string, [n]); for `tft.apply_vocabulary` on `lookup_tokens`."""
+    """One deferred vocabulary file per token tensor (string, [n]); for `tft.apply_vocabulary`."""
     if not tokens:
         return []
     return tft.experimental.ptransform_analyzer(
@@ -103,8 +97,7 @@ class _CountTokens(beam.DoFn):
 
 def _is_frequent(entry: tuple[Key, int], min_counts: Sequence[int]) -> bool:
     (field, token), count = entry
-    # A token with a line break cannot stand in a file of lines; it is out of vocabulary, as in TFT.
-    return count >= min_counts[field] and b"\n" not in token and b"\r" not in token
+    return count >= min_counts[field] and stands_in_a_line(token)
 
 
 class _WriteVocabulary(beam.DoFn):
@@ -116,24 +109,6 @@ class _WriteVocabulary(beam.DoFn):
     def process(self, element: tuple[int, Iterable[tuple[int, bytes] | None]]) -> Iterator[beam.pvalue.TaggedOutput]:
         field, entries = element
         path = os.path.join(self._folder, self._rules[field].file_name)
-        lines = ordered_tokens((entry for entry in entries if entry is not None), self._rules[field].max_size)
-        # TensorFlow's filesystems, since the folder may be remote. A retried bundle writes the same bytes again.
-        tf.io.gfile.makedirs(self._folder)
-        with tf.io.gfile.GFile(path, "wb") as file:
-            file.write(b"".join(line + b"\n" for line in lines or [_NO_TOKEN]))
+        kept = ordered_tokens((entry for entry in entries if entry is not None), self._rules[field].max_size)
+        write_vocabulary(path, kept)  # a retried bundle writes the same bytes again
         yield beam.pvalue.TaggedOutput(str(field), path)
-
-
-def ordered_tokens(entries: Iterable[tuple[int, bytes]], max_size: int | None) -> list[bytes]:
-    """Tokens by descending count, ties in byte order, so that the same data gives the same ids on every runner."""
-
-    def order(entry: tuple[int, bytes]) -> tuple[int, bytes]:
-        return -entry[0], entry[1]
-
-    kept = sorted(entries, key=order) if max_size is None else heapq.nsmallest(max_size, entries, key=order)
-    return [token or _EMPTY for _, token in kept]
-
-
-def lookup_tokens(tokens: tf.Tensor) -> tf.Tensor:
-    """Tokens as they stand in the vocabulary file."""
-    return tf.where(tokens == "", tf.constant(_EMPTY), tokens)

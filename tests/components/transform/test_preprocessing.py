@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ import tensorflow_transform.beam as tft_beam
 
 from hivemill.common.errors import ConfigError
 from hivemill.components.features import FeatureSet
-from hivemill.components.transform import layout
+from hivemill.components.transform import layout, standalone
 from hivemill.components.transform.preprocessing import preprocessing_fn
-from hivemill.components.transform.vocabularies import ordered_tokens
+from hivemill.components.transform.vocabulary_file import ordered_tokens
 
 FEATURES = {
     # red 3, blue 2, "" 2; green once: out of vocabulary
@@ -88,10 +87,35 @@ def _config(features=None, label="click", weight="importance"):
     return {"features": declared.model_dump_json()}
 
 
-@pytest.fixture(scope="module")
-def transformed():
+@pytest.fixture(scope="module", params=["Beam", "one machine"])
+def transformed(request, tmp_path_factory):
     """The transform of TRAIN, analysed on TRAIN, and of SERVE with what was learnt there."""
-    folder = tempfile.mkdtemp()
+    return (_by_beam if request.param == "Beam" else _on_one_machine)(tmp_path_factory.mktemp("transformed"))
+
+
+def _on_one_machine(folder: Path):
+    schema = tft.DatasetMetadata.from_feature_spec(SPEC).schema
+    files = {split: str(folder / f"{split}.gz") for split in ("train", "serve")}
+    coder = tft.coders.ExampleProtoCoder(schema)
+    for split, rows in (("train", TRAIN), ("serve", SERVE)):
+        with tf.io.TFRecordWriter(files[split], "GZIP") as writer:
+            for row in rows:
+                writer.write(coder.encode(row))
+    features = FeatureSet(features=FEATURES, label="click", weight="importance")
+    standalone.transform_files(features, schema, {split: [file] for split, file in files.items()}, folder)
+    return *(_rows(folder, split) for split in files), folder / "transform_graph"
+
+
+def _rows(folder: Path, split: str) -> list[dict]:
+    """As Beam gives them: dense values, and lists for sparse ones."""
+    spec = standalone.transform_output(folder).transformed_feature_spec()
+    records = tf.data.TFRecordDataset(tf.io.gfile.glob(str(folder / split / "*.gz")), "GZIP")
+    parsed = (tf.io.parse_single_example(record, spec) for record in records)
+    return [{name: getattr(value, "values", value).numpy() for name, value in row.items()} for row in parsed]
+
+
+def _by_beam(folder: Path):
+    folder = str(folder)
     metadata = tft.DatasetMetadata.from_feature_spec(SPEC)
     config = _config()
     with tft_beam.Context(temp_dir=folder, force_tf_compat_v1=False):

@@ -12,6 +12,7 @@ import pytest
 
 from tests.components.hive_example_gen.conformance.all_tables import ALL
 
+_ROOT = Path(__file__).parents[4]
 _PYTHON = os.environ.get("HIVEMILL_SPARK_PYTHON")
 _KEPT = os.environ.get("HIVEMILL_CONFORMANCE_TABLES")  # a folder of an earlier run, while a reader is written
 
@@ -41,7 +42,12 @@ def _written(folder: Path, zone: str) -> list[str]:
     script = Path(__file__).with_name("spark_writes_conformance.py")
     with open(folder / "log", "a", encoding="utf-8") as log:
         done = subprocess.run(
-            [_PYTHON, script, folder, zone], stdout=subprocess.PIPE, stderr=log, text=True, check=False
+            [_PYTHON, script, folder, zone],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},  # the tables are a package of the tests
+            check=False,
         )
     assert done.returncode == 0, (folder / "log").read_text(encoding="utf-8")[-3000:]
     return done.stdout.splitlines()
