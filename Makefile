@@ -10,7 +10,6 @@ LOCK := requirements/requirements.lock
 DEMO ?= demo
 DATE ?= 2026-11-15
 NAME ?= demo
-TESTS ?= tests
 # Silences the message about the missing GPU and keeps logs to warnings in tests and tools.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -42,8 +41,8 @@ demo: env ## The main job on a generated click log: from the log to a pushed mod
 	@test -e $(DEMO)/hivemill.yaml || $(BIN)/hivemill init $(DEMO)
 	$(BIN)/hivemill --config $(DEMO)/hivemill.yaml run --date $(DATE)
 
-test: env ## The tests, without the slow ones (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow" tests
+test: env ## The tests, without the slow ones (under 10 minutes on 2 cores)
+	tests/in_halves.sh $(BIN)/python -m "not slow"
 
 spark-env: $(SPARK)/.installed ## Spark in .venvs/spark, for the conformance tests (they need Java too)
 
@@ -72,7 +71,7 @@ kerberos-env: env ## The Python package kerberos, into .venv: built here, it nee
 test-slow: env ## The slow tests: kill, Spark, Airflow, Java, schemas, image; what is missing for one is said in its skip
 	HIVEMILL_SPARK_PYTHON="$${HIVEMILL_SPARK_PYTHON:-$(wildcard $(abspath $(SPARK))/bin/python)}" \
 	HIVEMILL_AIRFLOW_PYTHON="$${HIVEMILL_AIRFLOW_PYTHON:-$(wildcard $(abspath $(AIRFLOW))/bin/python)}" \
-	$(BIN)/python -m pytest -m slow --durations=25 $(TESTS)
+	tests/in_halves.sh $(BIN)/python -m slow --durations=25
 
 test-all: test test-slow ## All tests
 
