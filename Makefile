@@ -75,8 +75,8 @@ test-slow: env ## The slow tests: kill, Spark, Airflow, Java, schemas, image; wh
 
 test-all: test test-slow ## All tests
 
-check: env ## Style and imports
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+check: env ## Style, imports and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 format: env ## Formats the code
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -16,13 +16,15 @@ A message names the thing (file, partition, row, column or config key), states t
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HivemillError(Exception):
     """Base of the tree. `exit_code` is the contract of the command line (docs/cli.md)."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None, details: dict | None = None):
+    def __init__(self, message: str, *, hint: str | None = None, details: dict[str, Any] | None = None):
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -31,11 +33,13 @@ class HivemillError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.hint, self.details)
 
 
-def _rebuild(kind: type[HivemillError], message: str, hint: str | None, details: dict | None) -> HivemillError:
+def _rebuild(
+    kind: type[HivemillError], message: str, hint: str | None, details: dict[str, Any] | None
+) -> HivemillError:
     return kind(message, hint=hint, details=details)
 
 

@@ -47,8 +47,9 @@ def remove_generated_files() -> None:
     for name, module in list(sys.modules.items()):  # a copy: threads that are still there may import
         if name.startswith("__autograph_generated_file"):
             for place in (getattr(module, "__file__", None), getattr(module, "__cached__", None)):
-                with contextlib.suppress(OSError, TypeError):
-                    os.unlink(place)
+                with contextlib.suppress(OSError):
+                    if place is not None:
+                        os.unlink(place)
 
 
 @contextlib.contextmanager

@@ -117,8 +117,9 @@ def _acquire(url: str, claim: str, card: Card, patience: Patience, say: Callable
             left = others.pop(name)
         if not others and _is_alone(url, claim, card):
             return left
-        if watch.lives(others) and time.monotonic() >= deadline:
-            raise _held(url, watch.lives(others))
+        owner = watch.lives(others)
+        if owner and time.monotonic() >= deadline:
+            raise _held(url, owner)
         if others and not is_told:
             one = next(iter(others.values()))
             say(f"The lock {urls.shown(url)} is of {words(one)}; watching it for {patience.lease_seconds:.0f} s.")

@@ -10,6 +10,7 @@ import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import gcd
+from typing import Any
 
 import numpy as np
 
@@ -179,7 +180,9 @@ def draw(shop: Shop, date: datetime.date, hour: int, chunk: int, num_chunks: int
     )  # fmt: skip
 
 
-def _draw_users(shop: Shop, date: datetime.date, which: np.ndarray, is_new: np.ndarray, new: np.ndarray) -> dict:
+def _draw_users(
+    shop: Shop, date: datetime.date, which: np.ndarray, is_new: np.ndarray, new: np.ndarray
+) -> dict[str, Any]:
     known = shop.user_scatter.ids(shop.users.pick(which))
     ids = np.where(is_new < COLD_USER_SHARE, shop.new_ids(new, date, shop.num_users), known)
     age_band = _choose(words.AGE_BANDS.values(), shop.hashed(ids, "age"))
@@ -196,7 +199,7 @@ def _draw_users(shop: Shop, date: datetime.date, which: np.ndarray, is_new: np.n
     }
 
 
-def _draw_items(shop: Shop, date: datetime.date, favourite: np.ndarray, uniform: np.ndarray) -> dict:
+def _draw_items(shop: Shop, date: datetime.date, favourite: np.ndarray, uniform: np.ndarray) -> dict[str, Any]:
     wanted = np.where(uniform[1] < FAVOURITE_SHARE, favourite, -1)
     known = shop.pick_items(uniform[0], wanted)
     ids = np.where(

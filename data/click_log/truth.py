@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -196,7 +197,7 @@ def _field_shares(name: str) -> np.ndarray:
         return np.full(len(words.QUERY_TOKENS), 1 / len(words.QUERY_TOKENS))
     if name == "context":
         return _shares([weight for values in words.CONTEXT.values() for weight in values.values()])
-    tables = {
+    tables: dict[str, Mapping[Any, float]] = {
         "age_band": words.AGE_BANDS, "gender": words.GENDERS, "city": words.CITIES, "member_level": words.MEMBER_LEVELS,
         "category": words.CATEGORIES, "device": words.DEVICES, "recent_items": words.CATEGORIES,
     }  # fmt: skip

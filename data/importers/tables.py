@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -113,7 +114,7 @@ def require_values(table: pa.Table, columns: list[str], path: Path, first_line: 
             raise ConfigError(f"{path}, line {row + first_line}, column {name}: a value is required, received a blank")
 
 
-def require_among(table: pa.Table, column: str, allowed: list, path: Path, first_line: int) -> None:
+def require_among(table: pa.Table, column: str, allowed: Sequence[Any], path: Path, first_line: int) -> None:
     """Raises ConfigError for a value outside `allowed`."""
     values = table.column(column)
     row = pc.index(pc.is_in(values, pa.array(allowed, values.type)), False).as_py()

@@ -213,7 +213,7 @@ def _lift_section(cells: Cells, looks: list[Look], options: ExperimentOptions, w
         "lift_interval": last.lift_interval,
     }
     control, treatment = cells.samples()
-    if options.covariates:
+    if options.covariates and cells.covariates is not None:
         plain = compare(_plain(control), _plain(treatment))
         reduction = last.comparison.variance_reduction
         section["cuped"] = {

@@ -214,8 +214,10 @@ class RolloutMachine:
             )
         return canary
 
-    def _run_id(self, version: int) -> str | None:
+    def _run_id(self, version: int | None) -> str | None:
         """The run that pushed the version; nothing that a rollback should fail for."""
+        if version is None:
+            return None
         with contextlib.suppress(InfrastructureError):
             return self._store.record(version).get("run_id")
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.serving.experiment.assignment import CANARY, STABLE
 from hivemill.serving.experiment.exposures.log import ExposureLog, read_log
 from hivemill.serving.experiment.guardrails import VariantHealth, health
@@ -20,6 +20,11 @@ from hivemill.serving.rollout.state import Rollout
 def metrics_of_log(rollout: Rollout, options: ExperimentOptions) -> Metrics:
     """Of `options.log`. Raises DataNotReadyError where the log has no row of a variant since the rollout began."""
     since = datetime.datetime.fromisoformat(rollout.started_utc)
+    if options.log is None:
+        raise ConfigError(
+            "experiment.log is not set, and the rollout's metrics come from it",
+            hint="Set it to the exposure log, or name a metrics document in rollout.metrics.",
+        )
     log = read_log(options.log, columns=options.columns, since=since, max_bad_share=options.max_bad_share)
     log = _of_versions(log, {STABLE: rollout.stable, CANARY: rollout.canary})
     found = health(log, alpha=options.alpha, lift_of_interest=options.lift_of_interest)

@@ -14,7 +14,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -90,7 +90,7 @@ class HttpServer:
     async def _listen(self) -> None:
         tls = self._options.tls.context() if self._options.tls else None
         self._connections = _Connections(self._requests, self._options)
-        times = {"ssl_handshake_timeout": _HANDSHAKE_SECONDS} if tls else {}
+        times: dict[str, Any] = {"ssl_handshake_timeout": _HANDSHAKE_SECONDS} if tls else {}
         self._listener = await self._loop.create_server(
             self._connections.accept, sock=self._socket, ssl=tls, backlog=_BACKLOG, **times
         )
@@ -134,7 +134,7 @@ class _Connection(web.RequestHandler):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=idle_seconds,
             lingering_time=0.0,  # a body that was refused is not read
-            access_log=None,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's documentation allows it
             logger=_SILENT,
         )
 
@@ -190,7 +190,7 @@ class _Requests:
         finally:
             self._threads.shutdown(wait=False)
 
-    async def _bounded(self, request: web.BaseRequest, answer: Callable) -> web.StreamResponse:
+    async def _bounded(self, request: web.BaseRequest, answer: Callable[..., Any]) -> web.StreamResponse:
         """Reads, answers and writes within `request_seconds`; a client that is slower loses its connection."""
         self._change(running=1)
         try:
@@ -204,7 +204,7 @@ class _Requests:
         finally:
             self._change(running=-1)
 
-    async def _sent(self, request: web.BaseRequest, answer: Callable) -> web.StreamResponse:
+    async def _sent(self, request: web.BaseRequest, answer: Callable[..., Any]) -> web.StreamResponse:
         response = await answer(request)
         if self._is_ending:
             response.force_close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -75,7 +76,7 @@ class _Histogram:
         self.total += value
 
 
-def _simple(name: str, kind: str, meaning: str, values: dict[Labels, float]) -> list[str]:
+def _simple(name: str, kind: str, meaning: str, values: Mapping[Any, float]) -> list[str]:
     samples = [f"{name}{_written(labels)} {value}" for labels, value in sorted(values.items())]
     return [*_head(name, kind, meaning), *samples]
 

@@ -157,8 +157,9 @@ def _adjusted(plain: Comparison, control: Sample, treatment: Sample) -> Comparis
         _adjusted_rate(one, value - part @ slopes, float(part.mean(axis=0) @ slopes))
         for one, value, part in zip(rates, values, parts, strict=True)
     ]
-    made = Comparison(*adjusted)
-    return Comparison(*adjusted, variance_reduction=1 - made.standard_error**2 / plain.standard_error**2)
+    first, second = adjusted
+    made = Comparison(first, second)
+    return Comparison(first, second, variance_reduction=1 - made.standard_error**2 / plain.standard_error**2)
 
 
 def _adjusted_rate(one: Rate, adjusted_values: np.ndarray, shift: float) -> Rate:

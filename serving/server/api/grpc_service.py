@@ -149,7 +149,12 @@ class _Calls:
         return grpc.unary_unary_rpc_method_handler(handle, response_serializer=lambda one: one.SerializeToString())
 
     def _answer(
-        self, message: bytes, context: grpc.ServicerContext, request_type: Any, operation: Callable, names: list[str]
+        self,
+        message: bytes,
+        context: grpc.ServicerContext,
+        request_type: Any,
+        operation: Callable[..., Any],
+        names: list[str],
     ) -> tuple[Any, int | None]:
         """Puts the model's name into `names` as soon as it is known."""
         if self._ending.is_set():

@@ -72,7 +72,9 @@ class Operations:
     ) -> tuple[regression_pb2.RegressionResponse, int]:
         return self._of_examples(request, regression_pb2.RegressionResponse, _regress, timeout)
 
-    def _of_examples(self, request: Any, response_type: type, ask: Callable, timeout: float | None) -> tuple[Any, int]:
+    def _of_examples(
+        self, request: Any, response_type: type, ask: Callable[..., Any], timeout: float | None
+    ) -> tuple[Any, int]:
         _check_spec(request)
         with self._models.lease(request.model_spec) as lease:
             name = _signature_name(request.model_spec)
@@ -255,7 +257,7 @@ def _classify(
         )
     rows = [_matrix(alias, outputs, size) for alias in (_CLASSES, _SCORES)]
     classes, scores = rows
-    width = len((classes or scores)[0])
+    width = len((classes or scores or [[]])[0])
     if classes and scores and len(scores[0]) != width:
         raise invalid(f"Tensors class and score should match in dim_size(1). Got {width} vs. {len(scores[0])}")
     result = classification_pb2.ClassificationResult()

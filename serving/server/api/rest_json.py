@@ -12,7 +12,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -416,6 +416,7 @@ def _decoded(value: Json) -> bytes:
 
 
 def _listed(name: str, value: np.ndarray) -> Json:
+    convert: Callable[[Any], Json]
     if value.dtype == object:
         convert = _as_b64 if name.endswith(_BYTES_SUFFIX) else _as_text
     elif value.dtype == np.float32:

@@ -27,7 +27,7 @@ class ModelTarget:
 
     name: str
     base_path: Path
-    policy: _Policy
+    policy: file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
     labels: dict[str, int]
     logging: logging_config_pb2.LoggingConfig | None = None
 

@@ -99,11 +99,11 @@ class Models:
                     return  # a newer config came meanwhile; its own call of `work` decides what is unloaded
                 self._move_labels()
                 doomed = self._unwanted(wanted)
-                for version in doomed:
-                    version.state = _STATE.UNLOADING
-                idle = [version for version in doomed if not version.leases]
-            for version in idle:
-                self._close(version)
+                for one in doomed:
+                    one.state = _STATE.UNLOADING
+                idle = [one for one in doomed if not one.leases]
+            for one in idle:
+                self._close(one)
 
     @contextlib.contextmanager
     def lease(self, spec: model_pb2.ModelSpec) -> Iterator[Lease]:
@@ -112,6 +112,7 @@ class Models:
             version = self._resolve(spec)
             version.leases += 1
         try:
+            assert version.servable is not None  # a version that a request may have is loaded
             yield Lease(spec.name, version.number, version.servable)
         finally:
             with self._lock:
@@ -121,7 +122,7 @@ class Models:
             if is_last:
                 self._close(version)
 
-    def statuses(self, spec: model_pb2.ModelSpec) -> list[_STATE]:
+    def statuses(self, spec: model_pb2.ModelSpec) -> list[get_model_status_pb2.ModelVersionStatus]:
         """TensorFlow Serving's ModelVersionStatus, newest version first. Raises ServingError (NOT_FOUND)."""
         _check_name(spec)
         with self._lock:
@@ -288,7 +289,7 @@ def _is_available(model: _Model, number: int) -> bool:
     return number in model.versions and model.versions[number].state == _STATE.AVAILABLE
 
 
-def _status(version: _Version) -> _STATE:
+def _status(version: _Version) -> get_model_status_pb2.ModelVersionStatus:
     status = _STATE(version=version.number, state=version.state)
     status.status.error_code = version.error.code.value[0] if version.error else grpc.StatusCode.OK.value[0]
     status.status.error_message = version.error.message if version.error else ""
