@@ -2,13 +2,14 @@
 
 HivemillError                 1  a defect of ours (also any exception that is not in this tree)
 ├── ConfigError               2  usage or configuration
-├── DataNotReadyError         3  missing, late, empty, unreadable or too small partitions
+├── DataNotReadyError         3  missing, late, empty or too small partitions: later they may be there
 ├── DataVerdictError          4  the data breaks the schema, or has drifted
 ├── ModelNotBlessedError      5  a gate refused the model
 ├── InfrastructureError       6  disk, permissions, metadata, serving check
 │   └── BaselineMovedError    6  `stable` changed while a model was judged against it; a run judges again by itself
 ├── LockHeldError             7  another run holds the lock
-└── RolloutAbortedError       8  a rollout was stopped
+├── RolloutAbortedError       8  a rollout was stopped
+└── DataCorruptError          9  a data file is damaged or cannot be read: trying again changes nothing
 
 A message names the thing (file, partition, row, column or config key), states the rule and the value received;
 `hint` says what to do about it.
@@ -73,3 +74,7 @@ class LockHeldError(HivemillError):
 
 class RolloutAbortedError(HivemillError):
     exit_code = 8
+
+
+class DataCorruptError(HivemillError):
+    exit_code = 9

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import DataCorruptError, DataNotReadyError
 from hivemill.components.hive_example_gen.cache import crash_guard, partition_record
 from hivemill.components.hive_example_gen.cache.base import Entry, ensure
 from hivemill.components.hive_example_gen.cache.entries import store_at
@@ -47,6 +47,7 @@ def convert_partition(
 
     Raises:
         DataNotReadyError: a file cannot be read as declared, or changed since the plan.
+        DataCorruptError: a file is damaged.
         ConfigError: a column does not fit in tf.Example.
         InfrastructureError: the disk is full, or what is kept cannot be written. Nothing half-written is left visible.
     """
@@ -124,7 +125,7 @@ class _Conversion:
             check_unchanged(file, source)
             try:
                 yield from self._read(file)
-            except DataNotReadyError:
+            except (DataNotReadyError, DataCorruptError):
                 check_unchanged(file, source)  # a file that shrank looks broken; that it shrank is what to say
                 raise
             check_unchanged(file, source)

@@ -48,7 +48,7 @@ exit codes:
   0 done, or nothing to do     4 data verdict red            7 another run holds the lock
   1 a defect of ours           5 model not blessed           8 rollout aborted
   2 usage or configuration     6 infrastructure failed     130 interrupted
-  3 data not ready
+  3 data not ready             9 a data file is damaged
 """
 
 

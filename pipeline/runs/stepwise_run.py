@@ -18,6 +18,7 @@ from typing import Any
 
 from hivemill.common.errors import (
     ConfigError,
+    DataCorruptError,
     DataNotReadyError,
     DataVerdictError,
     HivemillError,
@@ -45,7 +46,10 @@ _HINT_WORKERS = "Start all workers of this training again: it goes on from its c
 _CHIEF_POLL_SECONDS = 1.0
 JOB_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 # What a second try cannot change, by exit code. An orchestrator retries whatever fails.
-_FINAL = {kind.exit_code: kind for kind in (ConfigError, DataNotReadyError, DataVerdictError, ModelNotBlessedError)}
+_FINAL = {
+    kind.exit_code: kind
+    for kind in (ConfigError, DataNotReadyError, DataVerdictError, ModelNotBlessedError, DataCorruptError)
+}
 
 
 def begin(loaded: LoadedConfig, date: datetime.date, job: str, force: bool, console: Console) -> dict[str, Any]:

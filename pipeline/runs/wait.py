@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hivemill.common.errors import DataNotReadyError, InfrastructureError
+from hivemill.common.errors import DataCorruptError, DataNotReadyError, InfrastructureError
 from hivemill.components.hive_example_gen.options import WindowOptions
 from hivemill.pipeline.runs import records
 from hivemill.pipeline.runs.plan import RunPlan
@@ -130,7 +130,7 @@ class _Wait:
     def _look(self, is_first: bool = False) -> _Look:
         try:
             plan = self._make_plan()
-        except DataNotReadyError as error:  # a partition that is being written may be unreadable
+        except (DataNotReadyError, DataCorruptError) as error:  # a file that is being written looks damaged
             return _Look(None, error.message)
         except InfrastructureError as error:
             if is_first:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import hivemill
-from hivemill.common.errors import ConfigError, DataNotReadyError, InfrastructureError, LockHeldError
+from hivemill.common.errors import ConfigError, DataCorruptError, DataNotReadyError, InfrastructureError, LockHeldError
 from hivemill.common.storage.atomic import fingerprint, write_json_atomically
 from hivemill.pipeline.config.loader import LoadedConfig
 from hivemill.pipeline.root import lock, object_root
@@ -30,7 +30,7 @@ Reprocess = Literal["none", "failed", "all"]
 FOLDER = "backfills"
 MAX_DATES = 1000
 # From harmless to grave: what a schedule or a person must look at first. Codes beyond these are defects of ours.
-_SEVERITY = (0, 5, 3, 4, 8, 7, 6, 2, 1)
+_SEVERITY = (0, 5, 3, 4, 8, 7, 9, 6, 2, 1)
 _STOPS_ALWAYS = (ConfigError.exit_code, LockHeldError.exit_code)  # every later date would end the same way
 RunOne = Callable[[datetime.date, bool], dict[str, Any]]
 Say = Callable[[str], None]
@@ -175,8 +175,8 @@ def _parsed(printed: str) -> dict[str, Any]:
 def _row(loaded: LoadedConfig, date: datetime.date, reprocess: Reprocess, done: set[str]) -> Row:
     try:
         plan = planning.make_plan(loaded, date)
-    except DataNotReadyError as error:
-        return Row(date, None, None, "run", "its window cannot be planned yet", error.message)
+    except (DataNotReadyError, DataCorruptError) as error:
+        return Row(date, None, None, "run", "its window cannot be planned", error.message)
     record = _record(loaded, plan.run_id)
     was = _words(record) if record else None
     if date.isoformat() in done:

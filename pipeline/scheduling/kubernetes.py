@@ -19,7 +19,7 @@ from hivemill.pipeline.scheduling.rendered import Rendered, Started, called, slu
 CONFIG_FOLDER = "/etc/hivemill"
 MANIFEST = "cronjob.yaml"
 # Config, data verdict and gates: the same start again would end the same way.
-FINAL_EXIT_CODES = (2, 4, 5)
+FINAL_EXIT_CODES = (2, 4, 5, 9)
 _USER = 10001  # of the image
 _SCRATCH = "/tmp"
 

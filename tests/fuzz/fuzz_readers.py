@@ -1,7 +1,8 @@
 """Fuzzes the readers of text, SequenceFile, RCFile and Avro, in memory: python tests/fuzz/fuzz_readers.py --help.
 
 Two engines: atheris (coverage guided, libFuzzer; `pip install atheris`) and hypothesis (changed and random bytes). An
-input must end in rows, bad rows, DataNotReadyError or ConfigError. Anything else is a finding, and so are more than
+input must end in rows, bad rows, DataNotReadyError, DataCorruptError or ConfigError. Anything else is a finding, and
+so are more than
 TIMEOUT_S seconds of CPU time for one input and more memory than MEMORY_BYTES above the start for inputs of at most
 MAX_BYTES.
 The first byte of an input chooses the table (SerDe, types) that it is read as, and whether the bytes behind it are a
@@ -59,7 +60,7 @@ with _instrumented():
     from hivemill.components.hive_example_gen.formats.hadoop import rcfile, sequence_file
     from hivemill.components.hive_example_gen.formats.text import text_file as text
 
-from hivemill.common.errors import ConfigError, DataNotReadyError  # noqa: E402
+from hivemill.common.errors import ConfigError, DataCorruptError, DataNotReadyError  # noqa: E402
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows  # noqa: E402
 from hivemill.components.hive_example_gen.formats.data_file import DataFile  # noqa: E402
 from hivemill.components.hive_example_gen.table.hive_types import parse_type  # noqa: E402
@@ -156,7 +157,7 @@ def target_of(reader: str) -> Callable[[bytes], str]:
             for batch in read(MemoryFile("memory", "fuzzed", content), spec, bad):
                 batch.validate()
                 rows += batch.num_rows
-        except (DataNotReadyError, ConfigError):
+        except (DataNotReadyError, DataCorruptError, ConfigError):
             return "refused"
         return "bad rows" if bad.total else "rows" if rows else "empty"
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hivemill.common.errors import DataNotReadyError, InfrastructureError
+from hivemill.common.errors import DataCorruptError, InfrastructureError
 from hivemill.common.storage import object_store, urls
 from hivemill.components.hive_example_gen.cache.base import NOTE_SUFFIX
 from hivemill.components.hive_example_gen.formats import reader
@@ -37,7 +37,7 @@ _HINT = "Copy or write the file again, or leave its day out of the window."
 
 @contextlib.contextmanager
 def noted(partition: PlannedPartition, table: str, partitions_path: str) -> Iterator[None]:
-    """While a partition is read. Raises DataNotReadyError for a file over which an earlier process ended; OSError;
+    """While a partition is read. Raises DataCorruptError for a file over which an earlier process ended; OSError;
     InfrastructureError where a URL does not answer."""
     if urls.is_url(partitions_path) and partition.spec.format not in ("orc", "auto"):
         yield  # no file of it can end the process, and a note at a URL costs three requests
@@ -131,7 +131,7 @@ def _try_in_child(file: DataFile, spec: TableSpec) -> None:
     if done.returncode < 0:
         said = [line.strip() for line in done.stderr.splitlines() if "what():" in line]
         reason = said[-1].partition("what():")[2].strip() if said else "no reason is given"
-        raise DataNotReadyError(
+        raise DataCorruptError(
             f"{file.name} is damaged: reading it ends the process ({signal.Signals(-done.returncode).name}): {reason}",
             hint=_HINT,
         )

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 import pyarrow as pa
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import DataCorruptError
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
 
 CHUNK_BYTES = 1 << 20
@@ -71,8 +71,8 @@ _CLASSES = {
 def opened(file: DataFile) -> Iterator[BinaryIO]:
     """The content of `file`, unpacked if it is packed; only `read` may be used on it.
 
-    Raises DataNotReadyError naming the file: it cannot be opened, or has a compression that is not supported. Reading
-    raises OSError, EOFError or zlib.error for a damaged archive; `translated` turns them into DataNotReadyError.
+    Raises DataCorruptError naming the file: it cannot be opened, or has a compression that is not supported. Reading
+    raises OSError, EOFError or zlib.error for a damaged archive; `translated` turns them into one.
     """
     with translated(file, "a data file"):
         raw = file.open()
@@ -87,7 +87,7 @@ def opened(file: DataFile) -> Iterator[BinaryIO]:
 def codec_of(file: DataFile, head: bytes) -> str | None:
     """The codec of a file that begins with `head` (16 bytes); None for one that is not packed.
 
-    Raises DataNotReadyError: a compression that is not supported, or another one than the file's name says.
+    Raises DataCorruptError: a compression that is not supported, or another one than the file's name says.
     """
     extension = os.path.splitext(file.name)[1].lower()
     found = _by_magic(head)
@@ -95,12 +95,12 @@ def codec_of(file: DataFile, head: bytes) -> str | None:
     unsupported = next((name for magic, name in _UNSUPPORTED_MAGIC.items() if head.startswith(magic)), None)
     unsupported = unsupported or _UNSUPPORTED_EXTENSIONS.get(extension)
     if unsupported and not found:
-        raise DataNotReadyError(
+        raise DataCorruptError(
             f"{file.name} is packed with {unsupported}, which is not supported",
             hint=f"Write it again, plain or with one of {', '.join(_EXTENSIONS.values())}.",
         )
     if head and named in (*_MAGIC.values(), "bzip2") and found != named:
-        raise DataNotReadyError(
+        raise DataCorruptError(
             f"{file.name} is named like {named}, but does not begin like it",
             hint="Hive cannot read it either. Rename it, or write it again.",
         )

@@ -1,4 +1,4 @@
-"""A data file as messages name it, and the translation of every reader's own errors into DataNotReadyError."""
+"""A data file as messages name it, and the translation of every reader's own errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import DataCorruptError, DataNotReadyError
 from hivemill.components.hive_example_gen.catalog import table_files
 
 _SYNC = "Write the file again, or exclude its day from the window."
@@ -42,7 +42,10 @@ def size_of(opened: BinaryIO) -> int:
 
 @contextlib.contextmanager
 def translated(file: DataFile, what: str) -> Iterator[None]:
-    """Foreign errors while reading `file` become a DataNotReadyError that names it; `what` says as what it was read."""
+    """Foreign errors while reading `file` become one that names it; `what` says as what it was read.
+
+    DataNotReadyError where the file is gone or may not be read, DataCorruptError where its content is damaged.
+    """
     try:
         yield
     except FileNotFoundError as error:
@@ -56,4 +59,4 @@ def translated(file: DataFile, what: str) -> Iterator[None]:
         ) from error
     except (pa.ArrowException, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         reason = str(error).strip().split("\n")[0]
-        raise DataNotReadyError(f"{file.name} cannot be read as {what}: {reason}", hint=_SYNC) from error
+        raise DataCorruptError(f"{file.name} cannot be read as {what}: {reason}", hint=_SYNC) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import DataCorruptError, DataNotReadyError
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, size_of, translated
 from hivemill.components.hive_example_gen.formats.hadoop.rcfile import is_old_rcfile
 from hivemill.components.hive_example_gen.table.serdes import FORMATS, Format
@@ -33,7 +33,7 @@ def format_of(file: DataFile, declared: Format | Literal["auto"]) -> Format:
         opened.seek(max(0, size_of(opened) - 4))
         tail = opened.read(4)
     if head.startswith(_ENCRYPTED) and tail == _ENCRYPTED:
-        raise DataNotReadyError(f"{file.name} is encrypted Parquet, which is not supported", hint="Write it in plain.")
+        raise DataCorruptError(f"{file.name} is encrypted Parquet, which is not supported", hint="Write it in plain.")
     found = _found(head, tail, declared)
     if declared not in ("auto", found):
         raise DataNotReadyError(

@@ -20,7 +20,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
 from hivemill.common import progress
-from hivemill.common.errors import DataNotReadyError, InfrastructureError
+from hivemill.common.errors import DataCorruptError, DataNotReadyError, InfrastructureError
 from hivemill.components.artifacts import WindowManifest
 from hivemill.components.hive_example_gen import beam as beam_convert
 from hivemill.components.hive_example_gen import executor
@@ -232,7 +232,7 @@ def test_an_error_of_a_worker_comes_through_beam_as_itself(case):
     packed = gzip.compress(b"120\x01a\n" * 1_000)
     case.file(13).with_suffix(".gz").write_bytes(packed[:-10])
     case.file(13).unlink()
-    with pytest.raises(DataNotReadyError, match=r"dt=2026-11-13/hour=06/000000_0.gz ") as raised:
+    with pytest.raises(DataCorruptError, match=r"dt=2026-11-13/hour=06/000000_0.gz ") as raised:
         case.run()
     assert raised.value.hint is not None
     assert not (case.folder / "run").exists()

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from hivemill.common.errors import ConfigError, DataNotReadyError, InfrastructureError
+from hivemill.common.errors import ConfigError, DataCorruptError, DataNotReadyError, InfrastructureError
 from hivemill.components.hive_example_gen import convert
 from hivemill.components.hive_example_gen.cache import partition_record, tfrecord
 from hivemill.components.hive_example_gen.cache.entries import store_at
@@ -240,7 +240,7 @@ def test_a_type_that_does_not_fit(tmp_path):
 
 def test_a_number_beyond_int64(tmp_path):
     case = Case(tmp_path, pa.table({"c": pa.array([2**64 - 1], pa.uint64())}), columns=None)
-    with pytest.raises(DataNotReadyError, match=r"dt=2026-11-14/000000_0 cannot be read as tf.Example: Integer value"):
+    with pytest.raises(DataCorruptError, match=r"dt=2026-11-14/000000_0 cannot be read as tf.Example: Integer value"):
         case.convert()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import DataCorruptError
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, size_of
 from hivemill.components.hive_example_gen.formats.hadoop import vints
 from hivemill.components.hive_example_gen.formats.hadoop.vints import Damaged
@@ -75,8 +75,8 @@ class HadoopInput:
         if self.take(SYNC_BYTES) != sync:
             raise Damaged("a sync marker is not that of the header")
 
-    def damage(self, error: Exception) -> DataNotReadyError:
-        return DataNotReadyError(
+    def damage(self, error: Exception) -> DataCorruptError:
+        return DataCorruptError(
             f"{self.file.name} cannot be read as {self.what}: before byte {self.place:,} of {self.size:,}: {error}",
             hint="Write the file again, or exclude its day from the window.",
         )

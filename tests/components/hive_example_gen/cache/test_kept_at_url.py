@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hivemill.common import progress
-from hivemill.common.errors import DataNotReadyError, InfrastructureError
+from hivemill.common.errors import DataCorruptError, DataNotReadyError, InfrastructureError
 from hivemill.common.storage import urls
 from hivemill.components.hive_example_gen import executor
 from hivemill.components.hive_example_gen.cache import partition_record, quarantine
@@ -247,7 +247,7 @@ def test_what_fails_is_taken_back(kind, tmp_path, monkeypatch):
 def test_an_error_of_a_worker_is_raised_as_itself(kind, tmp_path, monkeypatch):
     with bucket_case(kind, tmp_path, monkeypatch) as (case, objects):
         case.file(14).write_bytes(b"PAR1 no Parquet PAR1")
-        with pytest.raises(DataNotReadyError, match="hour=06/000000_0 cannot be read as Parquet: ") as raised:
+        with pytest.raises(DataCorruptError, match="hour=06/000000_0 cannot be read as Parquet: ") as raised:
             case.run()
         assert raised.value.hint.startswith("Write the file again")
         assert {name for name in _kept(objects) if name[0] == "."} == set()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from hivemill.common.errors import DataNotReadyError, InfrastructureError
+from hivemill.common.errors import DataCorruptError, DataNotReadyError, InfrastructureError
 from hivemill.components.hive_example_gen import manifest
 from hivemill.components.hive_example_gen.cache import quarantine
 from hivemill.components.hive_example_gen.cache.quarantine import QuarantineWriter
@@ -310,7 +310,7 @@ def test_a_truncated_gzip_is_refused_as_a_whole(case, cut):
     data = gzip.compress(b"".join(b"%d\x01row\n" % row for row in range(5_000)))
     case.write(13, data[:-cut])
     os.rename(_file(case), _file(case).with_suffix(".gz"))
-    with pytest.raises(DataNotReadyError, match=r"dt=2026-11-13/000000_0.gz .*"):
+    with pytest.raises(DataCorruptError, match=r"dt=2026-11-13/000000_0.gz .*"):
         case.convert()
     assert os.listdir(case.kept) == []
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.orc
 import pytest
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import DataCorruptError
 from hivemill.components.hive_example_gen.cache import crash_guard
 from hivemill.components.hive_example_gen.cache.entries import store_at
 from hivemill.components.hive_example_gen.convert import convert_partition
@@ -47,9 +47,9 @@ def test_a_file_that_ended_an_earlier_process_is_refused(case):
     partition, folder = _train(case)
     folder.mkdir(parents=True)
     (folder / GONE).touch()
-    with pytest.raises(DataNotReadyError, match=r"dt=2026-11-13/000001_0 is damaged: .* \(SIG[A-Z]+\): ") as raised:
+    with pytest.raises(DataCorruptError, match=r"dt=2026-11-13/000001_0 is damaged: .* \(SIG[A-Z]+\): ") as raised:
         convert_partition(partition, str(case.table), BadRowOptions(), case.kept)
-    assert raised.value.exit_code == 3
+    assert raised.value.exit_code == 9
     assert (folder / GONE).exists()  # for the next run: nothing has changed
 
 
@@ -69,7 +69,7 @@ convert_partition(partition, str(case.table), DEFAULTS, case.kept)
     assert died.returncode < 0, f"pyarrow ends no process here any more: {died.stderr[-500:]}"
     partition, folder = _train(case)
     assert len(list(folder.iterdir())) == 1
-    with pytest.raises(DataNotReadyError, match="dt=2026-11-13/000001_0 is damaged: "):
+    with pytest.raises(DataCorruptError, match="dt=2026-11-13/000001_0 is damaged: "):
         convert_partition(partition, str(case.table), BadRowOptions(), case.kept)
 
 
@@ -114,5 +114,5 @@ def test_damage_that_has_words_is_left_to_the_reader(case):
     partition, folder = _train(case)
     folder.mkdir(parents=True)
     (folder / GONE).touch()
-    with pytest.raises(DataNotReadyError, match="000001_0 cannot be read as ORC: "):
+    with pytest.raises(DataCorruptError, match="000001_0 cannot be read as ORC: "):
         convert_partition(partition, str(case.table), BadRowOptions(), case.kept)

@@ -10,7 +10,7 @@ import fastavro
 import pyarrow as pa
 import pytest
 
-from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.common.errors import ConfigError, DataCorruptError, DataNotReadyError
 from hivemill.components.hive_example_gen.formats import reader
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
@@ -126,11 +126,11 @@ def test_codecs_by_hand(tmp_path):
     zstd = pa.Codec("zstd").compress(plain, asbytes=True)
     for codec, data in (("snappy", snappy), ("zstandard", zstd)):
         assert _read(tmp_path, _container(schema, codec, [(50, data)] * 2)) == [{"a": 1, "s": "x"}] * 100
-    with pytest.raises(DataNotReadyError, match="the checksum of a snappy block is wrong"):
+    with pytest.raises(DataCorruptError, match="the checksum of a snappy block is wrong"):
         _read(tmp_path, _container(schema, "snappy", [(50, snappy[:-1] + b"?")]))
-    with pytest.raises(DataNotReadyError, match="codec 'lzo' is not supported"):
+    with pytest.raises(DataCorruptError, match="codec 'lzo' is not supported"):
         _read(tmp_path, _container(schema, "lzo", [(50, plain)]))
-    with pytest.raises(DataNotReadyError, match=r"a block cannot be unpacked|cut off"):
+    with pytest.raises(DataCorruptError, match=r"a block cannot be unpacked|cut off"):
         _read(tmp_path, _container(schema, "zstandard", [(50, zstd[:-3])]))
 
 
@@ -170,7 +170,7 @@ def test_a_schema_of_the_table_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match=r"avro.schema.url: .*/gone cannot be read"):
         _read(tmp_path, data, serde_properties={"avro.schema.url": f"{tmp_path}/gone"})
     needed = json.dumps(_record(("a", "int"), ("b", "int")))
-    with pytest.raises(DataNotReadyError, match=r"cannot be read as Avro: .*default"):
+    with pytest.raises(DataCorruptError, match=r"cannot be read as Avro: .*default"):
         _read(tmp_path, data, serde_properties={"avro.schema.literal": needed})
 
 
@@ -261,7 +261,7 @@ def test_every_truncation_is_noticed_or_ends_between_blocks(tmp_path, codec):
     header_end = len(_written(SCHEMA, [], codec=codec))
     for size in range(4, len(whole), 3):
         if size != header_end:
-            with pytest.raises(DataNotReadyError, match="dt=x/000000_0 cannot be read as Avro: "):
+            with pytest.raises(DataCorruptError, match="dt=x/000000_0 cannot be read as Avro: "):
                 _read(tmp_path, whole[:size])
 
 
@@ -286,7 +286,7 @@ def _with_block(schema, block, count_bytes):
     ],
 )
 def test_damage_is_named(tmp_path, data, problem):
-    with pytest.raises(DataNotReadyError, match=problem) as raised:
+    with pytest.raises(DataCorruptError, match=problem) as raised:
         _read(tmp_path, data)
     assert raised.value.message.startswith("dt=x/000000_0 cannot be read as Avro: ")
 
@@ -310,7 +310,7 @@ def test_damage_is_named(tmp_path, data, problem):
 def test_schemas_that_are_none(tmp_path, schema, problem):
     size = _long(len(schema))
     data = b"Obj\x01\x02\x16avro.schema" + size + schema.encode() + b"\0" + bytes(16)
-    with pytest.raises(DataNotReadyError, match=problem):
+    with pytest.raises(DataCorruptError, match=problem):
         _read(tmp_path, data)
 
 
@@ -324,5 +324,5 @@ def _long(number):
 
 def test_a_type_that_contains_itself(tmp_path):
     schema = _record(("a", "int"), ("next", ["null", "row"]))
-    with pytest.raises(DataNotReadyError, match="its type row contains itself"):
+    with pytest.raises(DataCorruptError, match="its type row contains itself"):
         _read(tmp_path, _written(schema, [{"a": 1, "next": None}]))

@@ -9,7 +9,7 @@ import pyarrow.orc
 import pyarrow.parquet
 import pytest
 
-from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.common.errors import ConfigError, DataCorruptError, DataNotReadyError
 from hivemill.components.hive_example_gen.formats import reader
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
@@ -393,22 +393,22 @@ def test_a_truncated_file(tmp_path, file_format, keep):
     file = _file(tmp_path, pa.table({"a": range(1000)}), file_format)
     data = Path(file.path).read_bytes()
     Path(file.path).write_bytes(data[: keep if keep > 1 else int(len(data) * keep)])
-    with pytest.raises(DataNotReadyError, match=r"dt=x/000000_0 cannot be read as (Parquet|ORC): ") as raised:
+    with pytest.raises(DataCorruptError, match=r"dt=x/000000_0 cannot be read as (Parquet|ORC): ") as raised:
         _rows(file, _spec())
-    assert raised.value.exit_code == 3
+    assert raised.value.exit_code == 9
 
 
 def test_a_damaged_column_name(tmp_path):
     file = _file(tmp_path, pa.table({"column_name": pa.array(range(8))}), "parquet")
     data = Path(file.path).read_bytes()
     Path(file.path).write_bytes(data.replace(b"column_name", b"column_n\x89me"))
-    with pytest.raises(DataNotReadyError, match="dt=x/000000_0 cannot be read as Parquet: 'utf-8' codec can't decode"):
+    with pytest.raises(DataCorruptError, match="dt=x/000000_0 cannot be read as Parquet: 'utf-8' codec can't decode"):
         _rows(file, _spec())
 
 
 def test_whatever_arrow_raises_is_translated():
     """Damaged pages of Parquet end in this one, for example."""
-    refused = pytest.raises(DataNotReadyError, match="f cannot be read as Parquet: Integers with more than 64 bits")
+    refused = pytest.raises(DataCorruptError, match="f cannot be read as Parquet: Integers with more than 64 bits")
     with refused, translated(DataFile("f", "f"), "Parquet"):
         raise pa.ArrowNotImplementedError("Integers with more than 64 bits not implemented")
 
@@ -420,7 +420,7 @@ def test_damaged_pages(tmp_path):
     data = bytearray(Path(file.path).read_bytes())
     data[2000:6000] = b"\xff" * 4000
     Path(file.path).write_bytes(data)
-    with pytest.raises(DataNotReadyError, match="dt=x/000000_0"):
+    with pytest.raises(DataCorruptError, match="dt=x/000000_0"):
         _rows(file, _spec({"a": "string"}))
 
 
@@ -469,7 +469,7 @@ def test_a_first_column_like_a_magic(tmp_path, head):
 
 def test_encrypted_parquet_is_refused(tmp_path):
     (tmp_path / "f").write_bytes(b"PARE" + bytes(20) + b"PARE")
-    with pytest.raises(DataNotReadyError, match="f is encrypted Parquet, which is not supported"):
+    with pytest.raises(DataCorruptError, match="f is encrypted Parquet, which is not supported"):
         _rows(DataFile(str(tmp_path / "f"), "f"), _spec({"a": "string"}))
 
 

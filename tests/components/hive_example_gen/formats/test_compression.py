@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import DataCorruptError
 from hivemill.components.hive_example_gen.formats import compression
 from tests.components.hive_example_gen.formats.text_reading import read_text
 
@@ -72,14 +72,14 @@ def test_archives_of_several_members_are_read_whole(tmp_path, extension):
 @pytest.mark.parametrize("extension", [".gz", ".bz2", ".zst", ".deflate", ".snappy", ".lz4"])
 @pytest.mark.parametrize("cut", [1, 4, 100])
 def test_an_archive_that_ends_early_is_refused(tmp_path, extension, cut):
-    with pytest.raises(DataNotReadyError, match=rf"dt=x/f\{extension} cannot be read as text: .+") as raised:
+    with pytest.raises(DataCorruptError, match=rf"dt=x/f\{extension} cannot be read as text: .+") as raised:
         _read(tmp_path, PACKED[extension](LINES)[:-cut], f"f{extension}")
-    assert raised.value.exit_code == 3
+    assert raised.value.exit_code == 9
 
 
 @pytest.mark.parametrize("extension", [".gz", ".bz2", ".zst", ".deflate", ".snappy", ".lz4"])
 def test_a_second_member_that_is_damaged_is_refused(tmp_path, extension):
-    with pytest.raises(DataNotReadyError, match=rf"f\{extension} cannot be read"):
+    with pytest.raises(DataCorruptError, match=rf"f\{extension} cannot be read"):
         _read(tmp_path, PACKED[extension](LINES) + b"rubbish behind it", f"f{extension}")
 
 
@@ -87,7 +87,7 @@ def test_a_second_member_that_is_damaged_is_refused(tmp_path, extension):
 def test_a_flipped_byte_is_refused(tmp_path, extension):
     packed = bytearray(PACKED[extension](LINES))
     packed[len(packed) // 2] ^= 0x55
-    with pytest.raises(DataNotReadyError, match="cannot be read"):
+    with pytest.raises(DataCorruptError, match="cannot be read"):
         _read(tmp_path, bytes(packed), f"f{extension}")
 
 
@@ -109,7 +109,7 @@ def test_zeros_behind_a_gzip_member_pad_it(tmp_path):
     ],
 )
 def test_what_is_not_supported_is_named(tmp_path, name, data, problem):
-    with pytest.raises(DataNotReadyError, match=problem) as raised:
+    with pytest.raises(DataCorruptError, match=problem) as raised:
         _read(tmp_path, data, name)
     assert raised.value.message.startswith(f"dt=x/{name}")
 

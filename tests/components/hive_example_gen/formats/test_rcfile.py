@@ -7,7 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.common.errors import ConfigError, DataCorruptError
 from hivemill.components.hive_example_gen.formats import reader
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
@@ -133,7 +133,7 @@ def test_every_truncation_is_noticed_or_ends_between_groups(tmp_path, codec):
     for size in range(4, len(whole), 11):
         try:
             found = _read(tmp_path, whole[:size])
-        except DataNotReadyError as error:
+        except DataCorruptError as error:
             assert error.message.startswith("dt=x/000000_0 cannot be read as RCFile: ")
         else:
             assert found == rows[: len(found)]
@@ -164,7 +164,7 @@ def _file_of(key, values=b"", columns=1):
     ],
 )
 def test_damage_is_named(tmp_path, data, problem):
-    with pytest.raises(DataNotReadyError, match=problem) as raised:
+    with pytest.raises(DataCorruptError, match=problem) as raised:
         _read(tmp_path, data, _spec({"x": "string"}))
     assert raised.value.message.startswith("dt=x/000000_0 cannot be read as RCFile: ")
 

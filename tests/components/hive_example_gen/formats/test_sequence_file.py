@@ -6,7 +6,7 @@ import tracemalloc
 import pyarrow as pa
 import pytest
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import DataCorruptError, DataNotReadyError
 from hivemill.components.hive_example_gen.formats import reader
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
@@ -94,9 +94,9 @@ def test_every_truncation_is_noticed_or_ends_between_records(tmp_path, mode):
     for size in range(4, len(whole), 3):
         try:
             rows = _read(tmp_path, whole[:size])
-        except DataNotReadyError as error:
+        except DataCorruptError as error:
             assert error.message.startswith("dt=x/000000_0 cannot be read as SequenceFile: ")
-            assert error.exit_code == 3
+            assert error.exit_code == 9
         else:  # a file may well end here: nothing tells
             assert rows == ROWS[: len(rows)]
             assert len(rows) < 6
@@ -119,7 +119,7 @@ def test_every_truncation_is_noticed_or_ends_between_records(tmp_path, mode):
     ],
 )
 def test_damage_is_named(tmp_path, data, problem):
-    with pytest.raises(DataNotReadyError, match=problem) as raised:
+    with pytest.raises(DataCorruptError, match=problem) as raised:
         _read(tmp_path, data)
     assert raised.value.message.startswith("dt=x/000000_0 cannot be read as SequenceFile: ")
 
@@ -128,7 +128,7 @@ def test_lengths_are_compared_before_anything_is_allocated(tmp_path):
     data = sequence_file([]) + struct.pack(">ii", 2**30, 4) + b"x" * 100
     _read(tmp_path, sequence_file(VALUES))
     tracemalloc.start()
-    with pytest.raises(DataNotReadyError):
+    with pytest.raises(DataCorruptError):
         _read(tmp_path, data)
     assert tracemalloc.get_traced_memory()[1] < 16 << 20
     tracemalloc.stop()
@@ -139,5 +139,5 @@ def test_other_value_classes_and_codecs_are_refused(tmp_path):
     with pytest.raises(DataNotReadyError, match=r"whose values are .*LongWritable"):
         _read(tmp_path, data)
     data = sequence_file(VALUES, mode="block").replace(b"DefaultCodec", b"SecretsCodec")
-    with pytest.raises(DataNotReadyError, match="SecretsCodec is not supported"):
+    with pytest.raises(DataCorruptError, match="SecretsCodec is not supported"):
         _read(tmp_path, data)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.common.errors import ConfigError, DataCorruptError, DataNotReadyError
 from hivemill.components.hive_example_gen.formats import columnar
 from hivemill.components.hive_example_gen.formats.text import text_file
 from hivemill.components.hive_example_gen.options import TextOptions
@@ -155,7 +155,7 @@ def test_other_delimiters(tmp_path):
 def test_gzip_is_unpacked_and_a_truncated_one_is_refused(tmp_path):
     packed = gzip.compress(b"1\n" * 1000)
     assert len(_read(tmp_path, packed, {"a": "int"})) == 1000
-    with pytest.raises(DataNotReadyError, match="dt=x/000000_0 cannot be read as text"):
+    with pytest.raises(DataCorruptError, match="dt=x/000000_0 cannot be read as text"):
         _read(tmp_path, packed[:-10], {"a": "int"})
 
 
@@ -247,7 +247,7 @@ def test_any_bytes_give_rows_or_a_documented_error(tmp_path_factory, data):
     columns = {"a": "string", "i": "int", "m": "map<string,array<int>>", "t": "timestamp", "d": "decimal(5,2)"}
     try:
         rows, bad = read_text(tmp_path_factory.mktemp("t"), data, columns)
-    except DataNotReadyError as error:  # it begins like an archive
+    except DataCorruptError as error:  # it begins like an archive
         assert "dt=x/000000_0" in error.message
         return
     plain = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
