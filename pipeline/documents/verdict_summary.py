@@ -19,6 +19,7 @@ TITLES = {
     6: "Failed: serving check or infrastructure",
     7: "Stopped: another run holds the lock",
     8: "Stopped: the rollout was aborted",
+    9: "Stopped: a data file is damaged",
 }
 _MAX_MESSAGE = 400
 HEADLINE_METRICS = ("auc", "gauc", "logloss", "normalized_entropy", "calibration")
