@@ -196,11 +196,11 @@ def test_exposures_are_rows_of_the_log(server, client, tmp_path):
 
 
 def test_threads_share_a_client(server, client):
-    users = list(range(200))
+    users, before = list(range(200)), threading.active_count()  # servers of other tests have threads too
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda user: client.predict([ROW], user), users))
     assert [answer.variant for answer in answers] == [SPLIT.variant(user) for user in users]
-    assert threading.active_count() < 40
+    assert threading.active_count() - before < 20
 
 
 def test_the_split_follows_the_store(server, tmp_path):

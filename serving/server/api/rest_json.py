@@ -383,7 +383,9 @@ def _feature_value(name: str, value: Json) -> tuple[str, Any]:
     if isinstance(value, (bool, int)):
         if value >= 2**63:
             raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
-        return "int64_list", int(value)
+        if value >= -(2**63):
+            return "int64_list", int(value)
+        value = float(value)  # as rapidjson reads it
     if isinstance(value, float):
         with np.errstate(over="ignore"):
             return "float_list", float(np.float32(value))

@@ -113,4 +113,5 @@ def test_exit_codes_are_the_documented_contract():
         "InfrastructureError": 6,
         "LockHeldError": 7,
         "RolloutAbortedError": 8,
+        "DataCorruptError": 9,
     }
