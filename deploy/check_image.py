@@ -39,7 +39,8 @@ import hivemill.common.runtime; hivemill.common.runtime.prepare_tensorflow()
 import importlib, importlib.metadata as m, os, sys
 for name in ("tensorflow", "tf_keras", "ml_metadata", "tensorflow_data_validation", "tensorflow_transform",
              "tensorflow_model_analysis", "tfx.types.standard_artifacts", "apache_beam", "pyarrow.orc",
-             "pyarrow.parquet", "pipeline", "components", "serving", "data", "schema"):
+             "pyarrow.parquet", "hivemill.pipeline", "hivemill.components", "hivemill.serving",
+             "hivemill.data", "hivemill.schema"):
     importlib.import_module(name)
 assert os.getuid() != 0, "the image runs as root"
 assert m.version("ml-metadata") == m.version("tensorflow-data-validation") == m.version("tfx") == "1.21.0"
