@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from hivemill.common.errors import DataNotReadyError
+from hivemill.common.errors import DataCorruptError, DataNotReadyError
 from hivemill.components.hive_example_gen.cache import crash_guard
 from hivemill.components.hive_example_gen.convert import convert_partition
 from hivemill.components.hive_example_gen.rows.label_join import build, open_indexes
@@ -103,7 +103,7 @@ def test_a_file_that_ended_a_process_on_another_machine_is_refused(kind, tmp_pat
         folder = "folder/partitions/" if kind == "gs" else "bucket/folder/partitions/"
         note = f"{folder}.reading/{partition.fingerprint}.another-machine:1:0"
         objects[note] = b""
-        with pytest.raises(DataNotReadyError, match=r"hour=07/000000_0 is damaged: reading it ends the process"):
+        with pytest.raises(DataCorruptError, match=r"hour=07/000000_0 is damaged: reading it ends the process"):
             case.run()
         assert note in objects, "for the next run: nothing has changed"
         assert len([name for name in objects if ".reading/" in name and not name.endswith("/")]) == 1
