@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 Listener = Callable[[int, "int | None", str], None]
 _listener: Listener | None = None
+_notes: list[str] = []
 
 
 def listen(listener: Listener | None) -> None:
@@ -21,3 +22,15 @@ def report(done: int, total: int | None = None, unit: str = "rows") -> None:
     """Says that `done` of `total` units are finished; `total` is None where it cannot be known."""
     if _listener is not None:
         _listener(done, total, unit)
+
+
+def note(text: str) -> None:
+    """Something that stands below the line of the node that runs now."""
+    _notes.append(text)
+
+
+def take_notes() -> list[str]:
+    """The notes since the last call."""
+    taken = list(_notes)
+    _notes.clear()
+    return taken

@@ -30,11 +30,13 @@ from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, k
 from hivemill.components.evaluator.component import ModelEvaluator  # noqa: E402
 from hivemill.components.hive_example_gen.component import HiveLogExampleGen  # noqa: E402
 from hivemill.components.hive_example_gen.rows.negative_sampling import SAMPLED_SPLITS  # noqa: E402
+from hivemill.components.hive_example_gen.summary.request import SummaryRequest  # noqa: E402
 from hivemill.components.pusher.component import StorePusher  # noqa: E402
 from hivemill.components.serving_check.component import ServingCheck  # noqa: E402
 from hivemill.components.statistics_gen import executor as statistics_executor  # noqa: E402
 from hivemill.components.tfx_io import staged_executor  # noqa: E402
 from hivemill.components.transform import executor as transform_executor  # noqa: E402
+from hivemill.components.transform.analysis import request_of  # noqa: E402
 from hivemill.pipeline.config import worker_rules  # noqa: E402
 from hivemill.pipeline.config.schema import PipelineConfig  # noqa: E402
 from hivemill.pipeline.history.baseline import DataBaseline  # noqa: E402
@@ -121,7 +123,14 @@ def _example_gen(config: PipelineConfig, inputs: RunInputs) -> HiveLogExampleGen
         date=inputs.date,
         plan_fingerprint=inputs.plan_fingerprint,
         partitions_path=config.places().partitions,
+        # Beam's workers have no TensorFlow; on other runners the nodes read the rows as TFX's do.
+        summary=None if config.runner.beam_args else _summary_request(config),
     )
+
+
+def _summary_request(config: PipelineConfig) -> SummaryRequest:
+    """What the nodes after ExampleGen ask of every partition, so that none of them reads its rows again."""
+    return request_of(config.feature_set())
 
 
 def _on_one_machine(config: PipelineConfig, node: base_node.BaseNode, executor: type) -> Any:

@@ -13,6 +13,7 @@ from hivemill.components.artifacts import WindowManifest
 from hivemill.components.hive_example_gen import executor
 from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
 from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
+from hivemill.components.hive_example_gen.summary.request import SummaryRequest
 
 
 class HiveLogExampleGenSpec(ComponentSpec):
@@ -25,6 +26,7 @@ class HiveLogExampleGenSpec(ComponentSpec):
         "date": ExecutionParameter(type=str),
         "plan_fingerprint": ExecutionParameter(type=str),
         "partitions_path": ExecutionParameter(type=str),
+        "summary": ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar = {}
     OUTPUTS: ClassVar = {
@@ -52,10 +54,12 @@ class HiveLogExampleGen(base_beam_component.BaseBeamComponent):
         date: datetime.date,
         plan_fingerprint: str,
         partitions_path: str,
+        summary: SummaryRequest | None = None,
     ):
         """Args:
         plan_fingerprint: of `window.plan_window` for the same arguments. The executor plans again, and refuses with
             DataNotReadyError where the files have changed since.
+        summary: what `examples` carries of each partition beside the rows, made as they are converted.
         partitions_path: what keeps converted partitions: a folder that all workers see, or a URL (s3://, gs://).
         """
         spec = HiveLogExampleGenSpec(
@@ -65,6 +69,7 @@ class HiveLogExampleGen(base_beam_component.BaseBeamComponent):
             date=date.isoformat(),
             plan_fingerprint=plan_fingerprint,
             partitions_path=str(partitions_path),
+            summary=summary.model_dump_json() if summary else None,
             examples=channel_utils.as_channel([standard_artifacts.Examples()]),
             manifest=channel_utils.as_channel([WindowManifest()]),
         )

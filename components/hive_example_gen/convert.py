@@ -1,6 +1,7 @@
 """Converts one partition into GZIP TFRecord shards in the cache of converted partitions.
 
-Imports neither TensorFlow nor TFX: a Beam worker starts in under a second.
+Imports neither TensorFlow nor TFX: a Beam worker starts in under a second. The summary's statistics need TensorFlow
+Data Validation; it is imported where they are requested, by the pipeline's own process, which has it already.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from hivemill.common.errors import DataCorruptError, DataNotReadyError
+from hivemill.common.storage.atomic import cannot_write
 from hivemill.components.hive_example_gen.cache import crash_guard, partition_record
 from hivemill.components.hive_example_gen.cache.base import Entry, ensure
 from hivemill.components.hive_example_gen.cache.entries import store_at
@@ -29,6 +31,9 @@ from hivemill.components.hive_example_gen.planning.window import PlannedPartitio
 from hivemill.components.hive_example_gen.rows.flatten import FeatureKind, flatten
 from hivemill.components.hive_example_gen.rows.projection import check_unchanged
 from hivemill.components.hive_example_gen.rows.steps import RowSteps
+from hivemill.components.hive_example_gen.summary import kept
+from hivemill.components.hive_example_gen.summary.builder import Summariser
+from hivemill.components.hive_example_gen.summary.request import SummaryRequest
 from hivemill.components.hive_example_gen.table.columns import all_kinds, with_partition_values
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 
@@ -41,9 +46,13 @@ _counting = threading.Lock()
 
 
 def convert_partition(
-    partition: PlannedPartition, table: str, bad_rows: BadRowOptions, partitions_path: str
+    partition: PlannedPartition,
+    table: str,
+    bad_rows: BadRowOptions,
+    partitions_path: str,
+    request: SummaryRequest | None = None,
 ) -> PartitionRecord:
-    """The record of the converted partition, found in the cache or made now.
+    """The record of the converted partition, found in the cache or made now; with a summary where one is requested.
 
     Raises:
         DataNotReadyError: a file cannot be read as declared, or changed since the plan.
@@ -54,12 +63,22 @@ def convert_partition(
     store = store_at(partitions_path)
 
     def make(entry: Entry) -> PartitionRecord:
-        with crash_guard.noted(partition, table, partitions_path), QuarantineWriter(entry.folder) as kept:
-            bad = BadRows(bad_rows, keep=kept.add)
-            with RowSteps(partition.rules, table, partition.files, partition.spec, partitions_path, bad) as steps:
-                return _Conversion(partition, table, entry, bad, steps).run()
+        key = partition.fingerprint
+        with crash_guard.noted(partition, table, partitions_path), QuarantineWriter(entry.folder) as aside:
+            bad = BadRows(bad_rows, keep=aside.add)
+            with (
+                RowSteps(partition.rules, table, partition.files, partition.spec, partitions_path, bad) as steps,
+                kept.written_beside(store, key, entry.folder, request) as summariser,
+            ):
+                return _Conversion(partition, table, entry, bad, steps, summariser).run()
 
-    return ensure(store, partition_record.PARTITION, partition.fingerprint, make)
+    record = ensure(store, partition_record.PARTITION, partition.fingerprint, make)
+    if request is not None:
+        try:
+            kept.ensure(store, record, request)
+        except OSError as error:
+            raise cannot_write(store.scratch_place, error) from error
+    return record
 
 
 @dataclass
@@ -69,6 +88,7 @@ class _Conversion:
     entry: Entry
     bad: BadRows
     steps: RowSteps
+    summariser: Summariser | None = None
     shards: list[Shard] = field(default_factory=list)
     kinds: dict[str, FeatureKind] = field(default_factory=dict)
     dropped_nulls: dict[str, int] = field(default_factory=dict)
@@ -107,6 +127,8 @@ class _Conversion:
         with TFRecordWriter(path) as writer:
             for batch in batches:
                 writer.write(encoder.encode(batch))
+                if self.summariser is not None:
+                    self.summariser.add(batch)
                 _count(batch.num_rows)
                 if full := writer.num_bytes >= SHARD_BYTES:
                     break

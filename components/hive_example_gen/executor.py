@@ -12,6 +12,7 @@ import apache_beam as beam
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import Artifact, artifact_utils
 
+from hivemill.common import progress as progress_lib
 from hivemill.common.errors import DataNotReadyError, InfrastructureError
 from hivemill.common.storage import object_store, urls
 from hivemill.common.storage.atomic import write_text_atomically
@@ -29,6 +30,8 @@ from hivemill.components.hive_example_gen.planning.window import PlannedPartitio
 from hivemill.components.hive_example_gen.rows import manifest_entries
 from hivemill.components.hive_example_gen.rows.label_join.beam import AfterIndexes
 from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
+from hivemill.components.hive_example_gen.summary import kept, split_summary
+from hivemill.components.hive_example_gen.summary.request import SummaryRequest
 from hivemill.components.hive_example_gen.table.columns import example_features
 
 EXAMPLES_KEY = "examples"
@@ -54,7 +57,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         table_checks.check(source, plan)
         example_features(source, plan)  # a wrong column is found before anything is converted
         store_at(partitions_path).remove_leftovers()
-        self._convert(source, plan, partitions_path)
+        given = exec_properties.get("summary")
+        request = SummaryRequest.model_validate_json(given) if given else None
+        self._convert(source, plan, partitions_path, request)
         records = _records(plan, partitions_path)
         _check_agreement(plan, records)
         quarantine.check_shares(plan, records, source.bad_rows.max_share, partitions_path)
@@ -64,13 +69,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         _check_rows(plan, rows)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         _assemble(examples, plan, records, partitions_path)
+        if request is not None:
+            _hand_out_summaries(examples, plan, partitions_path)
         _describe(examples, rows, plan)
         document = manifest.build_manifest(plan, records) | manifest_entries.facts(plan, records, partitions_path)
         _write_manifest(artifact_utils.get_single_instance(output_dict[MANIFEST_KEY]), document)
 
-    def _convert(self, source: SourceOptions, plan: WindowPlan, partitions_path: str) -> None:
-        """Converts what is not in the cache. No pipeline is made where that is nothing."""
-        todo = list({p.fingerprint: p for p in plan.partitions if not p.cached}.values())
+    def _convert(
+        self, source: SourceOptions, plan: WindowPlan, partitions_path: str, request: SummaryRequest | None
+    ) -> None:
+        """Converts what is not in the cache, summarises what has no such summary. No pipeline is made where that is
+        nothing."""
+        lacking = _without_summary(plan, partitions_path, request)
+        todo = list({p.fingerprint: p for p in plan.partitions if not p.cached or p.fingerprint in lacking}.values())
         if not todo:
             return
         with failures_below(partitions_path) as failures:
@@ -80,7 +91,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 if joins:
                     partitions |= "AfterIndexes" >> AfterIndexes(joins, partitions_path, failures)
                 _ = partitions | "ConvertPartitions" >> ConvertPartitions(
-                    source.place, source.bad_rows, partitions_path, failures
+                    source.place, source.bad_rows, partitions_path, failures, request
                 )
             failures.raise_first()
 
@@ -100,6 +111,36 @@ def _plan_again(source: SourceOptions, exec_properties: Mapping[str, Any]) -> Wi
             hint="Run again: the new plan takes the files as they are then.",
         )
     return plan
+
+
+def _without_summary(plan: WindowPlan, partitions_path: str, request: SummaryRequest | None) -> set[str]:
+    """Converted partitions that need another pass: an older version kept them, or a new feature asks for more."""
+    converted = [partition.fingerprint for partition in plan.partitions if partition.cached]
+    if request is None or not converted:
+        return set()
+    found = kept.lacking(store_at(partitions_path), converted, request)
+    if found:
+        progress_lib.note(
+            f"{len(found)} kept partitions lacked a summary of what is asked now: one more pass over them"
+        )
+    return found
+
+
+def _hand_out_summaries(examples: Artifact, plan: WindowPlan, partitions_path: str) -> None:
+    """Puts the summaries of each split beside its shards, as `_assemble` puts those."""
+    store = store_at(partitions_path)
+    keys = {split: [partition.fingerprint for partition in parts] for split, parts in plan.splits.items()}
+    files = kept.files_of(store, [key for several in keys.values() for key in several])
+    targets = split_summary.targets(examples.uri, {split: len(several) for split, several in keys.items()})
+    for places in targets.values():
+        _make_folder(places[0].rpartition("/")[0])
+    store.hand_out(
+        [
+            (key, files[key], target)
+            for split, several in keys.items()
+            for key, target in zip(several, targets[split], strict=True)
+        ]
+    )
 
 
 def _records(plan: WindowPlan, partitions_path: str) -> dict[str, PartitionRecord]:

@@ -1,60 +1,72 @@
-"""The analysis of the training split on one machine: one pass of tf.data in large batches, no Beam.
+"""What the transform graph has to know of the training split, on one machine: taken from its summary, without Beam.
 
-Beam hands TFT's analyzers at most 1,000 rows at a time and every token as a Python object; that was most of the
-Transform node's time (docs/decisions/0080). Here TensorFlow parses and counts a batch, and Python meets each distinct
-token of a batch once. Quantiles come from the sketch that `tft.quantiles` uses; moments are merged in float64 (Chan,
-Golub and LeVeque, "Updating formulae", 1979).
+The summary (components/hive_example_gen/summary) was made in the pass that converted the rows. Quantiles come from the
+sketch that `tft.quantiles` uses; moments are merged in float64.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from hivemill.components.features import FeatureSet, NumericFeature
+from hivemill.components.features import (
+    CategoricalFeature,
+    Feature,
+    FeatureSet,
+    MultivalentFeature,
+    NumericFeature,
+)
+from hivemill.components.hive_example_gen.summary.numbers import Numbers
+from hivemill.components.hive_example_gen.summary.request import CountedValues, SummarisedNumbers, SummaryRequest
+from hivemill.components.hive_example_gen.summary.split_summary import SplitSummary
 from hivemill.components.transform import layout as layout_lib
 from hivemill.components.transform.analyzers import FinishedAnalyzers, quantile_epsilon, vocabulary_rules
-from hivemill.components.transform.preprocessing import numbers_to_summarise, tokens_to_count
-from hivemill.components.transform.token_counts import TokenCounts
-from hivemill.components.transform.vocabulary_file import ordered_tokens, stands_in_a_line, write_vocabulary
+from hivemill.components.transform.vocabulary_file import (
+    VocabularyRule,
+    ordered_tokens,
+    stands_in_a_line,
+    write_vocabulary,
+)
 
-BATCH_ROWS = 16_384
 _READ_BUFFER_BYTES = 1 << 20
+_LINE_BREAK = r"[\r\n]"
 
 
-def analyse(features: FeatureSet, raw_spec: Mapping[str, Any], files: Sequence[str], folder: Path) -> FinishedAnalyzers:
-    """Reads the split once.
+def request_of(features: FeatureSet) -> SummaryRequest:
+    """What a summary must answer for these features."""
+    counted = [_counted(name, features.features[name]) for name in vocabulary_rules(features)]
+    numbers = [_summarised(name, one) for name, one in _numeric(features).items()]
+    return SummaryRequest(
+        label=features.label, counted=tuple(dict.fromkeys(counted)), numbers=tuple(dict.fromkeys(numbers))
+    )
 
-    Args:
-        raw_spec: how its columns are parsed, by `tf.io.parse_example`.
-        files: GZIP TFRecord files of serialised tf.Examples.
-        folder: exists; takes the vocabulary files, and temporary ones.
 
-    Raises ConfigError where a feature cannot read its column, OSError where `folder` cannot be written.
+def analyse(features: FeatureSet, summary: SplitSummary, folder: Path) -> FinishedAnalyzers:
+    """Args:
+        summary: of the split that the graph is fitted on; it answers `request_of(features)`.
+        folder: exists; takes the vocabulary files.
+
+    Raises OSError where `folder` cannot be written.
     """
     rules = vocabulary_rules(features)
-    counts = {name: TokenCounts(folder, rule.file_name) for name, rule in rules.items()}
-    numbers = {name: _Numbers.of(one) for name, one in features.features.items() if isinstance(one, NumericFeature)}
-    for batch in _batches(features, needed_columns(features, raw_spec), files):
-        for name, (tokens, occurrences) in batch["tokens"].items():
-            counts[name].add(tokens.tolist(), occurrences.tolist())
-        for name, values in batch["numbers"].items():
-            numbers[name].add(values)
     paths = {name: str(folder / rule.file_name) for name, rule in rules.items()}
     for name, rule in rules.items():
-        kept = ((n, token) for n, token in counts[name].entries() if n >= rule.min_count and stands_in_a_line(token))
+        kept = _kept(features.features[name], _counted(name, features.features[name]), rule, summary)
         write_vocabulary(paths[name], ordered_tokens(kept, rule.max_size))
+    numeric = _numeric(features)
+    numbers = {name: summary.numbers(_summarised(name, one)) for name, one in numeric.items()}
     return FinishedAnalyzers(
         vocabularies=paths,
         means={name: one.mean for name, one in numbers.items()},
         deviations={name: one.deviation for name, one in numbers.items()},
-        quantiles={name: one.boundaries() for name, one in numbers.items()},
+        quantiles={name: _boundaries(numeric[name], one) for name, one in numbers.items()},
     )
 
 
@@ -70,57 +82,57 @@ def read_records(files: Sequence[str], batch_rows: int) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(list(files), "GZIP", _READ_BUFFER_BYTES).batch(batch_rows)
 
 
-def _batches(features: FeatureSet, spec: Mapping[str, Any], files: Sequence[str]) -> Iterable[dict[str, Any]]:
-    @tf.autograph.experimental.do_not_convert
-    def summarised(serialized: tf.Tensor) -> dict[str, Any]:
-        inputs = tf.io.parse_example(serialized, spec)
-        tokens = {name: tf.unique_with_counts(them) for name, them in tokens_to_count(features, inputs).items()}
-        return {
-            "tokens": {name: (found.y, found.count) for name, found in tokens.items()},
-            "numbers": numbers_to_summarise(features, inputs),
-            "rows": tf.size(serialized),
-        }
-
-    dataset = (
-        read_records(files, BATCH_ROWS).map(summarised, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    )
-    return dataset.as_numpy_iterator()
+def _counted(name: str, feature: Feature) -> CountedValues:
+    column = getattr(feature, "column", None) or name
+    if isinstance(feature, MultivalentFeature):
+        values = "items" if feature.of == "items" else "all"
+        return CountedValues(column=column, values=values, at_most=feature.max_length)
+    return CountedValues(column=column, values="first")
 
 
-@dataclasses.dataclass
-class _Numbers:
-    """Moments of a numeric field's values, and their quantile sketch where its boundaries are asked for."""
+def _numeric(features: FeatureSet) -> dict[str, NumericFeature]:
+    """The numeric fields that are scaled or cut by the values of the whole split."""
+    return {
+        name: one
+        for name, one in features.features.items()
+        if isinstance(one, NumericFeature) and one.transform in ("z_score", "quantile_buckets")
+    }
 
-    sketch: Any = None
-    combiner: Any = None
-    num_values: int = 0
-    mean: float = 0.0
-    _squares: float = 0.0  # sum of squared distances from the mean
 
-    @classmethod
-    def of(cls, feature: NumericFeature) -> _Numbers:
-        if feature.transform != "quantile_buckets":
-            return cls()
-        combiner = tft.analyzers.QuantilesCombiner(feature.buckets, quantile_epsilon(feature), np.float32)
-        return cls(combiner.create_accumulator(), combiner)
+def _summarised(name: str, feature: NumericFeature) -> SummarisedNumbers:
+    error = quantile_epsilon(feature) if feature.transform == "quantile_buckets" else None
+    return SummarisedNumbers(column=feature.column or name, error=error)
 
-    def add(self, values: np.ndarray) -> None:
-        if not len(values):
-            return
-        if self.combiner is not None:
-            self.sketch = self.combiner.add_input(self.sketch, [values])
-            return
-        exact = values.astype(np.float64)
-        mean, total = float(exact.mean()), self.num_values + len(exact)
-        shift = mean - self.mean
-        self._squares += float(((exact - mean) ** 2).sum()) + shift**2 * self.num_values * len(exact) / total
-        self.mean += shift * len(exact) / total
-        self.num_values = total
 
-    @property
-    def deviation(self) -> float:
-        """Of the population, as `tft.var`; 0 where there is no value."""
-        return float(np.sqrt(self._squares / self.num_values)) if self.num_values else 0.0
+def _kept(
+    feature: Feature, counted: CountedValues, rule: VocabularyRule, summary: SplitSummary
+) -> Iterator[tuple[int, bytes]]:
+    """(count, token) of what may stand in the vocabulary: often enough, and in one line."""
+    default = str(feature.default).encode() if isinstance(feature, CategoricalFeature) else None
+    of_default = summary.rows_without(counted) if default is not None else 0
+    for batch in summary.counts(counted):
+        tokens, counts = _tokens(batch.column(0)), np.asarray(batch.column(1))
+        if default is not None:
+            is_default = np.asarray(pc.equal(tokens, pa.scalar(default, pa.binary())))
+            of_default += int(counts[is_default].sum())
+            counts = np.where(is_default, 0, counts)
+        frequent = pa.array(counts >= rule.min_count)
+        tokens = tokens.filter(frequent)
+        in_one_line = pc.invert(pc.match_substring_regex(tokens, _LINE_BREAK))
+        chosen = pa.record_batch([tokens, pa.array(counts).filter(frequent)], ["token", "count"]).filter(in_one_line)
+        yield from zip(chosen.column(1).to_pylist(), chosen.column(0).to_pylist(), strict=True)
+    if of_default >= rule.min_count and default is not None and stands_in_a_line(default):
+        yield of_default, default
 
-    def boundaries(self) -> list[float]:
-        return [] if self.combiner is None else self.combiner.extract_output(self.sketch)[0].tolist()
+
+def _tokens(values: pa.Array) -> pa.Array:
+    """Numbers in decimal: an integer column and its text give the same token."""
+    return values if pa.types.is_binary(values.type) else values.cast(pa.string()).cast(pa.binary())
+
+
+def _boundaries(feature: NumericFeature, numbers: Numbers) -> list[float]:
+    """`buckets - 1` values, ascending, as `tft.quantiles` gives them."""
+    if feature.transform != "quantile_buckets":
+        return []
+    combiner = tft.analyzers.QuantilesCombiner(feature.buckets, quantile_epsilon(feature), np.float32)
+    return combiner.extract_output(numbers.sketch)[0].tolist()

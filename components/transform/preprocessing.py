@@ -61,22 +61,6 @@ def preprocessing_fn(
     return outputs | _label_outputs(features, columns)
 
 
-def tokens_to_count(features: FeatureSet, inputs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-    """The tokens of every field that has a vocabulary, strings [n]: what an analysis counts."""
-    columns = _Columns(inputs)
-    return {name: _flat(_tokens(name, features.features[name], columns)) for name in vocabulary_rules(features)}
-
-
-def numbers_to_summarise(features: FeatureSet, inputs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-    """The values, float32 [n], of every numeric field that is scaled or cut by those of the whole split."""
-    columns = _Columns(inputs)
-    return {
-        name: _seen(columns.single_floats(feature.column or name, f"features.{name}"))
-        for name, feature in features.features.items()
-        if isinstance(feature, NumericFeature) and feature.transform in ("z_score", "quantile_buckets")
-    }
-
-
 def _flat(tokens: Any) -> tf.Tensor:
     return tokens.values if isinstance(tokens, tf.RaggedTensor) else tokens
 

@@ -14,7 +14,8 @@ from tensorflow_transform.tf_metadata import metadata_io, schema_utils
 from tfx_bsl.public import tfxio
 
 from hivemill.components.features import FeatureSet
-from hivemill.components.transform.analysis import analyse
+from hivemill.components.hive_example_gen.summary.split_summary import SplitSummary, made_of
+from hivemill.components.transform.analysis import analyse, request_of
 from hivemill.components.transform.materialise import write_transformed
 from hivemill.components.transform.preprocessing import preprocessing_fn
 
@@ -30,25 +31,26 @@ def transform_files(
 
     Vocabularies, means and quantiles come from `fit_split`, as in the DAG.
     """
-    fit_graph(features, schema, files[fit_split], str(folder / "transform_graph"))
+    with tempfile.TemporaryDirectory(prefix="hivemill-transform-") as scratch:
+        summary = made_of(files[fit_split], request_of(features), Path(scratch))
+        fit_graph(features, schema, summary, str(folder / "transform_graph"))
     for split, names in files.items():
         write_transformed(transform_output(folder), features, names, str(folder / split / "examples"))
 
 
-def fit_graph(features: FeatureSet, schema: schema_pb2.Schema, files: Sequence[str], path: str) -> None:
+def fit_graph(features: FeatureSet, schema: schema_pb2.Schema, summary: SplitSummary, path: str) -> None:
     """Writes what TFX calls a transform graph to `path`: the saved graph, its vocabularies, raw and transformed schema.
 
-    `files` are the GZIP TFRecord files of raw tf.Examples that it is fitted on. Raises ConfigError where a feature
-    cannot read its column.
+    `summary` is that of the split that it is fitted on. Raises ConfigError where a feature cannot read its column.
     """
     raw_spec = schema_utils.schema_as_feature_spec(schema).feature_spec
-    type_specs = tfxio.TFExampleRecord(list(files), schema=schema).TensorAdapter().OriginalTypeSpecs()
+    type_specs = tfxio.TFExampleRecord("no file is read", schema=schema).TensorAdapter().OriginalTypeSpecs()
     metadata_io.write_metadata(tft.DatasetMetadata(schema), f"{path}/{tft.TFTransformOutput.RAW_METADATA_DIR}")
     with tempfile.TemporaryDirectory(prefix="hivemill-transform-") as scratch:
         transform = functools.partial(
             preprocessing_fn,
             custom_config={"features": features.model_dump_json()},
-            analyzers=analyse(features, raw_spec, files, Path(scratch)),
+            analyzers=analyse(features, summary, Path(scratch)),
         )
         impl_helper.analyze_in_place(transform, False, raw_spec, type_specs, path)
 

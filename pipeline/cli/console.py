@@ -51,6 +51,8 @@ class Console:
         rows = f"{record.rows:>13,} rows" if record.rows is not None else " " * 18
         memory = f"{(record.peak_memory_bytes or 0) / 2**20:>8,.0f} MiB"
         self.line(f"{record.node_id:<20}{record.state:<10}{record.seconds:>8.1f} s{rows}{memory}")
+        for note in progress.take_notes():
+            self.line(f"{'':<20}{note}")
 
     def _on_progress(self, done: int, total: int | None, unit: str) -> None:
         now = time.monotonic()

@@ -4,6 +4,7 @@ A store keeps one entry per fingerprint, complete or absent:
 
     <place>/<fingerprint>/partition.json       the record of the entry, with its shards (partition_record)
     <place>/<fingerprint>/data-00000.gz …
+    <place>/<fingerprint>/summary.json         the record of its summary (summary.record), with summary-….summary
     <place>/<fingerprint>/quarantine.jsonl.gz, clicks-….bits     what else a conversion found (quarantine, label_join)
     <place>/<fingerprint>/index.json           of an index of the label join (label_join.build), with its three files
 
@@ -91,6 +92,12 @@ class Store(Protocol):
         """For one entry. It is published if the block ends well, record last; otherwise nothing of it is seen.
 
         Raises OSError where it cannot be written, or where another one published it in the meantime.
+        """
+
+    def add(self, kind: Kind[Any], key: str, file: Path, document: Any) -> None:
+        """Puts a file and a record of another kind into an entry that is there, the record last; `file` is moved.
+
+        Raises OSError, InfrastructureError.
         """
 
     def local(self, files: Sequence[tuple[str, str]]) -> contextlib.AbstractContextManager[list[Path]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hivemill.common.storage import object_store, urls
-from hivemill.common.storage.atomic import cannot_write, folder_published_at, link_or_copy
+from hivemill.common.storage.atomic import cannot_write, folder_published_at, link_or_copy, write_json_atomically
 from hivemill.components.hive_example_gen.cache.base import LEFTOVER_SECONDS, NOTE_SECONDS, NOTE_SUFFIX, Kind, Record
 
 
@@ -77,6 +77,10 @@ class FolderStore:
         except FileNotFoundError:
             return
         shutil.rmtree(aside, ignore_errors=True)
+
+    def add(self, kind: Kind[Any], key: str, file: Path, document: Any) -> None:
+        os.replace(file, self.folder / key / file.name)
+        write_json_atomically(self.folder / key / kind.record_name, document)
 
     @contextlib.contextmanager
     def local(self, files: Sequence[tuple[str, str]]) -> Iterator[list[Path]]:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from hivemill.common.errors import InfrastructureError
 from hivemill.common.storage import object_store, urls
+from hivemill.common.storage.atomic import json_text
 from hivemill.components.hive_example_gen.cache import leftovers
 from hivemill.components.hive_example_gen.cache.base import LEFTOVER_SECONDS, Kind, Record
 from hivemill.components.hive_example_gen.cache.object_store_index import Memory
@@ -99,6 +100,10 @@ class ObjectStore:
             except Exception:
                 entry.take_back()
                 raise
+
+    def add(self, kind: Kind[Any], key: str, file: Path, document: Any) -> None:
+        object_store.put_file(file, self._place(key, file.name))
+        object_store.write_bytes(self._place(key, kind.record_name), json_text(document).encode())
 
     @contextlib.contextmanager
     def local(self, files: Sequence[tuple[str, str]]) -> Iterator[list[Path]]:
