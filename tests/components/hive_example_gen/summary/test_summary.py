@@ -1,0 +1,191 @@
+"""The summary that a conversion writes: as one made of its TFRecords; kept, handed out, made anew where it lacks."""
+
+import datetime
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import standard_artifacts
+
+from hivemill.common import progress
+from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.components.artifacts import WindowManifest
+from hivemill.components.hive_example_gen import executor
+from hivemill.components.hive_example_gen.component import HiveLogExampleGen
+from hivemill.components.hive_example_gen.options import SourceOptions, WindowOptions
+from hivemill.components.hive_example_gen.planning.window import plan_window
+from hivemill.components.hive_example_gen.summary import from_examples, split_summary
+from hivemill.components.hive_example_gen.summary.builder import Summariser
+from hivemill.components.hive_example_gen.summary.request import CountedValues, SummarisedNumbers, SummaryRequest
+
+DATE = datetime.date(2026, 11, 15)
+WINDOW = WindowOptions(train_days=3, validation_days=0, eval_days=1, completeness={"min_share_of_median": None})
+USER = CountedValues(column="user", values="first")
+REQUEST = SummaryRequest(
+    label="click",
+    counted=(
+        USER,
+        CountedValues(column="item", values="first"),
+        CountedValues(column="tags"),
+        CountedValues(column="tags", at_most=2),
+        CountedValues(column="context"),
+        CountedValues(column="context", values="items"),
+    ),
+    numbers=(SummarisedNumbers(column="price"), SummarisedNumbers(column="item", error=0.01)),
+)
+_SCHEMA = pa.schema(
+    {
+        "user": pa.string(),
+        "item": pa.int64(),
+        "tags": pa.list_(pa.string()),
+        "context": pa.map_(pa.string(), pa.float64()),
+        "price": pa.float64(),
+        "click": pa.int32(),
+        "empty": pa.string(),
+    }
+)
+
+
+def _row(number: int) -> dict:
+    return {
+        "user": None if number % 7 == 0 else f"u{number % 5}",
+        "item": number % 11,
+        "tags": None if number % 4 == 0 else ["a", "b", "c"][: number % 4],
+        "context": [("k", 0.5), ("l", float(number))][: number % 3],
+        "price": [None, float("nan"), number / 3][number % 3],
+        "click": number % 2,
+        "empty": None,
+    }
+
+
+class Case:
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for day in range(12, 16):
+            file = folder / "table" / f"dt=2026-11-{day}" / "data.parquet"
+            file.parent.mkdir(parents=True)
+            pq.write_table(pa.Table.from_pylist([_row(day * 100 + i) for i in range(60)], _SCHEMA), file)
+
+    @property
+    def kept(self) -> Path:
+        return self.folder / "partitions"
+
+    def summaries(self) -> list[Path]:
+        return sorted(self.kept.glob("*/*.summary"))
+
+    def run(self, request: SummaryRequest | None, name: str = "run") -> str:
+        """The URI of the examples."""
+        source = SourceOptions(table=str(self.folder / "table"))
+        component = HiveLogExampleGen(
+            source=source,
+            window=WINDOW,
+            date=DATE,
+            plan_fingerprint=plan_window(source, WINDOW, DATE, str(self.kept)).fingerprint,
+            partitions_path=str(self.kept),
+            summary=request,
+        )
+        examples, manifest = standard_artifacts.Examples(), WindowManifest()
+        examples.uri, manifest.uri = str(self.folder / name / "examples"), str(self.folder / name / "manifest")
+        arguments = ["--runner=FnApiRunner", "--sdk_container_image=none"]
+        context = BaseBeamExecutor.Context(arguments, tmp_dir=str(self.folder / "tmp"), unique_id=name)
+        outputs = {"examples": [examples], "manifest": [manifest]}
+        executor.Executor(context).Do({}, outputs, component.exec_properties)
+        return examples.uri
+
+
+@pytest.fixture
+def case(tmp_path) -> Case:
+    return Case(tmp_path)
+
+
+def _answers(summary: split_summary.SplitSummary, request: SummaryRequest = REQUEST) -> dict:
+    numbers = {each: summary.numbers(each) for each in request.numbers}
+    return {
+        "rows": summary.rows,
+        "counts": {each: [row for b in summary.counts(each) for row in b.to_pylist()] for each in request.counted},
+        "without": {each: summary.rows_without(each) for each in request.counted},
+        "moments": {each: [float(f"{value:.9g}") for value in found.moments] for each, found in numbers.items()},
+        "quantiles": {each: n.sketch.GetQuantiles(4).to_pylist() for each, n in numbers.items() if n.sketch},
+    }
+
+
+def _made_of(uri: str, scratch: Path, split: str = "train") -> split_summary.SplitSummary:
+    return split_summary.made_of(sorted(map(str, Path(uri, f"Split-{split}").iterdir())), REQUEST, scratch)
+
+
+def test_it_is_what_a_pass_over_the_examples_gives(case, tmp_path, monkeypatch):
+    monkeypatch.setattr(from_examples, "BATCH_ROWS", 50)
+    uri = case.run(REQUEST)
+    carried = split_summary.carried(uri, ["train"], REQUEST)
+    answers = _answers(carried)
+    assert answers == _answers(_made_of(uri, tmp_path))
+    rows = [_row(day * 100 + i) for day in range(12, 15) for i in range(60)]
+    users = {row["value"]: row for batch in carried.counts(USER) for row in batch.to_pylist()}
+    of_u1 = [row for row in rows if row["user"] == "u1"]
+    assert (users[b"u1"]["count"], users[b"u1"]["label_sum"]) == (len(of_u1), sum(row["click"] for row in of_u1))
+    assert carried.rows_without(USER) == sum(row["user"] is None for row in rows)
+
+
+def test_two_splits_are_read_as_one(case):
+    uri = case.run(REQUEST)
+    assert split_summary.carried(uri, ["train", "eval"], REQUEST).rows == 240
+
+
+def test_a_partition_without_a_summary_gets_it_by_a_pass_over_its_shards(case, tmp_path):
+    case.run(None)
+    assert not case.summaries()
+    progress.take_notes()
+    uri = case.run(REQUEST, "again")
+    assert progress.take_notes() == ["4 kept partitions lacked a summary of what is asked now: one more pass over them"]
+    assert _answers(split_summary.carried(uri, ["train"], REQUEST)) == _answers(_made_of(uri, tmp_path))
+
+
+def test_only_what_it_lacks_asks_for_another_pass(case):
+    less = REQUEST.model_copy(update={"counted": (USER,)})
+    case.run(less)
+    first = case.summaries()
+    case.run(less.model_copy(update={"numbers": ()}), "nothing new")
+    assert case.summaries() == first
+    uri = case.run(REQUEST.model_copy(update={"counted": REQUEST.counted[2:]}), "more")
+    assert len(case.summaries()) == 2 * len(first)
+    assert split_summary.carried(uri, ["train"], less) is not None  # the new one answers both
+    assert split_summary.carried(uri, ["train"], REQUEST) is None
+    assert not progress.take_notes()[1:]
+
+
+def test_a_summary_of_another_version_or_size_is_made_anew(case):
+    case.run(REQUEST)
+    first, second = case.summaries()[:2]
+    first.write_bytes(first.read_bytes()[:-1])
+    record = second.with_name("summary.json")
+    record.write_text(record.read_text().replace('"version": 1', '"version": 0'))
+    uri = case.run(REQUEST, "again")
+    assert len(case.summaries()) == 6
+    assert split_summary.carried(uri, ["train"], REQUEST).rows == 180
+
+
+def test_examples_that_lost_theirs_or_were_made_elsewhere_are_read(case, tmp_path):
+    uri = case.run(REQUEST)
+    shutil.rmtree(Path(uri, "Summaries"))
+    files = sorted(map(str, Path(uri, "Split-train").iterdir()))
+    assert split_summary.summary_of(uri, ["train"], files, REQUEST, tmp_path).rows == 180
+
+
+def test_a_damaged_one_is_named(case):
+    uri = case.run(REQUEST)
+    damaged = next(Path(uri, "Summaries", "train").iterdir())
+    content = damaged.read_bytes()
+    damaged.unlink()
+    damaged.write_bytes(content[:100])
+    with pytest.raises(InfrastructureError, match=f"{damaged} cannot be read"):
+        split_summary.carried(uri, ["train"], REQUEST)
+
+
+def test_lists_that_are_not_parallel_are_refused(case):
+    batch = pa.record_batch({"m_keys": pa.array([[b"a"]]), "m_values": pa.array([[1.0, 2.0]])})
+    request = SummaryRequest(counted=(CountedValues(column="m", values="items"),))
+    with pytest.raises(ConfigError, match="m_keys and m_values: the two parallel lists of a row differ in length"):
+        Summariser(request, case.folder).add(batch)
