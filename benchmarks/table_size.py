@@ -95,8 +95,8 @@ def train(rows: int, width: int, optimizer: str, num_steps: int, folder: str, sc
     from hivemill.components.trainer.loop.history import History
     from hivemill.components.trainer.loop.optimizers import make_optimizer
     from hivemill.components.trainer.loop.steps import TrainingSteps
-    from hivemill.components.trainer.model.deepfm import DeepFM
     from hivemill.components.trainer.model.fields import model_fields
+    from hivemill.components.trainer.model.networks import make_network
     from hivemill.components.trainer.options import ModelOptions, TrainingOptions
     from hivemill.components.transform.layout import FieldLayout
     from hivemill.components.transform.standalone import transform_output
@@ -107,7 +107,7 @@ def train(rows: int, width: int, optimizer: str, num_steps: int, folder: str, sc
     architecture = ModelOptions(embedding_size=width)
     found: dict[str, Any] = {}
     with _phase("build", found):
-        model = DeepFM(model_fields(features, architecture, learnt), **architecture.model_dump())
+        model = make_network(model_fields(features, architecture, learnt), architecture)
         steps = TrainingSteps(model, make_optimizer(options), tf.distribute.get_strategy())
         steps.build(source)
     with _phase("steps", found):

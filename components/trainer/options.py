@@ -9,9 +9,36 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from hivemill.common.options import Options
 
 
-class ModelOptions(Options):
-    """DeepFM (Guo et al. 2017, arXiv 1703.04247): first order, factorisation machine, deep part; embeddings shared."""
+class CrossOptions(Options):
+    """The cross network of DCN-v2."""
 
+    layers: PositiveInt = Field(3, description="Number of cross layers; terms have this degree plus one at most.")
+    rank: PositiveInt | None = Field(
+        None, description="Each layer's matrix [D, D] as a product of two [D, rank]; null leaves it whole."
+    )
+
+
+class AttentionOptions(Options):
+    """Which multivalent features are sequences, and what DIN compares their values with."""
+
+    sequences: dict[str, str] = Field(
+        description="`{recent_items: item_id}`: the values of the multivalent feature `recent_items` are weighted by "
+        "their relation to `item_id`, a feature with one value per row and the same embedding_size.",
+        min_length=1,
+    )
+    hidden_units: tuple[PositiveInt, ...] = Field((32,), description="Width of each hidden layer of the attention.")
+
+
+class ModelOptions(Options):
+    """The network over embeddings of the features: first order, interactions, deep part; embeddings shared."""
+
+    type: Literal["deepfm", "dcn_v2", "din"] = Field(
+        "deepfm",
+        description="deepfm: interactions by a factorisation machine (arXiv 1703.04247); dcn_v2: by a cross network "
+        "(arXiv 2008.13535); din: deepfm, with attention over sequences (arXiv 1706.06978).",
+    )
+    cross: CrossOptions | None = Field(None, description="With `type: dcn_v2` only; null takes its defaults.")
+    attention: AttentionOptions | None = Field(None, description="With `type: din` only, which needs it.")
     embedding_size: Annotated[int, Field(ge=1, le=1024)] = Field(
         10, description="Length k of the FM embeddings; fields with another size are projected to it for the FM part."
     )

@@ -1,4 +1,4 @@
-"""`run_fn` for TFX's Trainer: trains DeepFM on the declared features, goes on after a kill, exports one SavedModel."""
+"""`run_fn` for TFX's Trainer: trains on the declared features, goes on after a kill, exports one SavedModel."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from hivemill.components.trainer.loop.training_loop import Schedule, train
 from hivemill.components.trainer.model.deepfm import DeepFM
 from hivemill.components.trainer.model.embedding_views import EmbeddingViews
 from hivemill.components.trainer.model.fields import model_fields
+from hivemill.components.trainer.model.networks import make_network
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
 from hivemill.components.trainer.options import ModelOptions, TrainingOptions
 from hivemill.components.transform.layout import FieldLayout
@@ -101,7 +102,7 @@ def fit(
     num_rows = count_rows(train_source, "train")
     schedule = Schedule.of(options, num_rows, strategy.num_replicas_in_sync)
     with strategy.scope():
-        model = DeepFM(model_fields(config.features, config.model, transform_output), **_model_arguments(config.model))
+        model = make_network(model_fields(config.features, config.model, transform_output), config.model)
         steps = TrainingSteps(model, make_optimizer(options), strategy)
         steps.build(train_source)
     checkpoints = TrainingCheckpoints(kept.folder, steps, is_chief(strategy), kept.put)
@@ -117,10 +118,6 @@ def fit(
     if config.sample:
         document["sample"] = config.sample.document()
     return TrainingResult(model, document)
-
-
-def _model_arguments(options: ModelOptions) -> dict[str, Any]:
-    return options.model_dump()
 
 
 def _checkpoint_place(config: TrainingConfig, fn_args: Any, train_source: InputSource, eval_source: InputSource) -> str:

@@ -11,6 +11,7 @@ from hivemill.common.storage import urls
 from hivemill.common.text import did_you_mean
 from hivemill.components.features import CategoricalFeature, CrossFeature, MultivalentFeature, NumericFeature
 from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.pipeline.config.network_rules import network_rules
 from hivemill.pipeline.config.row_rules import row_rules
 from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.config.worker_rules import worker_rules
@@ -35,6 +36,7 @@ def consistency(config: PipelineConfig, tree: Tree) -> list[Mistake]:
         _label,
         _fields,
         _features_without_effect,
+        network_rules,
         _gates,
         _store,
         _runner,

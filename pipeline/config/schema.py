@@ -75,7 +75,7 @@ class PipelineConfig(Options):
     label: LabelOptions = Field(description="The columns that are no features.")
     features: dict[str, Feature] = Field(description="The fields of the model, by name.", min_length=1)
     data_verdict: DataVerdictOptions = Field(DataVerdictOptions(), description="What stops a run before training.")
-    model: ModelOptions = Field(ModelOptions(), description="The size of the DeepFM.")
+    model: ModelOptions = Field(ModelOptions(), description="The network, and how large it is.")
     training: TrainingOptions = Field(TrainingOptions(), description="How it is trained.")
     gates: GateOptions = Field(GateOptions(), description="What a model must reach to be pushed.")
     serving_check: ServingCheckOptions = Field(

@@ -19,7 +19,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from hivemill.components.trainer.model.sequence_attention import SequenceAttention
+
 Tensors = Mapping[str, Any]
+LookedUp = Sequence[tuple[tf.Tensor, tf.Tensor]]  # field_embeddings_BFK and linear_terms_BF of each table
 EMBEDDING_STDDEV = 0.01
 _ROWS_PER_PART = 1_000_000
 
@@ -43,12 +46,16 @@ class ValueField:
 
 @dataclasses.dataclass(frozen=True)
 class MultivalentField:
-    """Any number of ids per row under `ids_key`, pooled by mean, weighted where there is a `weights_key`."""
+    """Any number of ids per row under `ids_key`, weighted where there is a `weights_key`.
+
+    Pooled by mean. With a `target`, the position of an IdField, the embeddings are pooled by SequenceAttention instead.
+    """
 
     ids_key: str
     num_ids: int
     embedding_size: int
     weights_key: str | None = None
+    target: int | None = None
 
 
 Field = IdField | ValueField | MultivalentField
@@ -69,13 +76,20 @@ class FusedEmbedding(tf_keras.layers.Layer):
 
     Call with the packed tensors; returns (field_embeddings_BFK, linear_terms_BF), F in the order id fields, multivalent
     fields, numeric fields. A numeric field's embedding is its value times its row, as in the paper; a multivalent field
-    without values, or with weights that sum to 0, has a zero embedding.
+    without values, or with weights that sum to 0, has a zero embedding. `attention_units` are the hidden units of the
+    SequenceAttention of each multivalent field with a target, which must be an id field of the same table.
     """
 
-    def __init__(self, fields: Sequence[Field | Mapping[str, Any]], stddev: float = EMBEDDING_STDDEV, **kwargs):
+    def __init__(
+        self,
+        fields: Sequence[Field | Mapping[str, Any]],
+        stddev: float = EMBEDDING_STDDEV,
+        attention_units: Sequence[int] = (),
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.fields = fields_from_config([f if isinstance(f, Mapping) else fields_to_config([f])[0] for f in fields])
-        self.stddev = stddev
+        self.stddev, self.attention_units = stddev, tuple(attention_units)
         sizes = {field.embedding_size for field in self.fields}
         if len(sizes) != 1:
             raise ValueError(f"the fields of one table must have one embedding_size; got {sorted(sizes)}")
@@ -89,6 +103,24 @@ class FusedEmbedding(tf_keras.layers.Layer):
             self._offsets.append(rows)
             rows += field.num_ids
         self.num_rows = rows
+        self._target_places = [self._target_place(field) for field in self._multivalent]
+        self.attention = {
+            str(place): SequenceAttention(self.attention_units, name=f"attention_{place}")
+            for place, target in enumerate(self._target_places)
+            if target is not None
+        }
+
+    def _target_place(self, field: MultivalentField) -> int | None:
+        """Which of the table's id fields the sequence is compared with."""
+        if field.target is None:
+            return None
+        positions = [one.position for one in self._ids]
+        if field.target not in positions:
+            raise ValueError(
+                f"the target of a sequence must be an id field with its embedding_size ({self.embedding_size}); got "
+                f"position {field.target} for {field.ids_key}"
+            )
+        return positions.index(field.target)
 
     def build(self, input_shape: Any) -> None:
         if self.num_rows:
@@ -104,6 +136,10 @@ class FusedEmbedding(tf_keras.layers.Layer):
         """
         offset = self._offsets[[*self._ids, *self._multivalent].index(field)]
         return self.table[offset : offset + field.num_ids : every]
+
+    def embedding_tables(self) -> list[tf.Variable]:
+        """The variables of K + 1 columns."""
+        return [*([self.table] if self.num_rows else []), *([self.numeric] if self._values else [])]
 
     def _add_rows(self, name: str, rows: int) -> tf.Variable:
         """Embeddings normal(0, stddev); first-order weights 0, so that training starts from the bias."""
@@ -134,11 +170,11 @@ class FusedEmbedding(tf_keras.layers.Layer):
         rows_VK1 = tf.gather(self.table, flat[0] if len(flat) == 1 else tf.concat(flat, axis=0))
         if not bags:
             return [tf.reshape(rows_VK1, [-1, num_ids, self.embedding_size + 1])]
-        num_single = tf.size(flat[0]) if self._ids else 0
-        pooled = self._pooled(rows_VK1[num_single:], bags, inputs)
         if not self._ids:
-            return [pooled]
-        return [tf.reshape(rows_VK1[:num_single], [-1, num_ids, self.embedding_size + 1]), pooled]
+            return [self._pooled(rows_VK1, bags, inputs)]
+        num_single = tf.size(flat[0])
+        single_BSK1 = tf.reshape(rows_VK1[:num_single], [-1, num_ids, self.embedding_size + 1])
+        return [single_BSK1, self._pooled(rows_VK1[num_single:], bags, inputs, single_BSK1)]
 
     def _field_ids(self, field_ids: tf.Tensor) -> tf.Tensor:
         positions = [field.position for field in self._ids]
@@ -146,7 +182,13 @@ class FusedEmbedding(tf_keras.layers.Layer):
             return field_ids
         return tf.gather(field_ids, positions, axis=1)
 
-    def _pooled(self, rows_VK1: tf.Tensor, bags: Sequence[tf.RaggedTensor], inputs: Tensors) -> tf.Tensor:
+    def _pooled(
+        self,
+        rows_VK1: tf.Tensor,
+        bags: Sequence[tf.RaggedTensor],
+        inputs: Tensors,
+        single_BSK1: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Weighted mean per row and field, [B, M, K+1], as one segment sum over all fields together."""
         num_bags, batch = len(bags), bags[0].nrows()
         segments = tf.concat([bag.value_rowids() * num_bags + place for place, bag in enumerate(bags)], axis=0)
@@ -156,7 +198,29 @@ class FusedEmbedding(tf_keras.layers.Layer):
         sums = tf.math.unsorted_segment_sum(rows_VK1 * weights[:, tf.newaxis], segments, batch * num_bags)
         totals = tf.math.unsorted_segment_sum(weights, segments, batch * num_bags)
         means = tf.math.divide_no_nan(sums, totals[:, tf.newaxis])
-        return tf.reshape(means, [-1, num_bags, self.embedding_size + 1])
+        means_BMK1 = tf.reshape(means, [-1, num_bags, self.embedding_size + 1])
+        return self._attended(means_BMK1, rows_VK1, weights, bags, single_BSK1) if self.attention else means_BMK1
+
+    def _attended(
+        self,
+        means_BMK1: tf.Tensor,
+        rows_VK1: tf.Tensor,
+        weights_V: tf.Tensor,
+        bags: Sequence[tf.RaggedTensor],
+        single_BSK1: tf.Tensor,
+    ) -> tf.Tensor:
+        """`means_BMK1` with the embeddings of the sequences pooled by attention; the first-order terms stay means."""
+        sizes = [tf.size(bag.values) for bag in bags]
+        items = tf.split(rows_VK1[:, :-1], sizes, num=len(bags))
+        weights = tf.split(weights_V, sizes, num=len(bags))
+        fields = tf.unstack(means_BMK1, axis=1)
+        for place, target in enumerate(self._target_places):
+            if target is not None:
+                targets_BK = single_BSK1[:, target, :-1]
+                attention = self.attention[str(place)]
+                interest_BK = attention(items[place], bags[place].value_rowids(), targets_BK, weights[place])
+                fields[place] = tf.concat([interest_BK, fields[place][:, -1:]], axis=1)
+        return tf.stack(fields, axis=1)
 
     def _bag_weights(self, field: MultivalentField, bag: tf.RaggedTensor, inputs: Tensors) -> tf.Tensor:
         if field.weights_key is None:
@@ -164,7 +228,8 @@ class FusedEmbedding(tf_keras.layers.Layer):
         return inputs[field.weights_key].values
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "fields": fields_to_config(self.fields), "stddev": self.stddev}
+        mine = {"fields": fields_to_config(self.fields), "stddev": self.stddev}
+        return {**super().get_config(), **mine, "attention_units": list(self.attention_units)}
 
 
 @tf_keras.utils.register_keras_serializable("hivemill")
@@ -214,6 +279,7 @@ class DeepFM(tf_keras.Model):
         deep part sees all embeddings at their own size.
       hidden_units, dropout, kernel_l2: of the deep part (ReLU).
       embedding_l2: penalty on the squared embeddings that an example uses, mean over the batch.
+      attention_units: hidden units of the attention over multivalent fields with a target (SequenceAttention).
     """
 
     def __init__(
@@ -224,6 +290,7 @@ class DeepFM(tf_keras.Model):
         dropout: float = 0.0,
         embedding_l2: float = 0.0,
         kernel_l2: float = 0.0,
+        attention_units: Sequence[int] = (),
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -232,9 +299,14 @@ class DeepFM(tf_keras.Model):
         self.fields = fields_from_config([f if isinstance(f, Mapping) else fields_to_config([f])[0] for f in fields])
         self.embedding_size, self.hidden_units = embedding_size, tuple(hidden_units)
         self.dropout, self.embedding_l2, self.kernel_l2 = dropout, embedding_l2, kernel_l2
+        self.attention_units = tuple(attention_units)
         sizes = sorted({field.embedding_size for field in self.fields})
         self.tables = [
-            FusedEmbedding([f for f in self.fields if f.embedding_size == size], name=f"embedding_{size}")
+            FusedEmbedding(
+                [f for f in self.fields if f.embedding_size == size],
+                attention_units=self.attention_units,
+                name=f"embedding_{size}",
+            )
             for size in sizes
         ]
         self.projections = {
@@ -267,21 +339,26 @@ class DeepFM(tf_keras.Model):
         if training and self.embedding_l2:
             self.add_loss(self.embedding_l2 * sum(_mean_square_norm(embeddings) for embeddings, _ in looked_up))
         linear_logit = sum(tf.reduce_sum(terms_BF, axis=1, keepdims=True) for _, terms_BF in looked_up)
-        return linear_logit + self._fm_logit(looked_up) + self._deep_logit(looked_up, training)
+        return linear_logit + self._interaction_logit(looked_up) + self._deep_logit(looked_up, training)
 
-    def _fm_logit(self, looked_up: Sequence[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+    def _interaction_logit(self, looked_up: LookedUp) -> tf.Tensor:
+        """fm_logit [B, 1]; other networks put their own term in its place."""
         projected = []
         for table, (field_embeddings_BFK, _) in zip(self.tables, looked_up, strict=True):
             project = self.projections.get(str(table.embedding_size))
             projected.append(project(field_embeddings_BFK) if project else field_embeddings_BFK)
         return self.factorization_machine(projected[0] if len(projected) == 1 else tf.concat(projected, axis=1))
 
-    def _deep_logit(self, looked_up: Sequence[tuple[tf.Tensor, tf.Tensor]], training: bool) -> tf.Tensor:
+    def _flat_embeddings(self, looked_up: LookedUp) -> tf.Tensor:
+        """All embeddings of a row, each at its own size, one after the other: [B, D]."""
         flat = [
             tf.reshape(embeddings, [-1, len(table.fields) * table.embedding_size])
             for table, (embeddings, _) in zip(self.tables, looked_up, strict=True)
         ]
-        deep_BD = flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
+        return flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
+
+    def _deep_logit(self, looked_up: LookedUp, training: bool) -> tf.Tensor:
+        deep_BD = self._flat_embeddings(looked_up)
         for layer in self.deep:
             deep_BD = layer(deep_BD, training=training) if isinstance(layer, ResumableDropout) else layer(deep_BD)
         return deep_BD
@@ -293,7 +370,7 @@ class DeepFM(tf_keras.Model):
 
     def embedding_norm(self) -> tf.Tensor:
         """Root mean square length of the rows of the embedding tables: a scalar to watch, for regularisation."""
-        tables = [w for table in self.tables for w in table.trainable_weights]
+        tables = [rows for table in self.tables for rows in table.embedding_tables()]
         squares = sum(_sum_of_squares(table) for table in tables)
         return tf.sqrt(squares / sum(table.shape[0] for table in tables))
 
@@ -306,6 +383,7 @@ class DeepFM(tf_keras.Model):
             "dropout": self.dropout,
             "embedding_l2": self.embedding_l2,
             "kernel_l2": self.kernel_l2,
+            "attention_units": list(self.attention_units),
         }
 
 

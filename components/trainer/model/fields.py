@@ -14,6 +14,7 @@ from hivemill.components.transform import layout as layout_lib
 def model_fields(features: FeatureSet, options: ModelOptions, transform_output: tft.TFTransformOutput) -> list[Field]:
     """One field per declared feature, with its number of ids counted in the vocabulary that Transform wrote."""
     layout = layout_lib.FieldLayout.of(features)
+    targets = options.attention.sequences if options.attention is not None else {}
     fields: list[Field] = []
     for name, feature in features.features.items():
         size = feature.embedding_size or options.embedding_size
@@ -25,7 +26,8 @@ def model_fields(features: FeatureSet, options: ModelOptions, transform_output: 
             fields.append(IdField(layout.id_fields.index(name), ids, size))
         else:
             weights = layout_lib.weights_key(name) if name in layout.weighted_fields else None
-            fields.append(MultivalentField(layout_lib.ids_key(name), ids, size, weights))
+            target = layout.id_fields.index(targets[name]) if name in targets else None
+            fields.append(MultivalentField(layout_lib.ids_key(name), ids, size, weights, target))
     return fields
 
 
