@@ -130,7 +130,7 @@ def _example_gen(config: PipelineConfig, inputs: RunInputs) -> HiveLogExampleGen
 
 def _summary_request(config: PipelineConfig) -> SummaryRequest:
     """What the nodes after ExampleGen ask of every partition, so that none of them reads its rows again."""
-    return request_of(config.feature_set())
+    return statistics_executor.STATISTICS.with_all_of(request_of(config.feature_set()))
 
 
 def _on_one_machine(config: PipelineConfig, node: base_node.BaseNode, executor: type) -> Any:

@@ -1,4 +1,4 @@
-"""Executor of TFX's StatisticsGen on one machine: the same artifact, without Beam (statistics.py).
+"""Executor of TFX's StatisticsGen on one machine: the same artifact, from the summaries that the examples carry.
 
 Distributed runners keep TFX's executor (pipeline/dag.py), which takes options that Hivemill's DAG does not use: sample
 rates, sharded output, a schema. They are refused here.
@@ -6,6 +6,7 @@ rates, sharded output, a schema. They are refused here.
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from tfx.types import standard_component_specs as specs
 from tfx.utils import json_utils
 
 from hivemill.common.errors import ConfigError
-from hivemill.components.statistics_gen.statistics import statistics_of
+from hivemill.components.hive_example_gen.summary.request import SummaryRequest
+from hivemill.components.hive_example_gen.summary.split_summary import summary_of
 
+STATISTICS = SummaryRequest(statistics=True)
 _NOT_HERE = (specs.STATS_OPTIONS_JSON_KEY, specs.SAMPLE_RATE_BY_SPLIT_KEY, specs.SHARDED_STATS_OUTPUT_KEY)
 
 
@@ -37,10 +40,16 @@ class Executor(tfx_executor.Executor):
         statistics.split_names = artifact_utils.encode_split_names(splits)
         statistics.span = examples.span
         for split in splits:
-            files = sorted(tf.io.gfile.glob(f"{artifact_utils.get_split_uri([examples], split)}/*"))
             folder = Path(artifact_utils.get_split_uri([statistics], split))
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / tfx_executor.DEFAULT_FILE_NAME).write_bytes(statistics_of(files).SerializeToString())
+            (folder / tfx_executor.DEFAULT_FILE_NAME).write_bytes(_statistics_of(examples, split))
+
+
+def _statistics_of(examples: Artifact, split: str) -> bytes:
+    files = sorted(tf.io.gfile.glob(f"{artifact_utils.get_split_uri([examples], split)}/*"))
+    with tempfile.TemporaryDirectory(prefix="hivemill-statistics-") as scratch:
+        summary = summary_of(examples.uri, [split], files, STATISTICS, Path(scratch))
+        return summary.statistics().SerializeToString()
 
 
 def _refuse_other_options(input_dict: dict[str, list[Artifact]], exec_properties: dict[str, Any]) -> None:

@@ -26,13 +26,9 @@ class StatisticsAccumulators:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Flattened features; batches of 16,384 rows cost 2 us a row, of 1,000 5 us."""
-        # An example that lacks a feature says nothing of it: a column without any value is not one of the batch.
-        there = [
-            name
-            for name, column in zip(batch.schema.names, batch.columns, strict=True)
-            if column.null_count < len(column)
-        ]
-        columns = batch.select(there)
+        # As the decoder of tf.Examples gives a feature of which no row has a value.
+        known = [column if column.null_count < len(column) else pa.nulls(len(column)) for column in batch.columns]
+        columns = pa.record_batch(known, batch.schema.names)
         self._accumulators = [
             generator.compact(generator.add_input(accumulator, columns))
             for generator, accumulator in zip(self._generators, self._accumulators, strict=True)

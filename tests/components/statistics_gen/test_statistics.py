@@ -16,7 +16,9 @@ from google.protobuf import json_format
 from tfx.types import standard_artifacts
 
 from hivemill.common.errors import ConfigError
-from hivemill.components.statistics_gen import executor, statistics
+from hivemill.components.hive_example_gen.summary import from_examples, split_summary
+from hivemill.components.statistics_gen import executor
+from tests.components.hive_example_gen.summary.summary_case import SummaryCase
 
 
 def _example(row: int) -> bytes:
@@ -59,11 +61,22 @@ def _nearly(value):
 
 
 def test_they_are_tfdvs_own(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(statistics, "BATCH_ROWS", 700)  # several batches, the last one short
-    ours = _fields(statistics.statistics_of(files))
+    monkeypatch.setattr(from_examples, "BATCH_ROWS", 700)  # several batches, the last one short
+    _assert_same(split_summary.made_of(files, executor.STATISTICS, tmp_path).statistics(), files, tmp_path)
+
+
+def test_those_of_converted_partitions_are_tfdvs_own(tmp_path):
+    uri = SummaryCase(tmp_path).run(executor.STATISTICS)
+    files = sorted(map(str, Path(uri, "Split-train").iterdir()))
+    _assert_same(split_summary.carried(uri, ["train"], executor.STATISTICS).statistics(), files, tmp_path)
+
+
+def _assert_same(ours, files: list[str], tmp_path: Path) -> None:
+    """As TFDV's on Beam, of the same rows."""
     options = PipelineOptions(["--runner=FnApiRunner"])
     pattern = str(Path(files[0]).parent / "*")
-    theirs = _fields(tfdv.generate_statistics_from_tfrecord(pattern, str(tmp_path / "stats"), pipeline_options=options))
+    theirs = tfdv.generate_statistics_from_tfrecord(pattern, str(tmp_path / "stats"), pipeline_options=options)
+    ours, theirs = _fields(ours), _fields(theirs)
     assert ours.keys() == theirs.keys()
     for name in theirs:
         assert _nearly(ours[name]) == _nearly(theirs[name]), name
