@@ -208,6 +208,7 @@ def _trainer(config: PipelineConfig, transform: Transform, schema_gen: base_node
             "features": config.feature_set().model_dump_json(),
             "model": config.model.model_dump_json(),
             "training": config.training.model_dump_json(),
+            "rates": config.rates.model_dump_json(),
             "checkpoints": config.places().checkpoints,
             "code": _code_of("trainer"),
             **({"sample": sample.model_dump_json()} if sample else {}),

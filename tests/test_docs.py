@@ -14,7 +14,7 @@ from hivemill.pipeline.cli import main
 from hivemill.pipeline.config import loader
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 MINIMAL = {
     "name": "shop",
@@ -117,3 +117,16 @@ def test_links_lead_somewhere():
     links = [(page, link) for page in PAGES for link in links_of(page)]
     assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
     assert len(links) > 10
+
+
+def test_index_of_decisions_lists_each_once_in_order():
+    folder = ROOT / "docs" / "decisions"
+    pages = sorted(folder.glob("0*.md"))
+    titles = [page.read_text(encoding="utf-8").partition("\n")[0] for page in pages]
+    expected = [
+        (f"{int(page.name[:4])}", title.removeprefix(f"# {int(page.name[:4])}. "), page.name)
+        for page, title in zip(pages, titles, strict=True)
+    ]
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+) \| \[(.*)\]\((\S+)\) \| ", index, re.MULTILINE) == expected
+    assert len({number for number, _, _ in expected}) == len(expected)

@@ -17,22 +17,33 @@ from typing import Any
 import tensorflow as tf
 
 from hivemill.common.errors import DataNotReadyError
+from hivemill.components.trainer.model.deepfm import RATES_KEY
 from hivemill.components.transform import layout as layout_lib
 
 _OPEN_FILES = 4
 _READ_BUFFER_BYTES = 1 << 20
 _PREFETCHED_BATCHES = 2
 _COUNT_BATCH = 8192
+_BYTES_PER_RATE = 2
 
 Batch = tuple[Mapping[str, Any], tf.Tensor, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
+class RateFiles:
+    """Click rates of the rows of each file, in the order of its rows: float16 [rows, width], without a header."""
+
+    files: tuple[str, ...]
+    width: int
+
+
+@dataclasses.dataclass(frozen=True)
 class InputSource:
-    """Files of one split and what stands in them."""
+    """Files of one split, what stands in them, and the click rates of their rows, if the model has any."""
 
     files: tuple[str, ...]
     layout: layout_lib.FieldLayout
+    rates: RateFiles | None = None
 
     @classmethod
     def of(cls, patterns: Sequence[str], layout: layout_lib.FieldLayout) -> InputSource:
@@ -54,26 +65,51 @@ class InputSource:
                 spec[layout_lib.weights_key(field)] = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
         return spec
 
-    def parse(self, serialized: tf.Tensor) -> Batch:
-        """Serialised examples [B] -> (model inputs, labels [B, 1], weights [B, 1])."""
+    def rows_of(self, number: tf.Tensor) -> tf.data.Dataset:
+        """What `parse` takes, row by row, of the file with this number."""
+        name = tf.gather(tf.constant(self.files), number)
+        records = tf.data.TFRecordDataset(name, "GZIP", _READ_BUFFER_BYTES)
+        if self.rates is None:
+            return records
+        place = tf.gather(tf.constant(self.rates.files), number)
+        rates = tf.data.FixedLengthRecordDataset(
+            place, _BYTES_PER_RATE * self.rates.width, buffer_size=_READ_BUFFER_BYTES
+        )
+        return tf.data.Dataset.zip((records, rates))
+
+    def parse_nothing(self) -> Batch:
+        """A batch without rows: what a model is built with."""
+        empty = tf.constant([], tf.string)
+        return self.parse(empty) if self.rates is None else self.parse(empty, empty)
+
+    def parse(self, serialized: tf.Tensor, rates: tf.Tensor | None = None) -> Batch:
+        """Serialised examples [B], bytes of their rates [B] -> (model inputs, labels [B, 1], weights [B, 1])."""
         tensors = tf.io.parse_example(serialized, self.feature_spec())
+        if self.rates is not None:
+            numbers = tf.io.decode_raw(rates, tf.float16)
+            tensors[RATES_KEY] = tf.cast(tf.reshape(numbers, [-1, self.rates.width]), tf.float32)
         label = tensors.pop(layout_lib.LABEL_KEY)[:, tf.newaxis]
         weight = tensors.pop(layout_lib.WEIGHT_KEY)[:, tf.newaxis] if self.layout.has_weight else tf.ones_like(label)
         return tensors, label, weight
 
 
-def count_rows(source: InputSource, split: str) -> int:
-    """Reads the files once, without parsing. Raises DataNotReadyError where there is no row."""
-    records = tf.data.TFRecordDataset(list(source.files), "GZIP", _READ_BUFFER_BYTES) if source.files else None
-    rows = 0
-    if records is not None:
-        counts = records.batch(_COUNT_BATCH).map(lambda batch: tf.size(batch, tf.int64))
-        rows = int(counts.reduce(tf.constant(0, tf.int64), lambda total, size: total + size).numpy())
-    if rows == 0:
+def count_rows(source: InputSource, split: str) -> list[int]:
+    """Rows of each file. Reads the files once, without parsing. Raises DataNotReadyError where there is no row."""
+    rows = [_rows_of_file(name) for name in source.files]
+    if sum(rows) == 0:
         raise DataNotReadyError(
             f"the transformed split {split!r} has no rows", hint="check the window with `hivemill plan`"
         )
     return rows
+
+
+def _rows_of_file(name: str) -> int:
+    counts = (
+        tf.data.TFRecordDataset(name, "GZIP", _READ_BUFFER_BYTES)
+        .batch(_COUNT_BATCH)
+        .map(lambda batch: tf.size(batch, tf.int64))
+    )
+    return int(counts.reduce(tf.constant(0, tf.int64), lambda total, size: total + size).numpy())
 
 
 def training_batches(
@@ -103,17 +139,15 @@ def training_batches(
 
 def evaluation_batches(source: InputSource, batch_size: int) -> tf.data.Dataset:
     """Every row once, in the order of the files; the last batch may be smaller."""
-    records = tf.data.TFRecordDataset(list(source.files), "GZIP", _READ_BUFFER_BYTES)
-    return records.batch(batch_size).map(source.parse).with_options(_options()).prefetch(_PREFETCHED_BATCHES)
+    rows = tf.data.Dataset.range(len(source.files)).flat_map(source.rows_of)
+    return rows.batch(batch_size).map(source.parse).with_options(_options()).prefetch(_PREFETCHED_BATCHES)
 
 
 def _epoch_rows(source: InputSource, epoch: tf.Tensor, seed: int, shuffle_rows: int) -> tf.data.Dataset:
     seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
-    names = tf.constant(source.files)
     order = tf.argsort(tf.random.stateless_uniform([len(source.files)], seeds))
-    files = tf.data.Dataset.from_tensor_slices(tf.gather(names, order))
-    rows = files.interleave(
-        lambda name: tf.data.TFRecordDataset(name, "GZIP", _READ_BUFFER_BYTES),
+    rows = tf.data.Dataset.from_tensor_slices(order).interleave(
+        source.rows_of,
         cycle_length=min(_OPEN_FILES, len(source.files)),
         block_length=64,
     )

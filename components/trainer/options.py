@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from hivemill.common.options import Options
 
@@ -40,20 +40,53 @@ class ModelOptions(Options):
     cross: CrossOptions | None = Field(None, description="With `type: dcn_v2` only; null takes its defaults.")
     attention: AttentionOptions | None = Field(None, description="With `type: din` only, which needs it.")
     embedding_size: Annotated[int, Field(ge=1, le=1024)] = Field(
-        10, description="Length k of the FM embeddings; fields with another size are projected to it for the FM part."
+        8, description="Length k of the FM embeddings; fields with another size are projected to it for the FM part."
     )
-    hidden_units: tuple[PositiveInt, ...] = Field((400, 400, 400), description="Width of each layer of the deep part.")
+    hidden_units: tuple[PositiveInt, ...] = Field((256, 128), description="Width of each layer of the deep part.")
+    batch_norm: bool = Field(True, description="Batch normalisation before each activation of the deep part.")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Share of deep activations dropped in training."
+        0.2, description="Share of deep activations dropped in training."
     )
-    embedding_l2: NonNegativeFloat = Field(0.0, description="L2 penalty on the embeddings of the rows in the batch.")
+    embedding_l2: NonNegativeFloat = Field(
+        1e-3,
+        description="L2 penalty on the embedding tables: this much of a weight is added to its gradient at every step, "
+        "also where the batch does not hold its id.",
+    )
     kernel_l2: NonNegativeFloat = Field(0.0, description="L2 penalty on the kernels of the deep part.")
 
 
-class EarlyStoppingOptions(Options):
-    metric: Literal["auc", "loss"] = Field("auc", description="Metric on the validation split.")
-    patience: NonNegativeInt = Field(2, description="Epochs without improvement before training stops.")
-    min_change: NonNegativeFloat = Field(1e-4, description="A smaller improvement is none.")
+class RateOptions(Options):
+    """Click rates of values and of pairs of values, as inputs of the model. `rates: off` turns all of it off."""
+
+    use: Literal["auto", "off"] = Field(
+        "auto", description="auto: those that predict clicks of rows they were not counted on; off: none."
+    )
+    max_pairs: NonNegativeInt = Field(60, description="Pairs of fields at most, besides each field by itself.")
+    strict: bool = Field(
+        False,
+        description="Training rows see clicks of earlier blocks of rows only; otherwise of all blocks but their own.",
+    )
+    max_rows: PositiveInt = Field(
+        10_000_000, description="The newest rows of the training split that are counted. Bounds the memory."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # `off` and `on` are booleans in YAML
+            return {"use": "auto" if value else "off"}
+        return {"use": value} if isinstance(value, str) else value
+
+
+class PlateauOptions(Options):
+    """When the validation logloss no longer falls: back to the best weights, a smaller step, and in the end a stop."""
+
+    patience: PositiveInt = Field(3, description="Checks without a better logloss before the learning rate falls.")
+    min_gain: Annotated[float, Field(ge=0, lt=1)] = Field(
+        5e-4, description="Share of the logloss by which it must fall to count as better for the patience."
+    )
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="What the learning rate is multiplied by.")
+    reductions: NonNegativeInt = Field(2, description="So often it falls; the next plateau ends the training.")
 
 
 class TensorBoardOptions(Options):
@@ -73,15 +106,24 @@ class TensorBoardOptions(Options):
 
 
 class TrainingOptions(Options):
-    epochs: PositiveInt = Field(3, description="Passes over the training split, at most.")
-    batch_size: PositiveInt = Field(4096, description="Examples per step (global, over all replicas).")
-    learning_rate: PositiveFloat = Field(1e-3, description="Step size of the optimizer.")
+    epochs: PositiveInt = Field(
+        40, description="Passes over the training split, at most; a plateau usually ends the training earlier."
+    )
+    batch_size: PositiveInt | Literal["auto"] = Field(
+        "auto",
+        description="Examples per step (global, over all replicas). auto: the power of two nearest to a 64th of the "
+        "training rows, from 128 to 4096.",
+    )
+    learning_rate: PositiveFloat = Field(1e-3, description="Step size of the optimizer, after the warm-up.")
+    warmup_steps: NonNegativeInt = Field(50, description="Steps over which the learning rate rises to its value.")
     optimizer: Literal["adam", "adagrad"] = Field(
         "adam", description="adam updates only the embedding rows of the batch (lazy Adam)."
     )
     shuffle_rows: PositiveInt = Field(65_536, description="Rows of the shuffle buffer: bounds the input's memory.")
-    early_stopping: EarlyStoppingOptions | None = Field(
-        EarlyStoppingOptions(), description="null trains all epochs; needs window.validation_days >= 1."
+    plateau: PlateauOptions | None = Field(
+        PlateauOptions(),
+        description="null trains all epochs and exports the last weights; otherwise the weights of the check with the "
+        "lowest validation logloss are exported, which needs window.validation_days >= 1.",
     )
     checkpoint_every_steps: PositiveInt = Field(500, description="A killed training loses at most so many steps.")
     seed: NonNegativeInt = Field(17, description="Same seed, data and code: same metrics.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+import math
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +21,20 @@ from hivemill.components.trainer import signatures
 from hivemill.components.trainer.input import InputSource, count_rows, evaluation_batches
 from hivemill.components.trainer.loop.checkpoint_storage import KeptCheckpoints, kept_at
 from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
+from hivemill.components.trainer.loop.history import TrainingHistory
 from hivemill.components.trainer.loop.monitoring import TensorBoardLog
 from hivemill.components.trainer.loop.optimizers import make_optimizer
 from hivemill.components.trainer.loop.steps import TrainingSteps
 from hivemill.components.trainer.loop.strategies import is_chief, lost_workers_told, make_strategy
 from hivemill.components.trainer.loop.training_loop import Schedule, train
-from hivemill.components.trainer.model.deepfm import DeepFM
+from hivemill.components.trainer.model.deepfm import DeepFM, Field
 from hivemill.components.trainer.model.embedding_views import EmbeddingViews
 from hivemill.components.trainer.model.fields import model_fields
 from hivemill.components.trainer.model.networks import make_network
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
-from hivemill.components.trainer.options import ModelOptions, TrainingOptions
+from hivemill.components.trainer.options import ModelOptions, RateOptions, TrainingOptions
+from hivemill.components.trainer.rates.layer import ClickRates
+from hivemill.components.trainer.rates.prepare import PreparedRates, prepare
 from hivemill.components.transform.layout import FieldLayout
 
 
@@ -39,6 +45,7 @@ class TrainingConfig:
     features: FeatureSet
     model: ModelOptions
     training: TrainingOptions
+    rates: RateOptions
     checkpoints: str | None
     code: str
     sample: NegativeSample | None = None
@@ -51,6 +58,9 @@ class TrainingConfig:
             features=FeatureSet.model_validate_json(custom_config["features"]),
             model=ModelOptions.model_validate_json(custom_config["model"]),
             training=TrainingOptions.model_validate_json(custom_config["training"]),
+            rates=RateOptions.model_validate_json(custom_config["rates"])
+            if "rates" in custom_config
+            else RateOptions(),
             checkpoints=checkpoints,
             code=custom_config.get("code", ""),
             sample=NegativeSample.model_validate_json(sample) if sample else None,
@@ -58,7 +68,7 @@ class TrainingConfig:
 
 
 def run_fn(fn_args: Any) -> None:
-    """Trains on fn_args.train_files, stops early on fn_args.eval_files (none: no early stopping), exports the model.
+    """Trains on fn_args.train_files, watches fn_args.eval_files (none: trains all epochs), exports the model.
 
     Reads fn_args.transform_output and fn_args.custom_config (`TrainingConfig`); writes the SavedModel to
     fn_args.serving_model_dir, history.json and TensorBoard's events to fn_args.model_run_dir. Raises DataNotReadyError
@@ -77,7 +87,9 @@ def run_fn(fn_args: Any) -> None:
             result = fit(config, transform_output, train_source, eval_source, strategy, kept, logs)
         if is_chief(strategy):
             folder_of_model = fn_args.serving_model_dir
-            signatures.export(result.model, transform_output, config.features, folder_of_model, config.sample)
+            signatures.export(
+                result.model, transform_output, config.features, folder_of_model, config.sample, result.rates
+            )
             write_json_atomically(logs / "history.json", result.document)
             kept.remove()
 
@@ -85,6 +97,7 @@ def run_fn(fn_args: Any) -> None:
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
     model: DeepFM
+    rates: ClickRates | None
     document: dict[str, Any]
 
 
@@ -97,27 +110,68 @@ def fit(
     kept: KeptCheckpoints,
     log_folder: Path,
 ) -> TrainingResult:
-    """The training itself, without export: the model with the weights of the best epoch, and what history.json says."""
-    options = config.training
-    num_rows = count_rows(train_source, "train")
-    schedule = Schedule.of(options, num_rows, strategy.num_replicas_in_sync)
-    with strategy.scope():
-        model = make_network(model_fields(config.features, config.model, transform_output), config.model)
-        steps = TrainingSteps(model, make_optimizer(options), strategy)
-        steps.build(train_source)
-    checkpoints = TrainingCheckpoints(kept.folder, steps, is_chief(strategy), kept.put)
-    validation = evaluation_batches(eval_source, options.batch_size) if eval_source.files else None
-    views = EmbeddingViews(model, config.features)
-    histograms = views.histograms if options.tensorboard.histograms else None
-    with TensorBoardLog(log_folder if is_chief(strategy) else None, histograms) as log:
-        history = train(steps, schedule, options, train_source, validation, checkpoints, log)
-    if options.tensorboard.projector_terms and is_chief(strategy):
-        views.write_projector(log_folder / "train", transform_output, options.tensorboard.projector_terms)
-    best_epoch = history.best_epoch(options.early_stopping)
-    document = history.document(num_parameters=model.count_params(), num_train_examples=num_rows, best_epoch=best_epoch)
+    """The training itself, without export: the model with the weights of the best check, and what history.json says."""
+    rows_of_files = count_rows(train_source, "train")
+    fields = model_fields(config.features, config.model, transform_output)
+    with _rates_folder(kept.folder, strategy) as scratch:
+        rates = prepare(config.rates, fields, train_source, eval_source, rows_of_files, scratch)
+        model, history = _train(config, fields, rates, sum(rows_of_files), strategy, kept, transform_output, log_folder)
+    document = history.document(
+        num_parameters=model.count_params(),
+        num_train_examples=sum(rows_of_files),
+        best_check=history.best_check(config.training.plateau),
+    )
+    document["rates"] = rates.document
     if config.sample:
         document["sample"] = config.sample.document()
-    return TrainingResult(model, document)
+    return TrainingResult(model, rates.layer, document)
+
+
+def _train(
+    config: TrainingConfig,
+    fields: list[Field],
+    rates: PreparedRates,
+    num_rows: int,
+    strategy: tf.distribute.Strategy,
+    kept: KeptCheckpoints,
+    transform_output: tft.TFTransformOutput,
+    log_folder: Path,
+) -> tuple[DeepFM, TrainingHistory]:
+    options, chief = config.training, is_chief(strategy)
+    num_validation_rows = sum(count_rows(rates.validation, "validation")) if rates.validation.files else 0
+    schedule = Schedule.of(options, num_rows, strategy.num_replicas_in_sync, num_validation_rows)
+    with strategy.scope():
+        model = make_network(fields, config.model, num_rates=rates.width, prior_logit=_prior_logit(rates))
+        steps = TrainingSteps(model, make_optimizer(options, config.model.embedding_l2), strategy)
+        steps.build(rates.train)
+    checkpoints = TrainingCheckpoints(kept.folder, steps, chief, kept.put)
+    validation = evaluation_batches(rates.validation, max(schedule.batch_size, 1024)) if num_validation_rows else None
+    views = EmbeddingViews(model, config.features)
+    histograms = views.histograms if options.tensorboard.histograms else None
+    with TensorBoardLog(log_folder if chief else None, histograms) as log:
+        history = train(steps, schedule, options, rates.train, validation, checkpoints, log)
+    if options.tensorboard.projector_terms and chief:
+        views.write_projector(log_folder / "train", transform_output, options.tensorboard.projector_terms)
+    return model, history
+
+
+@contextlib.contextmanager
+def _rates_folder(checkpoints: Path, strategy: tf.distribute.Strategy) -> Iterator[Path]:
+    """An empty folder beside the checkpoints, one for each worker; what a killed training left there goes first."""
+    resolver = strategy.cluster_resolver
+    worker = f"{resolver.task_type}-{resolver.task_id}" if resolver is not None and resolver.task_type else "only"
+    folder = checkpoints.with_name(f"{checkpoints.name}-rates-{worker}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prior_logit(rates: PreparedRates) -> float:
+    prior = rates.document["prior"]
+    return math.log(prior) - math.log1p(-prior)
 
 
 def _checkpoint_place(config: TrainingConfig, fn_args: Any, train_source: InputSource, eval_source: InputSource) -> str:
@@ -129,6 +183,7 @@ def _checkpoint_place(config: TrainingConfig, fn_args: Any, train_source: InputS
         config.features.model_dump(mode="json"),
         config.model.model_dump(mode="json"),
         config.training.model_dump(mode="json"),
+        config.rates.model_dump(mode="json"),
         config.code,
     )
     return f"{config.checkpoints or fn_args.model_run_dir + '/checkpoints'}/{key[:32]}"

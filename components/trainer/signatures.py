@@ -24,8 +24,9 @@ import tensorflow_transform as tft
 from tensorflow_transform.saved import saved_transform_io_v2
 
 from hivemill.components.features import FeatureSet, MultivalentFeature
-from hivemill.components.trainer.model.deepfm import DeepFM
+from hivemill.components.trainer.model.deepfm import RATES_KEY, DeepFM
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
+from hivemill.components.trainer.rates.layer import ClickRates
 from hivemill.components.transform import layout as layout_lib
 
 PROBABILITY_KEY = "click_probability"
@@ -43,12 +44,14 @@ def export(
     features: FeatureSet,
     folder: str,
     sample: NegativeSample | None = None,
+    rates: ClickRates | None = None,
 ) -> None:
     """Writes the SavedModel. It holds plain TensorFlow functions: loading it needs neither Keras nor TFT.
 
-    `sample` is what the model was trained on, None for all rows.
+    `sample` is what the model was trained on, None for all rows; `rates` where it takes click rates.
     """
-    module = _ServingModule(model, transform_output, features, sample.logit_correction if sample else 0.0)
+    correction = sample.logit_correction if sample else 0.0
+    module = _ServingModule(model, transform_output, features, correction, rates)
     tf.saved_model.save(module, folder, signatures=module.signatures())
 
 
@@ -63,9 +66,15 @@ def raw_columns(features: FeatureSet) -> tuple[set[str], set[str]]:
 
 class _ServingModule(tf.Module):
     def __init__(
-        self, model: DeepFM, transform_output: tft.TFTransformOutput, features: FeatureSet, logit_correction: float
+        self,
+        model: DeepFM,
+        transform_output: tft.TFTransformOutput,
+        features: FeatureSet,
+        logit_correction: float,
+        rates: ClickRates | None,
     ):
         super().__init__()
+        self._rates = rates
         self._logit_correction = logit_correction
         single, multivalent = raw_columns(features)
         spec = transform_output.raw_feature_spec()
@@ -102,6 +111,8 @@ class _ServingModule(tf.Module):
             key: tf.RaggedTensor.from_sparse(value) if isinstance(value, tf.SparseTensor) else value
             for key, value in transformed.items()
         }
+        if self._rates is not None:
+            inputs[RATES_KEY] = self._rates(inputs)
         logits = self._model()(inputs, training=False)
         return {PROBABILITY_KEY: tf.sigmoid(logits + self._logit_correction)}
 

@@ -119,9 +119,9 @@ def _window(config: PipelineConfig) -> Found:
     if window.validation_days >= window.train_days:
         rule = f"must be less than window.train_days ({window.train_days}), of which they are the last"
         yield ("window", "validation_days"), f"{rule}; received {window.validation_days}"
-    if config.training.early_stopping is not None and window.validation_days == 0:
-        rule = "early stopping needs window.validation_days of at least 1; received 0"
-        yield ("training", "early_stopping"), f"{rule}. Raise it, or set training.early_stopping to null"
+    if config.training.plateau is not None and window.validation_days == 0:
+        rule = "watching the validation split needs window.validation_days of at least 1; received 0"
+        yield ("training", "plateau"), f"{rule}. Raise it, or set training.plateau to null"
 
 
 def _label(config: PipelineConfig) -> Found:

@@ -21,7 +21,7 @@ from hivemill.components.hive_example_gen.rows.label_join.options import LabelJo
 from hivemill.components.pusher.options import StoreOptions
 from hivemill.components.serving_check.options import ServingCheckOptions
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
-from hivemill.components.trainer.options import ModelOptions, TrainingOptions
+from hivemill.components.trainer.options import ModelOptions, RateOptions, TrainingOptions
 from hivemill.pipeline.alerts.options import AlertOptions
 from hivemill.pipeline.metadata.options import MetadataOptions
 from hivemill.pipeline.orchestrators.kubeflow.options import KubeflowOptions
@@ -76,6 +76,7 @@ class PipelineConfig(Options):
     features: dict[str, Feature] = Field(description="The fields of the model, by name.", min_length=1)
     data_verdict: DataVerdictOptions = Field(DataVerdictOptions(), description="What stops a run before training.")
     model: ModelOptions = Field(ModelOptions(), description="The network, and how large it is.")
+    rates: RateOptions = Field(RateOptions(), description="Click rates as inputs of the model: auto, off or details.")
     training: TrainingOptions = Field(TrainingOptions(), description="How it is trained.")
     gates: GateOptions = Field(GateOptions(), description="What a model must reach to be pushed.")
     serving_check: ServingCheckOptions = Field(

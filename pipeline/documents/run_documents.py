@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from hivemill.pipeline.documents.base import Document
 from hivemill.pipeline.documents.manifest import Manifest
@@ -221,8 +221,11 @@ class Verdict(Document):
     trend: tuple[Trend, ...] = ()
 
 
-class Epoch(Document):
-    epoch: int
+class TrainingCheck(Document):
+    """A look at the validation split; `epoch` counts the passes over the training rows, in parts too."""
+
+    epoch: float
+    step: int | None = None
     loss: float | None = None
     auc: float | None = None
     val_loss: float | None = None
@@ -231,13 +234,42 @@ class Epoch(Document):
     examples_per_second: float | None = None
 
 
-class History(Document):
-    """`history.json`: the training, epoch by epoch."""
+class RateTable(Document):
+    fields: tuple[str, ...]
+    keys: int
+    smoothing: float
+    logloss_gain: float
 
-    epochs: tuple[Epoch, ...] = ()
+
+class RatesSection(Document):
+    """Which click rates the model takes; none where they tell nothing of rows that were not counted."""
+
+    use: str = "off"
+    rows: int | None = None
+    tables: tuple[RateTable, ...] = ()
+
+
+class TrainingDocument(Document):
+    """`history.json`: the training, check by check. Version 1 had one check an epoch."""
+
+    checks: tuple[TrainingCheck, ...] = ()
     num_parameters: int | None = None
     num_train_examples: int | None = None
-    best_epoch: int | None = None
+    best_check: int | None = None
+    rates: RatesSection | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_version_1(cls, document: Any) -> Any:
+        if isinstance(document, dict) and document.get("version") == 1:
+            return {**document, "checks": document.get("epochs", ()), "best_check": document.get("best_epoch")}
+        return document
+
+    @property
+    def best_epoch(self) -> float | None:
+        """Where the exported model is from; None where that check is not known."""
+        place = (self.best_check or 0) - 1
+        return self.checks[place].epoch if 0 <= place < len(self.checks) else None
 
 
 class LineageArtifact(Document):
@@ -284,7 +316,7 @@ class RunFolder:
     run: Run | None
     manifest: Manifest | None
     verdict: Verdict | None
-    history: History | None
+    history: TrainingDocument | None
     truth: Truth | None
     lineage: Lineage | None = None
     problems: dict[str, str] = field(default_factory=dict)
@@ -300,7 +332,7 @@ def read_run_folder(path: Path) -> RunFolder:
         run=_read_run(path, problems),
         manifest=manifest,
         verdict=_read(path / "verdict.json", Verdict, problems),
-        history=_read(path / "history.json", History, problems),
+        history=_read(path / "history.json", TrainingDocument, problems),
         truth=_read_truth(path, manifest, problems),
         lineage=_read(path / "lineage.json", Lineage, problems),
         problems=problems,

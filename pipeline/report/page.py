@@ -11,7 +11,13 @@ from typing import Any
 from markupsafe import Markup
 
 from hivemill.common.storage.atomic import write_text_atomically
-from hivemill.pipeline.documents.run_documents import Epoch, History, ModelSection, RunFolder, read_run_folder
+from hivemill.pipeline.documents.run_documents import (
+    ModelSection,
+    RunFolder,
+    TrainingCheck,
+    TrainingDocument,
+    read_run_folder,
+)
 from hivemill.pipeline.report.charts import sparks, svg
 from hivemill.pipeline.report.index import write_index
 from hivemill.pipeline.report.rendering import render_page
@@ -32,7 +38,7 @@ REPORT_NAME = "report.html"
 _BESIDE = ("run.json", "verdict.json", "manifest.json", "history.json", "config.yaml", "log.txt")
 _TILES = ("auc", "logloss", "calibration", "example_count")
 _NODE_BADGES = {"succeeded": "pass", "cached": "info", "failed": "fail", "skipped": "idle"}
-_MAX_EPOCHS = 300
+_MAX_CHECKS = 300
 
 __all__ = ["REPORT_NAME", "render", "write_index", "write_report"]
 
@@ -156,15 +162,14 @@ def _model_part(folder: RunFolder) -> dict[str, Any]:
 
 
 def _training_part(folder: RunFolder) -> dict[str, Any]:
-    history = folder.history or History()
+    history = folder.history or TrainingDocument()
     drawn = [("Loss", "loss"), ("AUC", "auc")]
     made = [(title, _curve(title, field, history)) for title, field in drawn]
     return {
         "history": history,
-        "epochs": history.epochs[-_MAX_EPOCHS:],
-        "marks_best": history.best_epoch in {one.epoch for one in history.epochs},
+        "checks": history.checks[-_MAX_CHECKS:],
         "training_charts": [(title, chart) for title, chart in made if chart],
-        "training_absent": outcome.why_absent(folder, "history.json", history.epochs),
+        "training_absent": outcome.why_absent(folder, "history.json", history.checks),
     }
 
 
@@ -198,16 +203,16 @@ def _rows_part(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _curve(title: str, field: str, history: History) -> Markup | None:
+def _curve(title: str, field: str, history: TrainingDocument) -> Markup | None:
     series = [
-        svg.Series("train", "train", _points(history.epochs, field)),
-        svg.Series("validation", "validation", _points(history.epochs, f"val_{field}")),
+        svg.Series("train", "train", _points(history.checks, field)),
+        svg.Series("validation", "validation", _points(history.checks, f"val_{field}")),
     ]
     return svg.line_chart(f"curve-{field}", f"{title} by epoch", series, best_epoch=history.best_epoch)
 
 
-def _points(epochs: tuple[Epoch, ...], field: str) -> tuple[tuple[float, float], ...]:
-    values = ((one.epoch, getattr(one, field)) for one in epochs)
+def _points(checks: tuple[TrainingCheck, ...], field: str) -> tuple[tuple[float, float], ...]:
+    values = ((one.epoch, getattr(one, field)) for one in checks)
     return tuple((epoch, value) for epoch, value in values if numbers.is_known(value))
 
 

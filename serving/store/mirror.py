@@ -5,7 +5,7 @@
     <url>/<model>/<version>/         as in the store, and hivemill_files.json: size and SHA-256 of each file
 
 An object store has neither rename nor lock, so it is never written first: the store stays the truth, `sync` brings the
-copy up to it, and the order of writes is what a reader relies on (docs/decisions/0068). A version: hivemill_files.json,
+copy up to it, and the order of writes is what a reader relies on (docs/decisions/0069). A version: hivemill_files.json,
 variables and assets, `saved_model.pb` last; then models.config, which names it, and labels.json. Removal: models.config
 and labels.json first, then `saved_model.pb`, then the rest. Whoever follows models.config never meets half a version,
 whatever was killed; the next `sync` goes on from what is there.

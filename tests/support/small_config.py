@@ -10,5 +10,5 @@ source: {{table: {table}, columns: {{id: bigint, click: int}}}}
 window: {{train_days: 1, validation_days: 0}}
 label: {{column: click}}
 features: {{id: {{type: categorical}}}}
-training: {{early_stopping: null}}
+training: {{plateau: null}}
 {more.lstrip()}"""

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from hivemill.components.trainer.loop.history import History
+from hivemill.components.trainer.loop.history import TrainingHistory
 from hivemill.components.trainer.loop.steps import TrainingSteps
 
 
 class TrainingCheckpoints:
-    """The newest state under `folder`, and the weights of the best epoch so far.
+    """The newest state under `folder`, and the weights of the best check so far.
 
     With several workers the first one writes what counts; the others must take part, and write to a place of their own
     that nobody reads.
@@ -49,22 +49,35 @@ class TrainingCheckpoints:
         self._weights = tf.train.Checkpoint(model=steps.model)
         self._manager = tf.train.CheckpointManager(state, str(self._place / "state"), max_to_keep=1)
 
-    def restore(self) -> tuple[int, History]:
+    def restore(self) -> tuple[int, TrainingHistory]:
         """(steps done, history); (0, empty) where there is no checkpoint. All variables must have been built."""
         latest = tf.train.latest_checkpoint(str(self._folder / "state"))
         if latest is not None:
             self._state.restore(latest).assert_consumed()
-        return int(self._step.numpy()), History.from_json(self._history.numpy().decode())
+        return int(self._step.numpy()), TrainingHistory.from_json(self._history.numpy().decode())
 
-    def save(self, step: int, history: History) -> None:
+    def save(self, step: int, history: TrainingHistory) -> None:
         self._step.assign(step)
         self._history.assign(history.to_json())
         self._manager.save(checkpoint_number=step)
         self._saved()
 
-    def save_best(self, epoch: int) -> None:
-        """Keeps the weights of the best epoch. Call before `save`: a state must not point at weights not yet there."""
-        self._weights.write(str(self._place / "best" / f"epoch-{epoch}"))
+    def save_best(self, check: int) -> None:
+        """Keeps the weights of the best check. Call before `save`: a state must not point at weights not yet there.
 
-    def restore_best(self, epoch: int) -> None:
-        self._weights.read(str(self._folder / "best" / f"epoch-{epoch}")).assert_consumed()
+        Those of the check before stay until then, since the newest state may be of a step that points at them.
+        """
+        self._weights.write(self._best(self._place, check))
+
+    def drop_bests_before(self, check: int) -> None:
+        """After `save`: no state points at older ones."""
+        for file in (self._place / "best").glob("check-*"):
+            if int(file.name.removeprefix("check-").partition(".")[0]) < check:
+                file.unlink(missing_ok=True)
+
+    def restore_best(self, check: int) -> None:
+        self._weights.read(self._best(self._folder, check)).assert_consumed()
+
+    @staticmethod
+    def _best(folder: Path, check: int) -> str:
+        return str(folder / "best" / f"check-{check}")

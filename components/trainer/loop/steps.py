@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from hivemill.components.trainer.input import InputSource
+from hivemill.components.trainer.loop.optimizers import LazyAdam
 from hivemill.components.trainer.loop.streaming_auc import LogitAUC
 
 Iterator = Any
@@ -30,7 +31,7 @@ class TrainingSteps:
 
     def build(self, source: InputSource) -> None:
         """Creates all variables, so that a checkpoint can be restored into them before the first step."""
-        inputs, _, _ = source.parse(tf.constant([], tf.string))
+        inputs, _, _ = source.parse_nothing()
         self.model(inputs)
         self.optimizer.build(self.model.trainable_variables)
 
@@ -54,6 +55,8 @@ class TrainingSteps:
 
     def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
         """Mean loss and AUC over a finite dataset. Every worker reads all of it, so all of them agree on the result."""
+        if isinstance(self.optimizer, LazyAdam):
+            self.optimizer.catch_up()
         self.reset_metrics()
         self._evaluate(self.strategy.experimental_distribute_dataset(batches))
         return self.metrics()

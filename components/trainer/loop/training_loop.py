@@ -1,4 +1,8 @@
-"""The course of a training: epochs, validation, early stopping, checkpoints, progress; resumable after any step."""
+"""The course of a training: checks on the validation split, plateaus, checkpoints, progress; resumable after any step.
+
+Between two checks lies half an epoch, but at most 400 steps, and never less training than twice the validation rows:
+the checks then cost about a sixth of the training. A plateau restores the best weights (Plateau).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from hivemill.common import progress
 from hivemill.common.errors import ConfigError, DataVerdictError
 from hivemill.components.trainer.input import InputSource, training_batches
 from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
-from hivemill.components.trainer.loop.history import History
+from hivemill.components.trainer.loop.history import TrainingHistory
 from hivemill.components.trainer.loop.monitoring import TensorBoardLog
 from hivemill.components.trainer.loop.steps import TrainingSteps
 from hivemill.components.trainer.options import TrainingOptions
@@ -22,30 +26,46 @@ from hivemill.components.trainer.options import TrainingOptions
 _STEPS_PER_CALL = 20  # between two looks at the loss: often enough for live progress, rare enough to cost nothing
 
 
+_MIN_CHECK_STEPS, _MAX_CHECK_STEPS = 20, 400
+_BATCH_SIZES = 128, 4096
+
+
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How many rows, steps and epochs. An epoch is the fewest full batches that see every row."""
+    """How many rows and steps. An epoch is the fewest full batches that see every row."""
 
     num_rows: int
     batch_size: int
     steps_per_epoch: int
-    epochs: int
+    check_steps: int
+    total_steps: int
 
     @classmethod
-    def of(cls, options: TrainingOptions, num_rows: int, num_replicas: int) -> Schedule:
+    def of(cls, options: TrainingOptions, num_rows: int, num_replicas: int, num_validation_rows: int = 0) -> Schedule:
         """Fewer rows than a batch make a smaller batch. Raises ConfigError where replicas cannot share a batch."""
-        if options.batch_size % num_replicas:
+        wanted = _automatic_batch_size(num_rows, num_replicas) if options.batch_size == "auto" else options.batch_size
+        if wanted % num_replicas:
             raise ConfigError(
-                f"training.batch_size is {options.batch_size}, which {num_replicas} replicas cannot share equally",
+                f"training.batch_size is {wanted}, which {num_replicas} replicas cannot share equally",
                 hint=f"use a multiple of {num_replicas}",
             )
         # Each replica needs at least one row of a batch, even where there are fewer rows than replicas.
-        batch_size = max(num_replicas, min(options.batch_size, num_rows - num_rows % num_replicas))
-        return cls(num_rows, batch_size, math.ceil(num_rows / batch_size), options.epochs)
+        batch_size = max(num_replicas, min(wanted, num_rows - num_rows % num_replicas))
+        steps_per_epoch = math.ceil(num_rows / batch_size)
+        most = max(_MAX_CHECK_STEPS, 2 * num_validation_rows // batch_size)
+        check_steps = max(_MIN_CHECK_STEPS, min(math.ceil(steps_per_epoch / 2), most))
+        return cls(num_rows, batch_size, steps_per_epoch, check_steps, options.epochs * steps_per_epoch)
 
     @property
     def total_examples(self) -> int:
-        return self.epochs * self.steps_per_epoch * self.batch_size
+        return self.total_steps * self.batch_size
+
+
+def _automatic_batch_size(num_rows: int, num_replicas: int) -> int:
+    """The power of two nearest to num_rows / 64 on the log scale, within bounds, rounded up to full replicas."""
+    smallest, largest = _BATCH_SIZES
+    size = max(smallest, min(largest, 2 ** round(math.log2(max(num_rows, 1) / 64))))
+    return math.ceil(size / num_replicas) * num_replicas
 
 
 def train(
@@ -56,21 +76,21 @@ def train(
     validation: tf.data.Dataset | None,
     checkpoints: TrainingCheckpoints,
     log: TensorBoardLog,
-) -> History:
+) -> TrainingHistory:
     """Trains to the end, from the newest checkpoint if there is one; leaves the model with the weights to export.
 
-    These are the best epoch's where early stopping is on, else the last ones.
+    These are those of the best check where the validation split is watched, else the last ones.
     """
     step, history = checkpoints.restore()
     batches = iter(_distributed_batches(steps, schedule, options, source, step))
-    while len(history.epochs) < schedule.epochs and not history.should_stop(options.early_stopping):
-        end = (len(history.epochs) + 1) * schedule.steps_per_epoch
+    while step < schedule.total_steps and not history.should_stop(options.plateau):
+        end = min((len(history.checks) + 1) * schedule.check_steps, schedule.total_steps)
         speed = _train_until(end, step, steps, schedule, options, batches, history, checkpoints)
         step = end
-        _finish_epoch(step, speed, steps, options, validation, history, checkpoints, log)
-    best_epoch = history.best_epoch(options.early_stopping)
-    if best_epoch != len(history.epochs):
-        checkpoints.restore_best(best_epoch)
+        _check(step, speed, schedule, steps, options, validation, history, checkpoints, log)
+    best_check = history.best_check(options.plateau)
+    if best_check != len(history.checks):
+        checkpoints.restore_best(best_check)
     return history
 
 
@@ -100,10 +120,10 @@ def _train_until(
     schedule: Schedule,
     options: TrainingOptions,
     batches: Iterator[Any],
-    history: History,
+    history: TrainingHistory,
     checkpoints: TrainingCheckpoints,
 ) -> float:
-    """Steps up to `end`, the end of an epoch; returns examples per second of wall time."""
+    """Steps up to `end`, the next check; returns examples per second of wall time."""
     first_step, started = step, time.monotonic()
     while step < end:
         next_checkpoint = (step // options.checkpoint_every_steps + 1) * options.checkpoint_every_steps
@@ -117,29 +137,44 @@ def _train_until(
     return (end - first_step) * schedule.batch_size / max(time.monotonic() - started, 1e-9)
 
 
-def _finish_epoch(
+def _check(
     step: int,
     speed: float,
+    schedule: Schedule,
     steps: TrainingSteps,
     options: TrainingOptions,
     validation: tf.data.Dataset | None,
-    history: History,
+    history: TrainingHistory,
     checkpoints: TrainingCheckpoints,
     log: TensorBoardLog,
 ) -> None:
     rate = float(steps.optimizer.learning_rate.numpy())
     trained = steps.metrics()
     log.train(step, {**trained, "learning_rate": rate, "examples_per_second": speed, **steps.embedding_norms()})
-    entry = {"epoch": len(history.epochs) + 1, **trained, "val_loss": None, "val_auc": None}
+    epoch = round(step / schedule.steps_per_epoch, 4)
+    entry = {"step": step, "epoch": epoch, **trained, "val_loss": None, "val_auc": None}
     if validation is not None:
         validated = steps.evaluate(validation)
         log.validation(step, validated)
         entry |= {f"val_{name}": value for name, value in validated.items()}
     history.add({**entry, "learning_rate": rate, "examples_per_second": round(speed, 1)})
     steps.reset_metrics()
-    if options.early_stopping is not None and history.best_epoch(options.early_stopping) == len(history.epochs):
-        checkpoints.save_best(len(history.epochs))
+    _keep_or_go_back(steps, options, history, checkpoints)
     checkpoints.save(step, history)
+    checkpoints.drop_bests_before(history.best_check(options.plateau))
+
+
+def _keep_or_go_back(
+    steps: TrainingSteps, options: TrainingOptions, history: TrainingHistory, checkpoints: TrainingCheckpoints
+) -> None:
+    plateau = history.plateau(options.plateau)
+    if plateau is None or options.plateau is None:
+        return
+    if plateau.best_check == len(history.checks):
+        checkpoints.save_best(plateau.best_check)
+    elif plateau.is_reached and plateau.best_check:
+        checkpoints.restore_best(plateau.best_check)
+        steps.optimizer.learning_rate.assign(options.learning_rate * options.plateau.factor**plateau.reductions)
 
 
 def _check_loss(steps: TrainingSteps, step: int, options: TrainingOptions) -> None:

@@ -2,6 +2,8 @@
 
     click_logit = linear_logit + fm_logit + deep_logit
 
+where click rates (components/trainer/rates), if there are any, enter the linear term and the deep part.
+
 All fields of one embedding size share one variable [num_ids, size + 1]: a field's ids start at its offset, and the last
 column holds the first-order weights, so that one gather serves the first order, the FM part and the deep part.
 
@@ -24,6 +26,7 @@ from hivemill.components.trainer.model.sequence_attention import SequenceAttenti
 Tensors = Mapping[str, Any]
 LookedUp = Sequence[tuple[tf.Tensor, tf.Tensor]]  # field_embeddings_BFK and linear_terms_BF of each table
 EMBEDDING_STDDEV = 0.01
+RATES_KEY = "rates"
 _ROWS_PER_PART = 1_000_000
 
 
@@ -277,9 +280,10 @@ class DeepFM(tf_keras.Model):
       fields: in any order; their embedding sizes decide the tables.
       embedding_size: K of the FM part. Fields of another size are projected to it there, by a matrix without bias; the
         deep part sees all embeddings at their own size.
-      hidden_units, dropout, kernel_l2: of the deep part (ReLU).
-      embedding_l2: penalty on the squared embeddings that an example uses, mean over the batch.
+      hidden_units, batch_norm, dropout, kernel_l2: of the deep part (ReLU).
       attention_units: hidden units of the attention over multivalent fields with a target (SequenceAttention).
+      num_rates: length R of the input `rates`, float32 [B, R], which a linear term and the deep part take; 0 for none.
+      prior_logit: log-odds of a click before anything is known: the model starts from them.
     """
 
     def __init__(
@@ -287,10 +291,12 @@ class DeepFM(tf_keras.Model):
         fields: Sequence[Field | Mapping[str, Any]],
         embedding_size: int,
         hidden_units: Sequence[int],
+        batch_norm: bool = False,
         dropout: float = 0.0,
-        embedding_l2: float = 0.0,
         kernel_l2: float = 0.0,
         attention_units: Sequence[int] = (),
+        num_rates: int = 0,
+        prior_logit: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -298,8 +304,9 @@ class DeepFM(tf_keras.Model):
             raise ValueError("DeepFM needs at least one field; got none")
         self.fields = fields_from_config([f if isinstance(f, Mapping) else fields_to_config([f])[0] for f in fields])
         self.embedding_size, self.hidden_units = embedding_size, tuple(hidden_units)
-        self.dropout, self.embedding_l2, self.kernel_l2 = dropout, embedding_l2, kernel_l2
+        self.batch_norm, self.dropout, self.kernel_l2 = batch_norm, dropout, kernel_l2
         self.attention_units = tuple(attention_units)
+        self.num_rates, self.prior_logit = num_rates, prior_logit
         sizes = sorted({field.embedding_size for field in self.fields})
         self.tables = [
             FusedEmbedding(
@@ -316,6 +323,9 @@ class DeepFM(tf_keras.Model):
         }
         self.factorization_machine = FactorizationMachine(name="fm")
         self.deep = self._deep_layers()
+        self.rates_term = (
+            tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="rates") if num_rates else None
+        )
 
     def _deep_layers(self) -> list[tf_keras.layers.Layer]:
         regularizer = tf_keras.regularizers.L2(self.kernel_l2) if self.kernel_l2 else None
@@ -324,22 +334,26 @@ class DeepFM(tf_keras.Model):
             layers.append(
                 tf_keras.layers.Dense(
                     units,
-                    activation="relu",
+                    use_bias=not self.batch_norm,
                     kernel_initializer="he_uniform",
                     kernel_regularizer=regularizer,
                     name=f"deep_{number}",
                 )
             )
+            if self.batch_norm:
+                layers.append(tf_keras.layers.BatchNormalization(momentum=0.97, name=f"norm_{number}"))
+            layers.append(tf_keras.layers.ReLU(name=f"relu_{number}"))
             if self.dropout:
                 layers.append(ResumableDropout(self.dropout, name=f"dropout_{number}"))
-        return [*layers, tf_keras.layers.Dense(1, name="deep_logit")]  # its bias is the model's
+        prior = tf_keras.initializers.Constant(self.prior_logit)  # the last bias is the model's
+        return [*layers, tf_keras.layers.Dense(1, bias_initializer=prior, name="deep_logit")]
 
     def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         looked_up = [table(inputs) for table in self.tables]
-        if training and self.embedding_l2:
-            self.add_loss(self.embedding_l2 * sum(_mean_square_norm(embeddings) for embeddings, _ in looked_up))
         linear_logit = sum(tf.reduce_sum(terms_BF, axis=1, keepdims=True) for _, terms_BF in looked_up)
-        return linear_logit + self._interaction_logit(looked_up) + self._deep_logit(looked_up, training)
+        if self.rates_term is not None:
+            linear_logit += self.rates_term(inputs[RATES_KEY])
+        return linear_logit + self._interaction_logit(looked_up) + self._deep_logit(looked_up, inputs, training)
 
     def _interaction_logit(self, looked_up: LookedUp) -> tf.Tensor:
         """fm_logit [B, 1]; other networks put their own term in its place."""
@@ -357,10 +371,13 @@ class DeepFM(tf_keras.Model):
         ]
         return flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
 
-    def _deep_logit(self, looked_up: LookedUp, training: bool) -> tf.Tensor:
+    def _deep_logit(self, looked_up: LookedUp, inputs: Tensors, training: bool) -> tf.Tensor:
         deep_BD = self._flat_embeddings(looked_up)
+        if self.num_rates:
+            deep_BD = tf.concat([deep_BD, inputs[RATES_KEY]], axis=1)
         for layer in self.deep:
-            deep_BD = layer(deep_BD, training=training) if isinstance(layer, ResumableDropout) else layer(deep_BD)
+            changes = isinstance(layer, ResumableDropout | tf_keras.layers.BatchNormalization)
+            deep_BD = layer(deep_BD, training=training) if changes else layer(deep_BD)
         return deep_BD
 
     def embedding_rows(self, field: IdField | MultivalentField, every: int = 1) -> tf.Tensor:
@@ -380,10 +397,12 @@ class DeepFM(tf_keras.Model):
             "fields": fields_to_config(self.fields),
             "embedding_size": self.embedding_size,
             "hidden_units": list(self.hidden_units),
+            "batch_norm": self.batch_norm,
             "dropout": self.dropout,
-            "embedding_l2": self.embedding_l2,
             "kernel_l2": self.kernel_l2,
             "attention_units": list(self.attention_units),
+            "num_rates": self.num_rates,
+            "prior_logit": self.prior_logit,
         }
 
 
@@ -395,8 +414,3 @@ def _sum_of_squares(table: tf.Variable) -> tf.Tensor:
     rows = table.shape[0]
     parts = (tf.range(start, min(start + _ROWS_PER_PART, rows)) for start in range(0, rows, _ROWS_PER_PART))
     return sum(tf.reduce_sum(tf.square(tf.gather(table, part)[:, :-1])) for part in parts)
-
-
-def _mean_square_norm(field_embeddings_BFK: tf.Tensor) -> tf.Tensor:
-    batch = tf.cast(tf.maximum(tf.shape(field_embeddings_BFK)[0], 1), field_embeddings_BFK.dtype)
-    return tf.reduce_sum(tf.square(field_embeddings_BFK)) / batch

@@ -12,7 +12,7 @@ from hivemill.components.trainer.options import CrossOptions, ModelOptions
 
 def make_network(fields: Sequence[Field], options: ModelOptions, **more: Any) -> DeepFM:
     """`more` are arguments of DeepFM that are no options."""
-    arguments = {**options.model_dump(exclude={"type", "cross", "attention"}), **more}
+    arguments = {**options.model_dump(exclude={"type", "cross", "attention", "embedding_l2"}), **more}
     if options.type == "dcn_v2":
         cross = options.cross or CrossOptions()
         return DCNv2(fields, cross_layers=cross.layers, cross_rank=cross.rank, **arguments)

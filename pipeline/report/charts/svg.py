@@ -57,7 +57,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def line_chart(name: str, title: str, series: Sequence[Series], *, best_epoch: int | None = None) -> Markup | None:
+def line_chart(name: str, title: str, series: Sequence[Series], *, best_epoch: float | None = None) -> Markup | None:
     """A curve per series over epochs. None where no series has a point. `name` makes the ids unique in the page."""
     series = [one for one in series if one.points]
     if not series:

@@ -78,7 +78,7 @@ def test_deepfm_is_the_sum_of_its_three_parts():
     inputs = {"field_ids": tf.constant([[0, 1]], tf.int64)}
     model(inputs)
     model.tables[0].table.assign([[1, 2, 0.1], [0, 0, 0], [0, 0, 0], [3, -1, 0.2]])
-    hidden, out = model.deep
+    hidden, _, out = model.deep
     hidden.set_weights([np.array([[1.0], [1], [1], [1]]), np.array([-4.0])])  # relu(1 + 2 + 3 - 1 - 4) = 1
     out.set_weights([np.array([[10.0]]), np.array([0.05])])
     # linear 0.1 + 0.2; fm <(1,2),(3,-1)> = 1; deep 10 * 1 + 0.05
@@ -97,13 +97,24 @@ def test_fields_of_another_size_are_projected_for_the_fm_part():
     assert model(inputs).numpy() == pytest.approx(np.array([[3.0 - 6.0]]))
 
 
-def test_embedding_l2_counts_the_embeddings_in_use_only():
-    model = DeepFM([IdField(0, 3, 1)], embedding_size=1, hidden_units=[], embedding_l2=0.5)
-    inputs = {"field_ids": tf.constant([[0], [1]], tf.int64)}
+def test_rates_enter_the_linear_term_and_the_deep_part():
+    model = DeepFM([IdField(0, 1, 1)], embedding_size=1, hidden_units=[], num_rates=2, prior_logit=-2.0)
+    inputs = {"field_ids": tf.constant([[0]], tf.int64), "rates": tf.constant([[3.0, 5.0]])}
     model(inputs)
-    model.tables[0].table.assign([[2, 9], [4, 9], [100, 9]])
+    assert float(model.deep[-1].bias[0]) == -2
+    model.tables[0].table.assign([[0, 0]])
+    model.rates_term.set_weights([np.array([[1.0], [10.0]])])
+    model.deep[-1].set_weights([np.array([[7.0], [100.0], [1000.0]]), np.array([-2.0])])  # the embedding comes first
+    assert model(inputs).numpy() == pytest.approx(np.array([[3 + 50 + 300 + 5000 - 2.0]]))
+
+
+def test_batch_norm_uses_the_batch_in_training_and_its_moving_statistics_after():
+    model = DeepFM([ValueField(0, 1)], embedding_size=1, hidden_units=[4], batch_norm=True)
+    inputs = {"field_values": tf.constant([[1.0], [5.0], [9.0]])}
+    model(inputs)
+    before = model(inputs).numpy()
     model(inputs, training=True)
-    assert float(tf.add_n(model.losses)) == pytest.approx(0.5 * (4 + 16) / 2)
+    assert not np.array_equal(model(inputs).numpy(), before)
 
 
 @pytest.mark.parametrize("rows_per_part", [1, 2, 3, 1_000])
@@ -118,10 +129,13 @@ def test_embedding_norm_by_hand_in_parts_of_any_size(monkeypatch, rows_per_part)
 
 def test_config_and_weights_survive_save_and_load(tmp_path):
     fields = [IdField(0, 5, 4), ValueField(0, 4), MultivalentField("ids_of_t", 3, 2)]
-    model = DeepFM(fields, embedding_size=4, hidden_units=[8], dropout=0.1, embedding_l2=1e-6, kernel_l2=1e-6)
+    model = DeepFM(
+        fields, embedding_size=4, hidden_units=[8], batch_norm=True, dropout=0.1, kernel_l2=1e-6, num_rates=1
+    )
     inputs = {
         "field_ids": tf.constant([[1]], tf.int64),
         "field_values": tf.constant([[0.5]]),
+        "rates": tf.constant([[0.7]]),
         "ids_of_t": tf.ragged.constant([[1, 2]], dtype=tf.int64, row_splits_dtype=tf.int64),
     }
     expected = model(inputs).numpy()

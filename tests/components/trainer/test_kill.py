@@ -67,4 +67,4 @@ def test_killed_in_the_second_epoch_goes_on_from_the_checkpoint(tmp_path):
 
 
 def _epochs(run: Path) -> list[dict]:
-    return json.loads((run / "model_run/history.json").read_text())["epochs"]
+    return json.loads((run / "model_run/history.json").read_text())["checks"]

@@ -61,12 +61,14 @@ def _serve(run: Path, rows: list[bytes]) -> np.ndarray:
 
 def test_history_has_learnt_something(run):
     history = _history(run)
-    assert history["version"] == 1 and history["num_train_examples"] == 3000
-    assert [entry["epoch"] for entry in history["epochs"]] == [1, 2, 3]
-    best = history["epochs"][history["best_epoch"] - 1]
+    assert history["version"] == 2 and history["num_train_examples"] == 3000
+    assert [entry["step"] for entry in history["checks"]] == [20, 40, 60, 80, 90]
+    assert [entry["epoch"] for entry in history["checks"]] == [0.6667, 1.3333, 2, 2.6667, 3]
+    best = history["checks"][history["best_check"] - 1]
     assert best["val_auc"] > 0.75  # the true logit reaches about 0.82
-    assert best["val_auc"] == max(entry["val_auc"] for entry in history["epochs"])
-    assert history["epochs"][0]["examples_per_second"] > 0
+    assert best["val_loss"] == min(entry["val_loss"] for entry in history["checks"])
+    assert history["checks"][0]["examples_per_second"] > 0
+    assert ["user"] in [table["fields"] for table in history["rates"]["tables"]]
 
 
 def test_tensorboard_has_every_scalar(run):
@@ -75,7 +77,7 @@ def test_tensorboard_has_every_scalar(run):
     events = EventAccumulator(str(run / "model_run" / "train"), size_guidance={"tensors": 0})
     events.Reload()
     assert {"loss", "auc", "learning_rate", "embedding_norm", "examples_per_second"} <= set(events.Tags()["tensors"])
-    assert len(events.Tensors("loss")) == 3
+    assert len(events.Tensors("loss")) == 5
 
 
 def test_checkpoints_are_gone_after_success(world, run):
@@ -87,7 +89,7 @@ def test_same_seed_same_metrics_whatever_tensorboard_gets(world, run):
     run_fn(click_world.fn_args(world, world / "again", training=views))
     assert (world / "again" / "model_run" / "train" / "projector" / "item.terms.tsv").read_text().count("\n") == 11
     metrics = [
-        [[entry[key] for key in ("loss", "auc", "val_loss", "val_auc")] for entry in _history(folder)["epochs"]]
+        [[entry[key] for key in ("loss", "auc", "val_loss", "val_auc")] for entry in _history(folder)["checks"]]
         for folder in (run, world / "again")
     ]
     assert np.allclose(metrics[0], metrics[1], rtol=0, atol=1e-5)
@@ -154,11 +156,11 @@ def test_saved_model_cli_runs_predict_with_multivalent_columns(world, run, tmp_p
 
 def test_without_early_stopping_nothing_is_selected(world):
     """The split that is watched may be the one that judges the model: all epochs run, and the last weights go out."""
-    training = {"early_stopping": None, "epochs": 6, "learning_rate": 0.05}  # overfits
+    training = {"plateau": None, "epochs": 6, "learning_rate": 0.05}  # overfits
     run_fn(click_world.fn_args(world, world / "all_epochs", model={"dropout": 0}, training=training))
     history = _history(world / "all_epochs")
-    losses = [entry["val_loss"] for entry in history["epochs"]]
-    assert len(losses) == history["best_epoch"] == 6 and min(losses) < losses[-1] - 1e-3
+    losses = [entry["val_loss"] for entry in history["checks"]]
+    assert len(losses) == history["best_check"] == 9 and min(losses) < losses[-1] - 1e-3
     rows = _raw_rows(world, click_world.NUM_ROWS["validation"])
     clicks = [tf.train.Example.FromString(row).features.feature["click"].int64_list.value[0] for row in rows]
     predicted = _serve(world / "all_epochs", rows)[:, 0].astype(np.float64)
@@ -183,11 +185,11 @@ def test_serving_needs_no_label(world, run):
 
 def test_fewer_rows_than_a_batch_still_train(world):
     arguments = click_world.fn_args(
-        world, world / "small", training={"batch_size": 4096, "epochs": 1, "early_stopping": None}, validate=False
+        world, world / "small", training={"batch_size": 4096, "epochs": 1, "plateau": None}, validate=False
     )
     run_fn(arguments)
-    (entry,) = _history(world / "small")["epochs"]
-    assert 0 < entry["loss"] < 1 and entry["val_auc"] is None
+    (entry,) = _history(world / "small")["checks"]
+    assert 0 < entry["loss"] < 2 and entry["val_auc"] is None
 
 
 def test_no_rows_is_said(world):

@@ -42,7 +42,7 @@ def _start(world: Path, name: str, strategy: str, tf_config: dict | None = None)
     environment = {**os.environ, "PYTHONPATH": str(_REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"}
     if tf_config is not None:
         environment["TF_CONFIG"] = json.dumps(tf_config)
-    command = [sys.executable, click_world.__file__, str(world), name, training, '{"dropout": 0}']
+    command = [sys.executable, click_world.__file__, str(world), name, training, '{"dropout": 0, "batch_norm": false}']
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=_REPOSITORY, env=environment
     )
@@ -59,7 +59,7 @@ def _finish(*processes: subprocess.Popen) -> None:
 
 
 def _metrics(run: Path) -> np.ndarray:
-    epochs = json.loads((run / "model_run/history.json").read_text())["epochs"]
+    epochs = json.loads((run / "model_run/history.json").read_text())["checks"]
     return np.array([[epoch[name] for name in _METRICS] for epoch in epochs])
 
 

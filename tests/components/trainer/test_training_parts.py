@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from hivemill.common.errors import ConfigError
 from hivemill.components.trainer.input import InputSource, count_rows, evaluation_batches, training_batches
-from hivemill.components.trainer.loop.history import History
+from hivemill.components.trainer.loop.history import Plateau, TrainingHistory
 from hivemill.components.trainer.loop.strategies import is_chief, make_strategy
 from hivemill.components.trainer.loop.streaming_auc import LogitAUC
 from hivemill.components.trainer.loop.training_loop import Schedule
-from hivemill.components.trainer.options import EarlyStoppingOptions, TrainingOptions
+from hivemill.components.trainer.options import PlateauOptions, TrainingOptions
 from hivemill.components.transform.layout import FieldLayout
 
 
@@ -50,32 +50,40 @@ def test_auc_of_one_class_is_not_a_number():
     assert math.isnan(float(auc.result()))
 
 
-def _history(values, key="val_auc"):
-    return History([{"epoch": i + 1, key: value} for i, value in enumerate(values)])
+def _history(values):
+    return TrainingHistory([{"step": i + 1, "val_loss": value} for i, value in enumerate(values)])
 
 
-def test_early_stopping_by_hand():
-    options = EarlyStoppingOptions(metric="auc", patience=1, min_change=0.01)
-    assert not _history([0.6, 0.605]).should_stop(options)  # one epoch without improvement is within the patience
-    assert _history([0.6, 0.605, 0.609]).should_stop(options)
-    assert _history([0.6, 0.605, 0.609]).best_epoch(options) == 1
-    assert _history([0.6, 0.605, 0.62]).best_epoch(options) == 3
-    loss = EarlyStoppingOptions(metric="loss", patience=0)
-    assert _history([0.5, 0.4, 0.45], "val_loss").should_stop(loss)
-    assert _history([0.5, 0.4, 0.45], "val_loss").best_epoch(loss) == 2
+def test_a_plateau_by_hand():
+    options = PlateauOptions(patience=2, reductions=1)
+    assert _history([0.6, 0.7]).plateau(options) == Plateau(1, 1, 0, is_reached=False)
+    assert _history([0.6, 0.7, 0.6]).plateau(options) == Plateau(1, 0, 1, is_reached=True)  # as good is not better
+    again = _history([0.6, 0.7, 0.8, 0.5, 0.55])
+    assert again.plateau(options) == Plateau(4, 1, 1, is_reached=False) and not again.should_stop(options)
+    slow = PlateauOptions(patience=2, min_gain=0.1)
+    assert _history([0.6, 0.59, 0.58]).plateau(slow) == Plateau(3, 0, 1, is_reached=True)  # better, but hardly
+    ended = _history([0.6, 0.7, 0.8, 0.5, 0.55, 0.5])
+    assert ended.should_stop(options) and ended.best_check(options) == 4
 
 
-def test_without_validation_the_last_epoch_counts():
-    assert _history([None, None]).best_epoch(EarlyStoppingOptions()) == 2
-    assert not _history([None] * 9).should_stop(EarlyStoppingOptions())
-    assert _history([0.7, 0.6]).best_epoch(None) == 2
+def test_a_loss_that_is_not_a_number_is_never_the_best():
+    history = TrainingHistory()
+    for loss in (float("nan"), 0.4, float("nan")):
+        history.add({"step": 1, "val_loss": loss})
+    assert history.best_check(PlateauOptions()) == 2
+
+
+def test_without_validation_the_last_check_counts():
+    assert _history([None, None]).best_check(PlateauOptions()) == 2
+    assert not _history([None] * 99).should_stop(PlateauOptions())
+    assert _history([0.6, 0.7]).best_check(None) == 2
 
 
 def test_history_survives_json():
-    history = History()
+    history = TrainingHistory()
     history.add({"epoch": 1, "val_auc": float("nan"), "loss": 0.5})
-    assert History.from_json(history.to_json()) == history
-    assert history.epochs == [{"epoch": 1, "val_auc": None, "loss": 0.5}]
+    assert TrainingHistory.from_json(history.to_json()) == history
+    assert history.checks == [{"epoch": 1, "val_auc": None, "loss": 0.5}]
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +131,30 @@ def test_workers_share_a_batch(source):
 def test_evaluation_sees_every_row_once(source):
     rows = [row for inputs, _, _ in evaluation_batches(source, 10) for row in inputs["field_ids"].numpy()[:, 0]]
     assert rows == list(range(23))
-    assert count_rows(source, "train") == 23
+    assert sum(count_rows(source, "train")) == 23
 
 
 def test_schedule():
-    assert Schedule.of(TrainingOptions(batch_size=10, epochs=2), 25, 1) == Schedule(25, 10, 3, 2)
+    assert Schedule.of(TrainingOptions(batch_size=10, epochs=2), 25, 1) == Schedule(25, 10, 3, 20, 6)
     assert Schedule.of(TrainingOptions(batch_size=10), 7, 2).batch_size == 6
     assert Schedule.of(TrainingOptions(batch_size=10), 1, 2).batch_size == 2
     with pytest.raises(ConfigError, match="batch_size is 10, which 3 replicas cannot share"):
         Schedule.of(TrainingOptions(batch_size=10), 25, 3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "replicas", "size"),
+    [(100, 1, 100), (8_000, 1, 128), (52_000, 1, 1024), (183_000, 1, 2048), (10**8, 1, 4096), (10**8, 3, 4098)],
+)
+def test_the_batch_follows_the_rows(rows, replicas, size):
+    assert Schedule.of(TrainingOptions(), rows, replicas).batch_size == size
+
+
+def test_checks_come_twice_an_epoch_and_more_often_in_long_ones_but_cost_little():
+    assert Schedule.of(TrainingOptions(batch_size=100), 10_000, 1).check_steps == 50
+    assert Schedule.of(TrainingOptions(batch_size=100), 1_000_000, 1, 10_000).check_steps == 400
+    assert Schedule.of(TrainingOptions(batch_size=100), 1_000_000, 1, 100_000).check_steps == 2000
+    assert Schedule.of(TrainingOptions(batch_size=100), 1_000, 1).check_steps == 20
 
 
 def test_multi_worker_without_tf_config_says_what_to_set(monkeypatch):

@@ -82,7 +82,7 @@ def test_origins(path):
     assert origins["window.eval_days"] == "default"
     assert origins["training.batch_size"] == f"environment {variable}"
     assert origins["training.epochs"] == "--set"
-    assert origins["training.early_stopping.patience"] == "default"
+    assert origins["training.plateau.patience"] == "default"
 
 
 def test_every_value_has_an_origin(path):
@@ -107,7 +107,7 @@ def test_overrides_are_yaml(path):
     loaded = load(
         path,
         "gates.slices=[[device], [device, gender]]",
-        "training.early_stopping=null",
+        "training.plateau=null",
         "window.validation_days=0",
         "features.price={type: numeric, transform: quantile_buckets, buckets: 7}",
         "store.model=no",
@@ -115,7 +115,7 @@ def test_overrides_are_yaml(path):
         "source.text.field_delimiter='\t'",
     ).config
     assert loaded.gates.slices == (("device",), ("device", "gender"))
-    assert loaded.training.early_stopping is None
+    assert loaded.training.plateau is None
     assert loaded.features["price"].buckets == 7
     assert loaded.store.model == "no"
     assert loaded.source.text.field_delimiter == "\t"
@@ -225,3 +225,12 @@ def test_imports_nothing_heavy():
     code = f"import sys, hivemill.pipeline.config.loader; print(sorted({heavy} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "use"), [("off", "off"), ("auto", "auto"), ("'off'", "off"), ("{max_pairs: 3}", "auto")]
+)
+def test_rates_take_a_word_or_a_section(path, text, use):
+    assert load(path, f"rates={text}").config.rates.use == use
+    path.write_text(path.read_text() + f"\nrates: {text}\n")
+    assert load(path).config.rates.use == use

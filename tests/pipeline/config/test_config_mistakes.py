@@ -124,7 +124,7 @@ MISTAKES = {
         "train_days: 7",
         "train_days: 7\n  validation_days: 0",
         13,
-        "training.early_stopping: early stopping needs window.validation_days of at least 1; received 0",
+        "training.plateau: watching the validation split needs window.validation_days of at least 1; received 0",
     ),
     "validation takes all days": (
         "train_days: 7",

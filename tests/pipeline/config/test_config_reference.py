@@ -37,8 +37,8 @@ def test_every_key_is_on_the_page():
 
 def test_limits_and_defaults_are_told():
     text = reference()
-    assert "| `epochs` | whole number > 0 | `3` |" in text
-    assert "| `dropout` | number >= 0, < 1 | `0.0` |" in text
+    assert "| `epochs` | whole number > 0 | `40` |" in text
+    assert "| `dropout` | number >= 0, < 1 | `0.2` |" in text
     assert "| `table` | text or null | `null` |" in text
     assert "| `columns` | list of text, at least 2 | required |" in text
     assert "| `field_delimiter` | text, one character |" in text

@@ -39,7 +39,7 @@ def volume(tmp_path_factory):
     folder = tmp_path_factory.mktemp("volume")
     config = make_shop(folder, rows_per_day=600)
     made = yaml.safe_load(config.read_text())
-    made["training"] |= {"strategy": "multi_worker", "epochs": EPOCHS, "early_stopping": None}
+    made["training"] |= {"strategy": "multi_worker", "epochs": EPOCHS, "plateau": None}
     made["kubeflow"] = {"image": "hivemill", "mount_path": str(folder)}
     with contextlib.ExitStack() as stack:
         database = mariadb.server(tmp_path_factory.mktemp("mariadb"))

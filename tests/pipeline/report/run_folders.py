@@ -224,12 +224,12 @@ def history_document() -> dict[str, Any]:
     rows = ((0.3391, 0.641, 0.3222, 0.689), (0.3145, 0.702, 0.3081, 0.721), (0.3052, 0.727, 0.3034, 0.733))
     rows += ((0.2987, 0.742, 0.3021, 0.736), (0.2931, 0.755, 0.3038, 0.735))
     names = ("loss", "auc", "val_loss", "val_auc")
-    epochs = [
+    checks = [
         {"epoch": rank, **dict(zip(names, row, strict=True)), "learning_rate": 0.001, "examples_per_second": 24_310.5}
         for rank, row in enumerate(rows, start=1)
     ]
-    facts = {"num_parameters": 184_301, "num_train_examples": 150_240, "best_epoch": 4}
-    return {"version": 1, "epochs": epochs, **facts}
+    facts = {"num_parameters": 184_301, "num_train_examples": 150_240, "best_check": 4}
+    return {"version": 2, "checks": checks, **facts}
 
 
 def truth_document() -> dict[str, Any]:

@@ -189,7 +189,7 @@ source: {table: t, columns: {id: bigint, click: int}}
 window: {train_days: 2, validation_days: 0, incomplete: wait, completeness: {wait_interval_seconds: 1}}
 label: {column: click}
 features: {id: {type: categorical}}
-training: {early_stopping: null}
+training: {plateau: null}
 """
 
 
