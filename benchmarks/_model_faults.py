@@ -25,7 +25,7 @@ from tfx.types import standard_artifacts
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from hivemill.components.artifacts import ModelVerdict
-from hivemill.components.evaluator.executor import Executor
+from hivemill.components.evaluator.one_machine.executor import Executor
 from hivemill.components.evaluator.options import GateOptions
 
 GATES = GateOptions(slices=(("device",),))  # everything else as it is by default

@@ -90,7 +90,7 @@ def evaluator_seconds(run: str, rounds: int) -> dict[str, Any]:
     from hivemill.common import runtime
 
     runtime.prepare_tensorflow()
-    from hivemill.components.evaluator import executor
+    from hivemill.components.evaluator.one_machine import executor
 
     facts: dict[str, Any] = {"plain": [], "full": [], "plain_cpu": [], "full_cpu": [], "parts": {}}
     for number in range(rounds):

@@ -28,6 +28,7 @@ from hivemill.common.storage.atomic import code_fingerprint  # noqa: E402
 from hivemill.components.data_verdict.component import DataVerdictGate  # noqa: E402
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, kinds_of  # noqa: E402
 from hivemill.components.evaluator.component import ModelEvaluator  # noqa: E402
+from hivemill.components.evaluator.one_machine import executor as evaluator_executor  # noqa: E402
 from hivemill.components.hive_example_gen.component import HiveLogExampleGen  # noqa: E402
 from hivemill.components.hive_example_gen.rows.negative_sampling import SAMPLED_SPLITS  # noqa: E402
 from hivemill.components.hive_example_gen.summary.request import SummaryRequest  # noqa: E402
@@ -134,7 +135,7 @@ def _summary_request(config: PipelineConfig) -> SummaryRequest:
 
 
 def _on_one_machine(config: PipelineConfig, node: base_node.BaseNode, executor: type) -> Any:
-    """TFX's node with an executor that reads the data in large batches, unless Beam is to spread the work."""
+    """The node with an executor that reads the data in large batches, unless Beam is to spread the work."""
     if not config.runner.beam_args:
         node.executor_spec = executor_spec.BeamExecutorSpec(executor)
     return node
@@ -219,7 +220,7 @@ def _trainer(config: PipelineConfig, transform: Transform, schema_gen: base_node
 def _evaluator(
     config: PipelineConfig, inputs: RunInputs, examples: BaseChannel, trainer: Trainer
 ) -> base_node.BaseNode:
-    return ModelEvaluator(
+    evaluator = ModelEvaluator(
         examples=examples,
         model=trainer.outputs["model"],
         gates=config.gates,
@@ -228,6 +229,7 @@ def _evaluator(
         baseline_path=inputs.baseline_path,
         baseline_version=inputs.baseline_version,
     ).with_id("Evaluator")
+    return _on_one_machine(config, evaluator, evaluator_executor.Executor)
 
 
 def _serving_check(

@@ -1,8 +1,13 @@
-"""Executor of ModelEvaluator: one TFMA run over the eval split, then the gates, then the blessing."""
+"""Executor of ModelEvaluator: one TFMA run over the eval split, then the gates, then the blessing.
+
+This one runs on Beam, for Flink, Spark and Dataflow. On one machine `one_machine.executor` takes its place.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -39,6 +44,15 @@ BATCH_ROWS = 4096
 MIN_ROWS_OF_CURVE = 1000  # a slice's calibration by decile is told from here on
 
 
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What an evaluation has at hand for the comparison with reference models."""
+
+    model: Any  # the candidate's SavedModel, loaded
+    rows: reference_models.Rows  # at most ReferenceOptions.eval_rows, spread over the eval split
+    predictions: np.ndarray  # float64, of these rows
+
+
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Inputs examples, model; outputs evaluation, blessing, verdict. Raises DataVerdictError (check_eval_rows)."""
 
@@ -52,7 +66,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         options = GateOptions.model_validate_json(exec_properties["gates"])
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         label_column = exec_properties["label_column"]
-        self._evaluate(input_dict, evaluation.uri, options, exec_properties)
+        examples = artifact_utils.get_single_instance(input_dict["examples"])
+        paths = _model_paths(input_dict, exec_properties)
+        specs = extractors.slice_specs(options)
+        config = click_metrics.eval_config(label_column, specs, len(paths) > 1)
+        predicted = self._evaluate(examples, paths, specs, config, evaluation.uri, options, exec_properties)
         slices = tfma_results.load_slices(evaluation.uri)
         check_eval_rows(slices, label_column)
         section = model_section(
@@ -60,7 +78,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             slices,
             tfma_results.load_calibration_curves(evaluation.uri),
             exec_properties.get("baseline_version"),
-            besides(input_dict, options, label_column),
+            besides(input_dict, options, label_column, predicted),
             "users" if exec_properties.get("user_column") else "rows",
         )
         _write_verdict(section, slices, output_dict)
@@ -68,26 +86,22 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def _evaluate(
         self,
-        input_dict: dict[str, list[types.Artifact]],
+        examples: types.Artifact,
+        paths: Mapping[str, str],
+        specs: Sequence[extractors.SliceSpec],
+        config: tfma.EvalConfig,
         output_path: str,
         options: GateOptions,
         exec_properties: dict[str, Any],
-    ) -> None:
-        model = artifact_utils.get_single_instance(input_dict["model"])
-        paths = {click_metrics.CANDIDATE: path_utils.serving_model_path(model.uri)}
-        if exec_properties.get("baseline_path"):
-            paths[click_metrics.BASELINE] = exec_properties["baseline_path"]
-        for name, path in paths.items():
-            _check_saved_model(name, path)
-        specs = extractors.slice_specs(options)
-        config = click_metrics.eval_config(exec_properties["label_column"], specs, len(paths) > 1)
+    ) -> Predicted | None:
+        """Writes TFMA's files to `output_path`. `paths` are those of the SavedModels by name, the candidate first."""
         models = [_shared_model(name, path, config) for name, path in paths.items()]
         extractors.rows_predicted = 0
-        examples = _eval_examples(input_dict["examples"])
+        rows = _eval_examples(examples)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | "ReadEvalSplit" >> examples.BeamSource(batch_size=BATCH_ROWS)
+                | "ReadEvalSplit" >> rows.BeamSource(batch_size=BATCH_ROWS)
                 | "Evaluate"
                 >> tfma.ExtractEvaluateAndWriteResults(
                     eval_shared_model=models if len(models) > 1 else models[0],
@@ -98,6 +112,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     output_path=output_path,
                 )
             )
+        return None
 
 
 def check_eval_rows(slices: list[gates.SliceMetrics], label_column: str) -> None:
@@ -163,12 +178,17 @@ def _slice(part: gates.SliceMetrics, calibration_curves: dict[tuple, list[dict[s
     }
 
 
-def besides(input_dict: dict[str, list[types.Artifact]], options: GateOptions, label_column: str) -> dict[str, Any]:
+def besides(
+    input_dict: dict[str, list[types.Artifact]],
+    options: GateOptions,
+    label_column: str,
+    predicted: Predicted | None = None,
+) -> dict[str, Any]:
     """{references, importance, problem}: what is told beside the gates. It judges nothing, so its failure is told too
     (`problem`), and ends no run."""
     made: dict[str, Any] = {"references": None, "importance": None, "problem": None}
     try:
-        _look_beside(made, input_dict, options.references, label_column)
+        _look_beside(made, input_dict, options.references, label_column, predicted)
     except Exception as error:
         logging.exception("The references and the importance of columns could not be computed.")
         made["problem"] = f"{type(error).__name__}: {error}"[:500]
@@ -176,19 +196,29 @@ def besides(input_dict: dict[str, list[types.Artifact]], options: GateOptions, l
 
 
 def _look_beside(
-    made: dict[str, Any], input_dict: dict[str, list[types.Artifact]], options: ReferenceOptions, label_column: str
+    made: dict[str, Any],
+    input_dict: dict[str, list[types.Artifact]],
+    options: ReferenceOptions,
+    label_column: str,
+    predicted: Predicted | None,
 ) -> None:
-    model_uri = path_utils.serving_model_path(artifact_utils.get_single_instance(input_dict["model"]).uri)
     artifact = artifact_utils.get_single_instance(input_dict["examples"])
     splits = artifact_utils.decode_split_names(artifact.split_names)
-    evaluation = _sample(artifact, EVAL_SPLIT, options.eval_rows, label_column)
+    seen = predicted or _predicted(input_dict, _sample(artifact, EVAL_SPLIT, options.eval_rows, label_column))
     train = _sample(artifact, TRAIN_SPLIT, options.train_rows, label_column) if TRAIN_SPLIT in splits else None
-    model = tf.saved_model.load(model_uri)
-    if train is not None and all(len(np.unique(rows[1])) == 2 for rows in (train, evaluation)):
+    if train is not None and all(len(np.unique(rows[1])) == 2 for rows in (train, seen.rows)):
         kept = artifact.get_float_custom_property(SAMPLED_NEGATIVES_PROPERTY) or 1.0
-        made["references"] = reference_models.compare(model, train, evaluation, options.logistic_regression, kept)
-    if len(evaluation[1]):
-        made["importance"] = importance.importance(model, evaluation, options.importance_predictions)
+        made["references"] = reference_models.compare(
+            seen.model, train, seen.rows, seen.predictions, options.logistic_regression, kept
+        )
+    if len(seen.rows[1]):
+        made["importance"] = importance.importance(seen.model, seen.rows, options.importance_predictions)
+
+
+def _predicted(input_dict: dict[str, list[types.Artifact]], rows: reference_models.Rows) -> Predicted:
+    uri = artifact_utils.get_single_instance(input_dict["model"]).uri
+    model = tf.saved_model.load(path_utils.serving_model_path(uri))
+    return Predicted(model, rows, reference_models.predict(model, rows[0]))
 
 
 def _sample(artifact: types.Artifact, split: str, rows: int, label_column: str) -> reference_models.Rows:
@@ -208,24 +238,36 @@ def _no_rows() -> DataVerdictError:
     )
 
 
-def _check_saved_model(name: str, path: str) -> None:
-    if not fileio.exists(os.path.join(path, "saved_model.pb")):
-        raise InfrastructureError(
-            f"{path}: there is no saved_model.pb; the {name} model cannot be evaluated",
-            hint="See `hivemill models`: point the label to a version that is there, or restore this one.",
-        )
+def _model_paths(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> dict[str, str]:
+    """SavedModel folders: the candidate, and `stable` where there is one. Raises InfrastructureError if one is gone."""
+    model = artifact_utils.get_single_instance(input_dict["model"])
+    paths = {click_metrics.CANDIDATE: path_utils.serving_model_path(model.uri)}
+    if exec_properties.get("baseline_path"):
+        paths[click_metrics.BASELINE] = exec_properties["baseline_path"]
+    for name, path in paths.items():
+        if not fileio.exists(os.path.join(path, "saved_model.pb")):
+            raise InfrastructureError(
+                f"{path}: there is no saved_model.pb; the {name} model cannot be evaluated",
+                hint="See `hivemill models`: point the label to a version that is there, or restore this one.",
+            )
+    return paths
 
 
-def _eval_examples(examples: list[types.Artifact]) -> Any:
-    uri = artifact_utils.get_split_uris(examples, EVAL_SPLIT)[0]
+def eval_split(examples: types.Artifact) -> str:
+    """The folder of the eval split's files. Raises DataVerdictError where there are none."""
+    uri = artifact_utils.get_split_uris([examples], EVAL_SPLIT)[0]
     if not fileio.exists(uri) or not fileio.listdir(uri):
         raise _no_rows()
+    return uri
+
+
+def _eval_examples(examples: types.Artifact) -> Any:
     factory = tfxio_utils.get_tfxio_factory_from_artifact(
-        examples=examples,
+        examples=[examples],
         telemetry_descriptors=["ModelEvaluator"],  # names Beam counters; nothing is sent
         raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
     )
-    return factory(io_utils.all_files_pattern(uri))
+    return factory(io_utils.all_files_pattern(eval_split(examples)))
 
 
 def _shared_model(name: str, path: str, config: tfma.EvalConfig) -> tfma.types.EvalSharedModel:

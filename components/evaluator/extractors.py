@@ -24,7 +24,7 @@ from hivemill.components.evaluator.options import GateOptions
 ROWS_KEY = "rows"
 USERS_KEY, GROUPS_KEY = "users", "groups"
 USER_BUCKETS = 16  # a bucket's rows, about 40 bytes each, are in memory together: 25 MB at 10 million eval rows
-_LABEL, _USER = "<label>", "<user>"  # cannot be names of Hive columns
+LABEL, USER, PREDICTION = "<label>", "<user>", "<prediction>"  # cannot be names of Hive columns
 
 rows_predicted = 0  # in this process since the executor set it to 0, for the progress line
 
@@ -63,15 +63,23 @@ def batch_extractors(
 def rows_of_batch(
     extracts: tfma.types.Extracts, label_column: str, user_column: str | None, slice_columns: Sequence[str]
 ) -> tfma.types.Extracts:
-    """Serialised examples for the model, and a frame of what the metrics need. Missing labels NaN, missing users 0."""
+    """Serialised examples for the model, and a frame of what the metrics need."""
     batch = extracts[tfma.ARROW_RECORD_BATCH_KEY]
-    frame = pd.DataFrame({_LABEL: _labels(batch, label_column)})
-    if user_column is not None:
-        frame[_USER] = _hashed(_first_values(batch, user_column))
-    for column in slice_columns:
-        frame[column] = _slice_values(batch, column)
+    frame = frame_of(batch, label_column, user_column, slice_columns)
     serialized = batch.column(batch.schema.get_field_index(tfma.constants.ARROW_INPUT_COLUMN))
     return {tfma.INPUT_KEY: np.asarray(serialized.flatten()), ROWS_KEY: frame}
+
+
+def frame_of(
+    batch: pa.RecordBatch, label_column: str, user_column: str | None, slice_columns: Sequence[str]
+) -> pd.DataFrame:
+    """Label (missing: NaN), user (missing: 0) and slice columns; predictions are to be columns (PREDICTION, model)."""
+    frame = pd.DataFrame({LABEL: _labels(batch, label_column)})
+    if user_column is not None:
+        frame[USER] = _hashed(_first_values(batch, user_column))
+    for column in slice_columns:
+        frame[column] = _slice_values(batch, column)
+    return frame
 
 
 class _SliceBatches(beam.PTransform):
@@ -96,14 +104,12 @@ class _SliceBatches(beam.PTransform):
 
 
 def extracts_of_slices(frame: pd.DataFrame, specs: Iterable[SliceSpec]) -> Iterator[tfma.types.Extracts]:
-    """One extract per slice that has rows. A row without a value for a column is in no slice of that column; a row with
-    several values (an array column) is in the slice of each, once."""
-    predictions = {name: frame[name].to_numpy() for name in frame.columns if isinstance(name, tuple)}
-    models = {name[1]: values for name, values in predictions.items()}
-    labels = frame[_LABEL].to_numpy()
-    users = frame[_USER].to_numpy() if _USER in frame else None
-    groups = bootstrap.group_of(users, len(frame))
-    for key, rows in _rows_by_slice(frame, specs).items():
+    """One extract per slice that has rows (rows_by_slice)."""
+    models = predictions_of(frame)
+    labels = frame[LABEL].to_numpy()
+    users = frame[USER].to_numpy() if USER in frame else None
+    groups = groups_of(frame)
+    for key, rows in rows_by_slice(frame, specs).items():
         of_models = {model: values[rows] for model, values in models.items()}
         yield {
             tfma.SLICE_KEY_TYPES_KEY: [key],
@@ -113,7 +119,22 @@ def extracts_of_slices(frame: pd.DataFrame, specs: Iterable[SliceSpec]) -> Itera
         }
 
 
-def _rows_by_slice(frame: pd.DataFrame, specs: Iterable[SliceSpec]) -> dict[tuple, Any]:
+def predictions_of(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """float32[N] by model."""
+    return {name[1]: frame[name].to_numpy() for name in frame.columns if isinstance(name, tuple)}
+
+
+def groups_of(frame: pd.DataFrame) -> np.ndarray:
+    """int64[N]: what the bootstrap draws (bootstrap.group_of)."""
+    return bootstrap.group_of(frame[USER].to_numpy() if USER in frame else None, len(frame))
+
+
+def rows_by_slice(frame: pd.DataFrame, specs: Iterable[SliceSpec]) -> dict[tuple, Any]:
+    """What selects the rows of each slice that has any, by slice key; `()` is the whole.
+
+    A row without a value for a column is in no slice of that column; a row with several values (an array column) is in
+    the slice of each, once.
+    """
     slices: dict[tuple, Any] = {}
     for spec in specs:
         columns = sorted(spec)
@@ -123,10 +144,10 @@ def _rows_by_slice(frame: pd.DataFrame, specs: Iterable[SliceSpec]) -> dict[tupl
         part = frame[columns]
         for column in columns:
             part = part.explode(column) if part[column].dtype == object else part
-        part = part[part.notna().all(axis=1)].reset_index(names=_LABEL).drop_duplicates()
+        part = part[part.notna().all(axis=1)].reset_index(names=LABEL).drop_duplicates()
         for column, value in spec.items():
             part = part if value is None else part[part[column].astype(str) == str(value)]
-        for values, rows in part.groupby(columns, observed=True, sort=False)[_LABEL]:
+        for values, rows in part.groupby(columns, observed=True, sort=False)[LABEL]:
             key = tuple(zip(columns, map(_plain, values), strict=True))
             slices[key] = rows.to_numpy()
     return slices
@@ -142,7 +163,7 @@ def _frame_with_predictions(extracts: tfma.types.Extracts) -> pd.DataFrame:
     by_model = predictions if isinstance(predictions, dict) else {"": predictions}
     frame = extracts[ROWS_KEY].copy()
     for model, values in by_model.items():
-        frame[("prediction", model)] = np.asarray(values, np.float32).reshape(len(frame), -1)[:, 0]
+        frame[(PREDICTION, model)] = np.asarray(values, np.float32).reshape(len(frame), -1)[:, 0]
     rows_predicted += len(frame)
     progress.report(rows_predicted)
     return frame
@@ -150,7 +171,7 @@ def _frame_with_predictions(extracts: tfma.types.Extracts) -> pd.DataFrame:
 
 def _frames_by_user_bucket(extracts: tfma.types.Extracts) -> Iterator[tuple[int, pd.DataFrame]]:
     frame = _frame_with_predictions(extracts)
-    for bucket, part in frame.groupby(frame[_USER] % USER_BUCKETS, sort=False):
+    for bucket, part in frame.groupby(frame[USER] % USER_BUCKETS, sort=False):
         yield int(bucket), part
 
 

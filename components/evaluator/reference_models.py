@@ -36,25 +36,31 @@ def predict(model: Any, records: np.ndarray) -> np.ndarray:
 
 
 def compare(
-    model: Any, train: Rows, evaluation: Rows, with_regression: bool, kept_negatives: float = 1.0
+    model: Any,
+    train: Rows,
+    evaluation: Rows,
+    predictions: np.ndarray,
+    with_regression: bool,
+    kept_negatives: float = 1.0,
 ) -> dict[str, Any]:
     """The `references` section of verdict.json: {rows, train_rows, candidate, models: [{name, …, difference}]}.
 
-    `difference` is the candidate less the reference. Both splits need both classes. `train` has `kept_negatives` of its
-    negatives: what is learnt from it is corrected as the candidate is (components/trainer/signatures.py).
+    `predictions` are the candidate's for `evaluation`; `difference` is the candidate less the reference. Both splits
+    need both classes. `train` has `kept_negatives` of its negatives: what is learnt from it is corrected as the
+    candidate is (components/trainer/signatures.py).
     """
     records, labels = evaluation
-    candidate = _judged(labels, predict(model, records))
-    predictions = {GLOBAL_CTR: np.full(len(labels), train[1].mean())}
+    candidate = _judged(labels, predictions)
+    of_references = {GLOBAL_CTR: np.full(len(labels), train[1].mean())}
     if with_regression and TRANSFORM_SIGNATURE in model.signatures:
-        predictions[LOGISTIC_REGRESSION] = _regression(model, train, records)
+        of_references[LOGISTIC_REGRESSION] = _regression(model, train, records)
     return {
         "rows": len(labels),
         "train_rows": len(train[1]),
         "candidate": candidate[0],
         "models": [
             _reference(name, _judged(labels, _corrected(each, kept_negatives)), candidate)
-            for name, each in predictions.items()
+            for name, each in of_references.items()
         ],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -68,8 +69,7 @@ class _SummaryCombineFn(beam.CombineFn):
         self._model_name = model_name
 
     def keys(self) -> list[metric_types.MetricKey]:
-        names = click_summary.metrics_of(click_summary.empty_summary())
-        return [*map(self._metric_key, [*names, REPLICATES_NAME]), self._plot_key()]
+        return list(metrics_by_key(click_summary.empty_summary(), self._model_name))
 
     def create_accumulator(self) -> click_summary.ClickSummary:
         return click_summary.empty_summary()
@@ -86,17 +86,16 @@ class _SummaryCombineFn(beam.CombineFn):
         return click_summary.merge(accumulators)
 
     def extract_output(self, accumulator: click_summary.ClickSummary) -> metric_types.MetricsDict:
-        metrics = click_summary.metrics_of(accumulator)
-        plot = _calibration_plot(click_summary.calibration_bins(accumulator))
-        found = {self._metric_key(name): value for name, value in metrics.items()}
-        replicates = bootstrap.replicates(accumulator.groups).astype(np.float32)
-        return found | {self._metric_key(REPLICATES_NAME): replicates, self._plot_key(): plot}
+        return metrics_by_key(accumulator, self._model_name)
 
-    def _metric_key(self, name: str) -> metric_types.MetricKey:
-        return metric_types.MetricKey(name=name, model_name=self._model_name)
 
-    def _plot_key(self) -> metric_types.PlotKey:
-        return metric_types.PlotKey(name=calibration_plot.CALIBRATION_PLOT_NAME, model_name=self._model_name)
+def metrics_by_key(summary: click_summary.ClickSummary, model_name: str) -> metric_types.MetricsDict:
+    """Every metric as TFMA keeps it, the replicates (float32) and the calibration plot under a PlotKey."""
+    values: dict[str, Any] = dict(click_summary.metrics_of(summary))
+    values[REPLICATES_NAME] = bootstrap.replicates(summary.groups).astype(np.float32)
+    found = {metric_types.MetricKey(name=name, model_name=model_name): value for name, value in values.items()}
+    plot_key = metric_types.PlotKey(name=calibration_plot.CALIBRATION_PLOT_NAME, model_name=model_name)
+    return found | {plot_key: _calibration_plot(click_summary.calibration_bins(summary))}
 
 
 def _calibration_plot(

@@ -46,13 +46,16 @@ def save_model(folder: Path, slope: float = 1.0, offset: float = 0.0) -> None:
     tf.saved_model.save(model, str(folder / "Format-Serving"), signatures={"serving_default": model.serve})
 
 
-def run_evaluator(folder: Path, gates, user_column: str | None = "user", baseline: Path | None = None) -> dict:
+def run_evaluator(
+    folder: Path, gates, user_column: str | None = "user", baseline: Path | None = None, on_beam: bool = False
+) -> dict:
     """Runs the executor on folder/examples and folder/model; returns its output artifacts and the verdict."""
     from tfx.dsl.components.base import base_beam_executor
     from tfx.types import standard_artifacts
 
     from hivemill.components.artifacts import ModelVerdict
-    from hivemill.components.evaluator.executor import Executor
+    from hivemill.components.evaluator import executor
+    from hivemill.components.evaluator.one_machine import executor as one_machine
 
     inputs = {
         "examples": [_artifact(standard_artifacts.Examples, folder / "examples")],
@@ -74,7 +77,7 @@ def run_evaluator(folder: Path, gates, user_column: str | None = "user", baselin
     context = base_beam_executor.BaseBeamExecutor.Context(
         make_beam_pipeline_fn=_pipeline, tmp_dir=str(folder / "tmp"), unique_id="1"
     )
-    Executor(context).Do(inputs, outputs, properties)
+    (executor if on_beam else one_machine).Executor(context).Do(inputs, outputs, properties)
     verdict = json.loads((folder / "verdict" / "verdict.json").read_text())
     return {"verdict": verdict, "blessing": outputs["blessing"][0], "evaluation": outputs["evaluation"][0]}
 

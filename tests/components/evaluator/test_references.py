@@ -101,12 +101,17 @@ def model(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("good"))
 
 
+def compare(model, train, evaluation) -> dict:
+    predictions = reference_models.predict(model, evaluation[0])
+    return reference_models.compare(model, train, evaluation, predictions, with_regression=True)
+
+
 def named(found: dict) -> dict:
     return {one["name"]: one for one in found["models"]}
 
 
 def test_a_regression_learns_what_there_is_and_a_true_model_is_no_better_than_luck(model, rows):
-    found = named(reference_models.compare(model, *rows, with_regression=True))
+    found = named(compare(model, *rows))
     regression, rate = found["logistic_regression"], found["global_ctr"]
     assert regression["difference"]["normalized_entropy"]["meaning"] == "noise"
     assert abs(regression["difference"]["auc"]["value"]) < 0.005 and regression["metrics"]["auc"] > 0.75
@@ -116,7 +121,7 @@ def test_a_regression_learns_what_there_is_and_a_true_model_is_no_better_than_lu
 
 
 def test_a_model_that_lost_a_feature_is_told_that_a_regression_does_better(rows, tmp_path):
-    worse = reference_models.compare(saved(tmp_path / "m", slope=0.2), *rows, with_regression=True)
+    worse = compare(saved(tmp_path / "m", slope=0.2), *rows)
     (finding,) = reference_models.findings(worse, 3)
     assert finding["cause"] == "worse_than_reference" and finding["severity"] == "amber" and finding["rank"] == 3
     assert finding["message"].startswith("a logistic regression on the same features does better than the model")
@@ -124,7 +129,7 @@ def test_a_model_that_lost_a_feature_is_told_that_a_regression_does_better(rows,
 
 def test_without_the_signatures_there_is_no_regression_and_no_importance(rows, tmp_path):
     bare = saved(tmp_path / "m", with_all=False)
-    assert list(named(reference_models.compare(bare, *rows, with_regression=True))) == ["global_ctr"]
+    assert list(named(compare(bare, *rows))) == ["global_ctr"]
     assert importance.columns_of(bare) == [] and importance.importance(bare, rows[1], 100_000) is None
 
 

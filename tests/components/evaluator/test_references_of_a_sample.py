@@ -13,14 +13,13 @@ class Model:
 
 
 @pytest.mark.parametrize(("kept", "is_corrected"), [(0.1, True), (1.0, False)])
-def test_the_click_rate_of_a_sample_is_corrected(monkeypatch, kept, is_corrected):
+def test_the_click_rate_of_a_sample_is_corrected(kept, is_corrected):
     evaluation = np.zeros(2000)
     evaluation[:100] = 1
     train = np.zeros(390)
     train[:100] = 1  # 290 negatives, a tenth of 2,900: one click in 30 rows of the whole log
-    monkeypatch.setattr(reference_models, "predict", lambda _, records: np.full(len(records), 0.05))
     records = np.array([b""] * 2000, object)
-    found = reference_models.compare(Model(), (train, train), (records, evaluation), True, kept)
+    found = reference_models.compare(Model(), (train, train), (records, evaluation), np.full(2000, 0.05), True, kept)
     (click_rate,) = found["models"]
     value = click_rate["metrics"]["normalized_entropy"]
     assert (value < 1.05) if is_corrected else (value > 1.5)
