@@ -108,7 +108,7 @@ def test_rows_of_a_user_stay_together_when_the_split_is_summed_in_parts(tmp_path
 def test_a_model_without_the_signature_is_named(tmp_path):
     import tensorflow as tf
 
-    kit.write_examples(tmp_path / "examples", {"x": [1.0, 0.0], "click": [0, 1]}, 2)
+    kit.write_examples(tmp_path / "examples", {"click": [0, 1]}, 2)
     kit.save_model(tmp_path / "model")
     tf.saved_model.save(tf.Module(), str(tmp_path / "stable" / "Format-Serving"))
     with pytest.raises(InfrastructureError, match="the stable model has no signature `serving_default`"):
