@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from hivemill.common.options import Options
+from hivemill.components.hive_example_gen.table.path_format import level_patterns
 from hivemill.components.hive_example_gen.table.serdes import Serde
+
+_DAY_RULE = (
+    "it must write a whole day and nothing finer, like %Y-%m-%d. For hours, or a day spread over several folders, use "
+    "source.path_format; a table that is partitioned by week or month must be loaded by day first"
+)
 
 
 class TextOptions(Options):
@@ -115,6 +122,12 @@ class SourceOptions(Options):
     )
     date_column: str = Field("dt", description="Partition column that holds the date.")
     date_format: str = Field("%Y-%m-%d", description="How the date is written in the path (strftime).")
+    path_format: str | None = Field(
+        None,
+        description="Instead of partition_columns and date_format, where the day is spread over the path or has no "
+        "column name: year=%Y/month=%m/day=%d/hour=%H, %Y/%m/%d/%H, dt=%Y%m%d%H. Rows get the columns `date_column` "
+        "(2026-11-15) and, with %H, `hour`.",
+    )
     hour_column: str | None = Field(None, description="Partition column that holds the hour, 0 to 23, if there is one.")
     success_file: str | None = Field(
         None, description="Marker that says a partition is finished, e.g. _SUCCESS; without it the partition is late."
@@ -135,8 +148,46 @@ class SourceOptions(Options):
             raise ValueError("needs either `table`, or `query` and `server`")
         if (self.query is None) != (self.server is None):
             raise ValueError("`query` and `server` belong together: one is missing")
+        if self.path_format is not None and (self.table or "hive://").startswith("hive://"):
+            raise ValueError("`path_format` is for a `table` that is a folder; a metastore says its partitions")
         if self.query is not None and "{start_date}" not in self.query:
             raise ValueError("`query` must hold {start_date}: it is asked once for every day")
+        return self
+
+    @field_validator("path_format")
+    @classmethod
+    def _path_names_a_day(cls, value: str | None) -> str | None:
+        if value is not None:
+            level_patterns(value)
+        return value
+
+    @field_validator("date_format")
+    @classmethod
+    def _names_a_day(cls, value: str) -> str:
+        """Each day must have a text of its own, and a text must name one day: no months, weeks, hours or minutes."""
+        finer = datetime.datetime(2026, 11, 5, 23, 59, 58)
+        for day in (datetime.datetime(2026, 11, 5), datetime.datetime(2027, 2, 5), datetime.datetime(2027, 2, 6)):
+            try:
+                read = datetime.datetime.strptime(day.strftime(value), value)
+            except ValueError as error:
+                raise ValueError(f"is no format that can be read back ({error}); {_DAY_RULE}") from error
+            if read.date() != day.date():
+                raise ValueError(f"does not name a day: {day:%Y-%m-%d} is written {day.strftime(value)!r}; {_DAY_RULE}")
+        if finer.strftime(value) != datetime.datetime(2026, 11, 5).strftime(value):
+            raise ValueError(f"holds more than a day: {finer} is written {finer.strftime(value)!r}; {_DAY_RULE}")
+        return value
+
+    @model_validator(mode="after")
+    def _columns_of_the_path(self) -> SourceOptions:
+        """With `path_format`, the partition columns are those that it makes."""
+        if self.path_format is None:
+            return self
+        hour = (self.hour_column or "hour") if "%H" in self.path_format else None
+        made = {self.date_column: "string", **({hour: "int"} if hour else {})}
+        if "partition_columns" in self.model_fields_set and self.partition_columns != made:
+            raise ValueError(f"`path_format` and `partition_columns` exclude each other; it makes the columns {made}")
+        object.__setattr__(self, "partition_columns", made)  # options are frozen once they are made
+        object.__setattr__(self, "hour_column", hour)
         return self
 
     @property

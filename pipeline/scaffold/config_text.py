@@ -35,7 +35,7 @@ def config_text(
         "root: hivemill",
         "",
         "source:",
-        *_section(source.model_dump(mode="json", exclude_unset=True)),
+        *_section(source.model_dump(mode="json", exclude_unset=True, exclude_none=True)),
         *(f"# Note: {note}" for note in notes),
         "",
         "# Which days a run for date D reads: by time, never by hash.",

@@ -8,12 +8,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hivemill.common.errors import ConfigError, DataNotReadyError
-from hivemill.components.hive_example_gen.catalog import catalog, directory, partition_names, table_files
+from hivemill.components.hive_example_gen.catalog import (
+    catalog,
+    dated_paths,
+    directory,
+    partition_files,
+    partition_names,
+    table_files,
+)
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing
 from hivemill.components.hive_example_gen.options import SourceOptions
 from hivemill.components.hive_example_gen.table.spec import TableSpec, resolve_spec
+from hivemill.pipeline.scaffold import path_formats
 
 DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y_%m_%d", "%d-%m-%Y")
+_MAX_LEVELS = 6
 _HOUR_NAMES = ("hour", "hh", "hr", "h")
 _SUCCESS = "_SUCCESS"
 
@@ -28,8 +37,12 @@ class Partitioning:
     hour_column: str | None
     success_file: str | None
     days: tuple[datetime.date, ...]
+    path_format: str | None = None
 
     def source(self, given: SourceOptions) -> SourceOptions:
+        if self.path_format is not None:
+            known = given.model_dump(exclude_unset=True)
+            return SourceOptions(**known, path_format=self.path_format, success_file=self.success_file)
         found: dict[str, Any] = {
             "date_column": self.date_column,
             "date_format": self.date_format,
@@ -48,10 +61,45 @@ def find_partitioning(source: SourceOptions) -> Partitioning:
 
         columns, names = metastore.all_partitions(source)
         return _partitioning(columns, [dict(partition_names.values_of(name, tuple(columns))) for name in names], None)
-    names = tuple(_path_of_first_partition(source))
-    declared = resolve_spec(_blind(source, names)).partition_columns if source.ddl else {}
-    columns = {name: declared.get(name.lower(), "string") for name, _ in names}
-    return _partitioning(columns, list(_values_below(source, names)), _success_file(source, names))
+    levels = list(_levels(source))
+    names = tuple((names[-1].partition("=")[0], folder) for folder, names in levels)
+    is_named = all("=" in name for _, names in levels for name in names)
+    if is_named:
+        declared = resolve_spec(_blind(source, names)).partition_columns if source.ddl else {}
+        columns = {name: declared.get(name.lower(), "string") for name, _ in names}
+        found = _partitioning_of(columns, list(_values_below(source, names)), _success_file(source, names))
+        if found is not None:
+            return found
+    path_format = path_formats.guess([names for _, names in levels])
+    if path_format is None:
+        raise _without_dates(source, [names for _, names in levels])
+    return _spread_over_the_path(source, path_format, levels)
+
+
+def _spread_over_the_path(
+    source: SourceOptions, path_format: str, levels: Sequence[tuple[str, list[str]]]
+) -> Partitioning:
+    """The days of the folders that were walked: the newest ones."""
+    probe = SourceOptions(table=source.table, path_format=path_format)
+    days = dated_paths.days_below(probe, directory.table_root(source))
+    marked = _SUCCESS in table_files.names(levels[-1][0]) if levels else False
+    return Partitioning({}, "dt", "%Y-%m-%d", None, _SUCCESS if marked else None, days, path_format)
+
+
+def _without_dates(source: SourceOptions, levels: Sequence[Sequence[str]]) -> ConfigError:
+    place = table_files.shown(source.place)
+    if not levels:
+        return ConfigError(
+            f"{place} has no folder like dt=2026-11-15: the table is not partitioned by day",
+            hint="Name the folder that holds the partitions; an unpartitioned table must be loaded by day first.",
+        )
+    path = "/".join(names[-1] for names in levels)
+    return ConfigError(
+        f"the folders of {place} name no day: {path}",
+        hint=f"A day is written by one key ({', '.join(DATE_FORMATS)}) or by source.path_format, like "
+        "year=%Y/month=%m/day=%d or %Y/%m/%d/%H. A table that is partitioned by week or month must be loaded by day "
+        "first.",
+    )
 
 
 def _blind(source: SourceOptions, names: Sequence[tuple[str, str]]) -> SourceOptions:
@@ -59,30 +107,23 @@ def _blind(source: SourceOptions, names: Sequence[tuple[str, str]]) -> SourceOpt
     return source.model_copy(update={"date_column": names[0][0]})
 
 
-def _path_of_first_partition(source: SourceOptions) -> Iterator[tuple[str, str]]:
-    """Name and folder of each partition column, on the way to the last partition by name."""
-    folder = table_files.local(source.place)
-    found = False
-    while True:
-        entries = [entry for entry in directory.entries_of(folder) if not directory.is_hidden(entry.name)]
-        folders = [entry.name for entry in entries if entry.is_folder]
-        if not folders or not any("=" in name for name in folders):
-            break
-        found = True
-        last = [name for name in folders if "=" in name][-1]
-        yield last.partition("=")[0], folder
-        folder = table_files.joined(folder, last)
-    if not found:
-        raise ConfigError(
-            f"{table_files.shown(source.place)} has no folder like dt=2026-11-15: the table is not partitioned by day",
-            hint="Name the folder that holds the partitions; an unpartitioned table must be loaded by day first.",
-        )
+def _levels(source: SourceOptions) -> Iterator[tuple[str, list[str]]]:
+    """(folder, names of its subfolders) on the way to the last partition by name."""
+    folder = directory.table_root(source)
+    for _ in range(_MAX_LEVELS):
+        entries = partition_files.entries_of(folder)
+        names = [entry.name for entry in entries if entry.is_folder and not partition_files.is_hidden(entry.name)]
+        names = [name for name in names if "=" in name] or names
+        if not names:
+            return
+        yield folder, names
+        folder = table_files.joined(folder, names[-1])
 
 
 def _values_below(source: SourceOptions, names: Sequence[tuple[str, str]]) -> Iterator[dict[str, str | None]]:
     """The values at each level of the one path that was walked: enough to know what each column holds."""
     for column, folder in names:
-        for entry in directory.entries_of(folder):
+        for entry in partition_files.entries_of(folder):
             if entry.is_folder and entry.name.startswith(f"{column}="):
                 yield {column: partition_names.value_of(entry.name)}
 
@@ -99,14 +140,32 @@ def _success_file(source: SourceOptions, names: Sequence[tuple[str, str]]) -> st
 def _partitioning(
     columns: dict[str, str], values: Sequence[dict[str, str | None]], success_file: str | None
 ) -> Partitioning:
-    seen = {name: sorted({each[name] for each in values if each.get(name) is not None}) for name in columns}
+    """Raises ConfigError where no column holds dates."""
+    found = _partitioning_of(columns, values, success_file)
+    if found is not None:
+        return found
+    seen = _seen(columns, values)
+    shown = "; ".join(f"{name}: {', '.join(map(repr, each[:3]))}" for name, each in seen.items())
+    raise ConfigError(
+        f"no partition column holds dates ({shown or 'there is no partition'})",
+        hint=f"One must be written as one of {', '.join(DATE_FORMATS)}; in a metastore, hours and months alone are not "
+        "supported. Name the table's folder in source.table, and source.path_format.",
+    )
+
+
+def _seen(columns: dict[str, str], values: Sequence[dict[str, str | None]]) -> dict[str, list[str]]:
+    """The distinct values of each column, sorted; Hive's default partition left out."""
+    texts = {name: {text for each in values if (text := each.get(name)) is not None} for name in columns}
+    return {name: sorted(found) for name, found in texts.items()}
+
+
+def _partitioning_of(
+    columns: dict[str, str], values: Sequence[dict[str, str | None]], success_file: str | None
+) -> Partitioning | None:
+    seen = _seen(columns, values)
     dated = [(name, form) for name in columns for form in DATE_FORMATS if _all_days(seen[name], form)]
     if not dated:
-        shown = "; ".join(f"{name}: {', '.join(map(repr, each[:3]))}" for name, each in seen.items())
-        raise ConfigError(
-            f"no partition column holds dates ({shown or 'there is no partition'})",
-            hint=f"One must be written as one of {', '.join(DATE_FORMATS)}; hours and months alone are not supported.",
-        )
+        return None
     name, text_format = dated[0]
     days = tuple(sorted(datetime.datetime.strptime(text, text_format).date() for text in seen[name]))
     hours = [other for other in columns if other.lower() in _HOUR_NAMES and _all_hours(seen[other])]

@@ -12,21 +12,24 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import pyarrow as pa
-
-from hivemill.common.errors import ConfigError, DataNotReadyError, HivemillError, InfrastructureError
-from hivemill.common.storage import urls
-from hivemill.components.hive_example_gen.catalog import table_files
-from hivemill.components.hive_example_gen.catalog.listing import PartitionListing, SourceFile, TableListing
+from hivemill.common.errors import ConfigError, DataNotReadyError
+from hivemill.components.hive_example_gen.catalog import dated_paths, lake_tables, table_files
+from hivemill.components.hive_example_gen.catalog.listing import PartitionListing, TableListing
+from hivemill.components.hive_example_gen.catalog.partition_files import (
+    UNREADABLE,
+    data_files,
+    entries_of,
+    is_data,
+    is_hidden,
+    translated,
+    unreadable,
+)
 from hivemill.components.hive_example_gen.catalog.partition_names import date_text, value_of
 from hivemill.components.hive_example_gen.catalog.table_files import Entry
 from hivemill.components.hive_example_gen.options import SourceOptions
 
 # A request to an object store takes tens of milliseconds, and an hourly day needs 25 of them.
 _REMOTE_LISTINGS = 16
-_ACID_FOLDERS = ("base_", "delta_", "delete_delta_")
-# Google's client says with Arrow's own errors that credentials cannot be read.
-_UNREADABLE = (OSError, pa.ArrowException)
 _Result = TypeVar("_Result")
 
 
@@ -37,91 +40,38 @@ def list_days(source: SourceOptions, partition_columns: Sequence[str], days: Seq
         ConfigError: the table is no directory, or its folders do not fit `partition_columns`.
         DataNotReadyError: a folder cannot be read. InfrastructureError: the filesystem does not answer.
     """
-    walk = _Walk(_table_root(source), source, tuple(partition_columns))
+    root = table_root(source)
+    if source.path_format is not None:
+        return dated_paths.list_days(source, root, days)
+    walk = _Walk(root, source, tuple(partition_columns))
     found = _mapped(lambda day: tuple(walk.partitions_of(day)), days, table_files.is_url(walk.root))
     return TableListing(dict(zip(days, found, strict=True)), tuple(walk.notes))
 
 
 def table_folders(source: SourceOptions) -> list[str]:
     """The names directly below the table, for messages. Raises as `list_days`."""
-    return _names(_table_root(source))
-
-
-def data_files(
-    entries: Sequence[Entry],
-    folder: str,
-    prefix: str,
-    success_file: str | None,
-    nested_hint: str = "Name the further partition column in source.partition_columns, e.g. hour: string.",
-) -> tuple[SourceFile, ...]:
-    """The data files among the entries of a partition's folder that hold something; `prefix` goes before their names.
-
-    Raises ConfigError where the folder holds folders: Hive does not read into them.
-    """
-    nested = [entry.name for entry in entries if entry.is_folder and not is_hidden(entry.name)]
-    if nested and nested[0].startswith(_ACID_FOLDERS):
-        raise ConfigError(
-            f"{table_files.shown(folder)} holds the folder {nested[0]!r}: this is a transactional (ACID) table, whose "
-            "rows are not what lies in its files",
-            hint="Read it through HiveServer2 (source.server and source.query), or copy it into an external table.",
-        )
-    if nested:
-        raise ConfigError(
-            f"{table_files.shown(folder)} holds the folder {nested[0]!r} where data files were expected",
-            hint=nested_hint,
-        )
-    kept = [entry for entry in entries if is_data(entry, success_file) and entry.num_bytes]
-    return tuple(SourceFile(table_files.joined(prefix, e.name), e.num_bytes, e.modified_ns) for e in kept)
-
-
-def is_data(entry: Entry, success_file: str | None) -> bool:
-    name = entry.name
-    return not (entry.is_folder or is_hidden(name) or name.endswith((".crc", "_$folder$")) or name == success_file)
-
-
-def is_hidden(name: str) -> bool:
-    return name.startswith(("_", "."))
-
-
-def entries_of(folder: str) -> list[Entry]:
-    """Raises DataNotReadyError (local), InfrastructureError (a URL), FileNotFoundError."""
-    return _translated(table_files.entries, folder)
+    return _names(table_root(source))
 
 
 def _names(folder: str) -> list[str]:
-    return _translated(table_files.names, folder)
+    return translated(table_files.names, folder)
 
 
-def _translated(listed: Callable[[str], _Result], folder: str) -> _Result:
-    try:
-        return listed(folder)
-    except FileNotFoundError:
-        raise
-    except _UNREADABLE as error:
-        raise _unreadable(folder, error) from error
-
-
-def _unreadable(folder: str, error: Exception) -> HivemillError:
-    reason = getattr(error, "strerror", None) or str(error)
-    message = f"partition folder {table_files.shown(folder)} cannot be read: {urls.reason(Exception(reason))}"
-    if table_files.is_url(folder):
-        return InfrastructureError(message, hint="Check network, region, endpoint and credentials of this filesystem.")
-    return DataNotReadyError(message, hint="Check its permissions and owner.")
-
-
-def _table_root(source: SourceOptions) -> str:
+def table_root(source: SourceOptions) -> str:
+    """The table's folder. Raises ConfigError where it is none, or a lake table's; else as `list_days`."""
     root = source.place
     if table_files.is_url(root):
         table_files.check_url("source.table", root)
     try:
         is_folder = table_files.is_folder(root)
-    except _UNREADABLE as error:
-        raise _unreadable(root, error) from error
+    except UNREADABLE as error:
+        raise unreadable(root, error) from error
     if not is_folder:
         raise ConfigError(
             f"source.table: {table_files.shown(root)} is no directory",
             hint="It must be the folder that holds the dt=... folders.",
         )
+    translated(lambda folder: lake_tables.refuse("source.table", folder), root)
     return root if table_files.is_url(root) else table_files.local(root)
 
 

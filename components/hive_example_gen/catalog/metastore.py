@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hivemill.common.errors import ConfigError
-from hivemill.components.hive_example_gen.catalog import directory, table_files
+from hivemill.components.hive_example_gen.catalog import partition_files, table_files
 from hivemill.components.hive_example_gen.catalog.descriptors import partition_definition, table_definition
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing, SourceFile, TableListing
 from hivemill.components.hive_example_gen.catalog.metastore_client import Metastore, connected, table_address
@@ -142,10 +142,10 @@ class _Files:
 
     def _files(self, name: str, location: str) -> tuple[tuple[SourceFile, ...], bool]:
         try:
-            entries = directory.entries_of(location)
+            entries = partition_files.entries_of(location)
         except FileNotFoundError:
             self.notes.append(f"{name} is registered, but its folder {table_files.shown(location)} is not there")
             return (), False
         hint = "Hive does not read folders inside a partition's folder; write the partition again without them."
-        files = directory.data_files(entries, location, table_files.local(location), self.success_file, hint)
+        files = partition_files.data_files(entries, location, table_files.local(location), self.success_file, hint)
         return files, self.success_file in (entry.name for entry in entries)

@@ -108,7 +108,7 @@ def test_the_pushed_version_answers_its_own_warm_up_requests(local, local_run):
 def test_report_page_and_curves_are_there(local_run):
     page = (local_run / "report.html").read_text(encoding="utf-8")
     assert "2026-11-15" in page and "http://" not in page.replace("http://www.w3.org", "")
-    assert len(document(local_run, "history.json")["epochs"]) == 2
+    assert len(document(local_run, "history.json")["checks"]) == 2
     assert list((local_run / "tensorboard").rglob("events.out.tfevents.*"))
     projector = local_run / "tensorboard" / "train" / "projector_config.pbtxt"
     named = re.findall(r'(?:tensor|metadata)_path: "(.*)"', projector.read_text())

@@ -137,8 +137,8 @@ def test_text_needs_its_definition(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("folders", "said"),
     [
-        (["hour=07"], "no partition column holds dates"),
-        ([], "not partitioned by day"),
+        (["hour=07"], "name no day: hour=07"),
+        ([], "name no day: x"),
         (["dt=2026-11-15"], "holds a row"),
     ],
 )

@@ -1,0 +1,78 @@
+"""Folders of lake tables are refused by name wherever a table is read: their log says which files hold rows."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hivemill.common.errors import ConfigError
+from hivemill.components.hive_example_gen.catalog import directory
+from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.pipeline.scaffold.partitions import find_partitioning
+
+DAY = datetime.date(2026, 11, 15)
+
+
+def _parquet(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"user_id": [3, 4, 5], "click": [0, 1, 0]}), path)
+
+
+def _delta(folder: Path) -> Path:
+    from deltalake import DeltaTable, write_deltalake
+
+    rows = pa.table({"dt": ["2026-11-15"] * 3, "user_id": [3, 4, 5], "click": [0, 1, 0]})
+    write_deltalake(str(folder / "delta"), rows, partition_by=["dt"])
+    DeltaTable(str(folder / "delta")).delete("user_id = 4")
+    return folder / "delta"
+
+
+def _iceberg(folder: Path) -> Path:
+    """Laid out as the Iceberg specification says; no row is read, so no metadata is needed."""
+    _parquet(folder / "t" / "data" / "dt=2026-11-15" / "00000-0-a.parquet")
+    (folder / "t" / "metadata").mkdir()
+    (folder / "t" / "metadata" / "00000-9c12d441.metadata.json").write_text("{}")
+    return folder / "t" / "data"
+
+
+def _hudi(folder: Path) -> Path:
+    _parquet(folder / "hudi" / "dt=2026-11-15" / "0a1b2c3d-0_0-22-23_20261115010101000.parquet")
+    (folder / "hudi" / ".hoodie").mkdir()
+    return folder / "hudi"
+
+
+def _streaming_sink(folder: Path) -> Path:
+    _parquet(folder / "sink" / "dt=2026-11-15" / "part-0.parquet")
+    (folder / "sink" / "_spark_metadata").mkdir()
+    return folder / "sink"
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (_delta, "Delta Lake table .found _delta_log"),
+        (_iceberg, r"Iceberg table .found metadata/\d+.*metadata\.json"),
+        (lambda folder: _iceberg(folder).parent, "Iceberg table"),
+        (_hudi, r"Hudi table .found \.hoodie"),
+        (_streaming_sink, "sink of Spark Structured Streaming"),
+    ],
+    ids=["delta", "iceberg's data", "iceberg", "hudi", "streaming sink"],
+)
+def test_lake_tables_are_refused_in_plans_and_by_init(tmp_path, make, kind):
+    source = SourceOptions(table=str(make(tmp_path)))
+    with pytest.raises(ConfigError, match=rf"source\.table: .* is part of a {kind}") as error:
+        directory.list_days(source, ("dt",), [DAY])
+    assert "source.query" in str(error.value.hint)
+    with pytest.raises(ConfigError, match=kind):
+        find_partitioning(source)
+
+
+def test_a_plain_table_named_data_is_read(tmp_path):
+    _parquet(tmp_path / "data" / "dt=2026-11-15" / "a.parquet")
+    (tmp_path / "metadata").mkdir()  # of something else
+    found = directory.list_days(SourceOptions(table=str(tmp_path / "data")), ("dt",), [DAY])
+    assert len(found.partitions[DAY]) == 1
