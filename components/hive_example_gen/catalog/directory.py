@@ -40,17 +40,17 @@ def list_days(source: SourceOptions, partition_columns: Sequence[str], days: Seq
         ConfigError: the table is no directory, or its folders do not fit `partition_columns`.
         DataNotReadyError: a folder cannot be read. InfrastructureError: the filesystem does not answer.
     """
-    root = table_root(source)
+    root, names = _root_and_names(source)
     if source.path_format is not None:
         return dated_paths.list_days(source, root, days)
-    walk = _Walk(root, source, tuple(partition_columns))
+    walk = _Walk(root, names, source, tuple(partition_columns))
     found = _mapped(lambda day: tuple(walk.partitions_of(day)), days, table_files.is_url(walk.root))
     return TableListing(dict(zip(days, found, strict=True)), tuple(walk.notes))
 
 
 def table_folders(source: SourceOptions) -> list[str]:
     """The names directly below the table, for messages. Raises as `list_days`."""
-    return _names(table_root(source))
+    return _root_and_names(source)[1]
 
 
 def _names(folder: str) -> list[str]:
@@ -59,6 +59,11 @@ def _names(folder: str) -> list[str]:
 
 def table_root(source: SourceOptions) -> str:
     """The table's folder. Raises ConfigError where it is none, or a lake table's; else as `list_days`."""
+    return _root_and_names(source)[0]
+
+
+def _root_and_names(source: SourceOptions) -> tuple[str, list[str]]:
+    """The table's folder, and what lies directly in it: on some stores a listing is dear, so it is made once."""
     root = source.place
     if table_files.is_url(root):
         table_files.check_url("source.table", root)
@@ -71,8 +76,10 @@ def table_root(source: SourceOptions) -> str:
             f"source.table: {table_files.shown(root)} is no directory",
             hint="It must be the folder that holds the dt=... folders.",
         )
-    translated(lambda folder: lake_tables.refuse("source.table", folder), root)
-    return root if table_files.is_url(root) else table_files.local(root)
+    root = root if table_files.is_url(root) else table_files.local(root)
+    names = _names(root)
+    lake_tables.refuse("source.table", root, names)
+    return root, names
 
 
 def _mapped(function: Callable[[datetime.date], _Result], days: Sequence[datetime.date], remote: bool) -> list[_Result]:
@@ -85,8 +92,9 @@ def _mapped(function: Callable[[datetime.date], _Result], days: Sequence[datetim
 class _Walk:
     """Descends the partition columns in path order; at the date column it opens only the folder of the day."""
 
-    def __init__(self, root: str, source: SourceOptions, columns: tuple[str, ...]):
+    def __init__(self, root: str, names: Sequence[str], source: SourceOptions, columns: tuple[str, ...]):
         self.root = root
+        self._root_names = names
         self.source = source
         self.columns = columns
         self.notes: dict[str, None] = {}
@@ -138,7 +146,7 @@ class _Walk:
 
     def _listed_dates(self, parent: str) -> dict[str | None, list[str]]:
         known: dict[str | None, list[str]] = {}
-        for name in _names(parent):
+        for name in self._root_names if parent == self.root else _names(parent):
             if _is_of(name, self.source.date_column):
                 known.setdefault(value_of(name), []).append(name)
         for name in known.get(None, []):

@@ -8,6 +8,7 @@ Iceberg table spec (`metadata/*.metadata.json`), Hudi's technical specification 
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 
 from hivemill.common.errors import ConfigError
 from hivemill.components.hive_example_gen.catalog import table_files
@@ -24,12 +25,11 @@ _HINT = (
 )
 
 
-def refuse(key: str, folder: str) -> None:
-    """Raises ConfigError where `folder`, or the one above it, is that of a lake table. `key` is the config key.
+def refuse(key: str, folder: str, names: Sequence[str]) -> None:
+    """Raises ConfigError where `folder`, or the one above it, is that of a lake table.
 
-    Raises OSError where a folder cannot be listed.
+    `key` is the config key, `names` what lies in the folder. Raises OSError where a folder cannot be listed.
     """
-    names = set(table_files.names(folder))
     for marker, kind in _MARKERS.items():
         if marker in names:
             raise _refusal(key, folder, kind, marker)
