@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from hivemill.components.evaluator import gates
-from hivemill.pipeline.documents import verdict_summary
+from hivemill.pipeline.documents import diagnosis, verdict_summary
 from hivemill.pipeline.history import trend
 from hivemill.pipeline.runs.records import VERDICT_JSON, read_json
 
 VERSION = 2
+_SYMPTOMS = ("miscalibrated", "no_signal", "worse_than_stable", "worse_than_reference", "trend", "bound")
 
 
 def assemble(
@@ -21,12 +22,13 @@ def assemble(
     collected: dict[str, Any],
     error: dict[str, Any] | None,
     earlier: Sequence[dict[str, Any]] = (),
+    evidence: diagnosis.Evidence | None = None,
 ) -> dict[str, Any]:
     """The verdict document from what the nodes judged and the error that stopped the run, if any.
 
     `collected` is pipeline.runs.collect_artifacts's result; `error` a card {message, hint, exit_code, details?};
-    `earlier` are the
-    verdicts before this one (`earlier_verdicts`), for the trend.
+    `earlier` are the verdicts before this one (`earlier_verdicts`), for the trend; `evidence` is what the causes of a
+    poor model are read off, None leaves them out.
     """
     data = collected.get("data") or _data_of(error)
     model = collected.get("model")
@@ -35,6 +37,8 @@ def assemble(
         found = list(model.get("findings", ()))
         found += trend.findings(seen, len(found) + 1)
         model = {**model, "version": collected.get("model_version"), "findings": found}
+        if evidence is not None:
+            model["findings"] = found + diagnosis.findings(model, data, evidence, len(found) + 1)
     refusals = gates.refusals(model) if model and not model["blessed"] else []
     exit_code, reason = _outcome(error, refusals, model)
     made = {
@@ -92,7 +96,9 @@ def _outcome(error: dict[str, Any] | None, refusals: list[str], model: dict[str,
     if error:
         return error["exit_code"], error["message"].splitlines()[0]
     if refusals:
-        return 5, " ".join(("model not blessed: " + "; ".join(refusals)).split())
+        cause = diagnosis.first_cause((model or {}).get("findings", ()))
+        likely = f"; likely cause: {cause['message']}" if cause else ""
+        return 5, " ".join(("model not blessed: " + "; ".join(refusals) + likely).split())
     if model is None or model["version"] is None:
         return 1, "the run ended without a model and without an error"
     return 0, f"version {model['version']} is pushed"
@@ -106,10 +112,15 @@ def _colour(made: dict[str, Any]) -> str:
 
 
 def _cause(made: dict[str, Any]) -> str | None:
-    """That of the finding named first; a run that an error of the machinery stopped has none of these causes."""
+    """That of the finding named first; a run that an error of the machinery stopped has none of these causes.
+
+    Where that says only that the model is poor, the first cause that says why.
+    """
     if made["exit_code"] not in (0, 4, 5):
         return None
     first = next(iter(verdict_summary.all_findings(made)), None)
+    if first is not None and first.get("cause") in _SYMPTOMS:
+        first = diagnosis.first_cause((made["model"] or {}).get("findings", ())) or first
     return first.get("cause") if first else None
 
 

@@ -10,7 +10,7 @@ from hivemill.common.errors import HivemillError
 from hivemill.common.storage.atomic import write_json_atomically
 from hivemill.components.hive_example_gen.cache import quarantine
 from hivemill.pipeline.alerts.delivery import Alerts, Reports
-from hivemill.pipeline.documents import verdict
+from hivemill.pipeline.documents import diagnosis, verdict
 from hivemill.pipeline.root import object_root
 from hivemill.pipeline.runs import publish, records
 from hivemill.pipeline.runs.records import RunFolder
@@ -44,7 +44,8 @@ class Conclusion:
         nodes = [self.folder.node(node_id) or _skipped(node_id) for node_id in node_ids]
         card = next((node["error"] for node in nodes if node.get("error")), None) or error_card(error, self.folder)
         earlier = verdict.earlier_verdicts(root, self.record["date"], self.folder.run_id)
-        made = verdict.assemble(self.record, collected, card, earlier)
+        evidence = diagnosis.Evidence.of(self.folder.path)
+        made = verdict.assemble(self.record, collected, card, earlier, evidence)
         write_json_atomically(self.folder.file(records.VERDICT_JSON), made)
         self.record.update(
             state="succeeded" if made["exit_code"] == 0 else "failed",

@@ -19,6 +19,12 @@ CAUSE_WORDS = {
     "too_little_data": "too little data",
     "trend": "off the trend",
     "worse_than_reference": "worse than a trivial model",
+    "undertrained": "too little training",
+    "overfit": "overfitting",
+    "too_few_clicks": "too few clicks for the network",
+    "unseen_ids": "values that training lacks",
+    "constant_offset": "predictions off by a constant",
+    "network_too_large": "a network too large for its rows",
 }
 REFERENCE_WORDS = {
     "global_ctr": "Always the click rate of the training days",
