@@ -94,10 +94,11 @@ def _training(evidence: Evidence) -> Iterator[dict[str, Any]]:
 
 def _undertrained(checks: Sequence[Json], evidence: Evidence) -> Iterator[dict[str, Any]]:
     last, epochs = checks[-1], evidence.setting("training.epochs")
-    fell = f"fell to {last['val_loss']:.4f} at the last of {len(checks)} checks"
+    seen = f"was {last['val_loss']:.4f} at its only check"
     if len(checks) > 1:
-        fell += f", from {min(one['val_loss'] for one in checks[:-1]):.4f} before it"
-    message = f"the training ended too early: the validation logloss {fell}"
+        before = min(one["val_loss"] for one in checks[:-1])
+        seen = f"still fell at the last of {len(checks)} checks, from {before:.4f} to {last['val_loss']:.4f}"
+    message = f"the training ended too early: the validation logloss {seen}"
     yield _finding("undertrained", "logloss", last["val_loss"], message, evidence, "training.epochs", _times(epochs, 2))
 
 

@@ -58,14 +58,14 @@ def test_undertrained_where_the_best_check_is_the_last():
     assert (one["cause"], one["rank"], one["severity"]) == ("undertrained", 2, "amber")
     assert one["config"] == {"training.epochs": 80}
     assert one["message"] == (
-        "the training ended too early: the validation logloss fell to 0.5200 at the last of 3 checks, from 0.5500 "
-        "before it. Try `training.epochs: 80` (now 40)"
+        "the training ended too early: the validation logloss still fell at the last of 3 checks, from 0.5500 to "
+        "0.5200. Try `training.epochs: 80` (now 40)"
     )
 
 
 def test_a_single_check_is_the_last():
     (one,) = _found(history=_history(0.6))
-    assert one["cause"] == "undertrained" and "at the last of 1 checks" in one["message"]
+    assert one["cause"] == "undertrained" and "was 0.6000 at its only check" in one["message"]
 
 
 def test_overfit_names_the_step_from_which_the_loss_rose():
