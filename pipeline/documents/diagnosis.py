@@ -57,8 +57,7 @@ class Evidence:
 
     def checks(self) -> list[Json]:
         """The looks at the validation split, oldest first, of those that have a finite loss."""
-        found = self.history.get("checks") or self.history.get("epochs") or ()
-        return [one for one in found if isinstance(one.get("val_loss"), int | float)]
+        return [one for one in self.history.get("checks", ()) if isinstance(one.get("val_loss"), int | float)]
 
 
 def findings(model: Json, data: Json | None, evidence: Evidence, first_rank: int) -> list[dict[str, Any]]:
