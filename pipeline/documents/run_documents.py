@@ -32,6 +32,9 @@ class NodeRun(Document):
     seconds: float | None = None
     rows: int | None = None
     peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    rows_per_second: float | None = None
+    output_bytes: int | None = None
 
 
 class Run(Document):
@@ -53,6 +56,7 @@ class Run(Document):
     nodes: tuple[NodeRun, ...] = ()
     model_version: int | None = None
     baseline_version: int | None = None
+    bytes_to_convert: int | None = None
     versions: dict[str, str] = Field({})
 
 

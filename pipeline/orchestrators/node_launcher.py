@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import re
 import time
@@ -24,7 +25,7 @@ from hivemill.common.errors import HivemillError, InfrastructureError  # noqa: E
 from hivemill.common.storage import object_store, urls  # noqa: E402
 from hivemill.pipeline.metadata.client import metadata_of  # noqa: E402
 from hivemill.pipeline.orchestrators.beam.dataflow import jobs_end_with_the_node  # noqa: E402
-from hivemill.pipeline.orchestrators.peak_memory import PeakMemory  # noqa: E402
+from hivemill.pipeline.orchestrators.node_cost import NodeCost, output_bytes  # noqa: E402
 from hivemill.pipeline.root import object_root  # noqa: E402
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder  # noqa: E402
 
@@ -37,19 +38,41 @@ def launch_node(ir: pipeline_pb2.Pipeline, node_id: str, folder: RunFolder) -> N
     root = folder.path.parents[1]
     object_root.put_changes(root)  # what the node is to read
     started = time.monotonic()
-    with PeakMemory() as memory:
+    with NodeCost() as cost:
         try:
-            state, rows = _launch(ir, node_id)
-            error = None
+            done, error = _launch(ir, node_id), None
         except Exception as caught:
-            state, rows, error = "failed", None, translated(caught)
+            done, error = _Outcome("failed"), translated(caught)
             cause = caught
-    record = NodeRecord(node_id, state, time.monotonic() - started, rows, memory.peak_bytes, _card(error))
+    record = _record(node_id, done, cost, time.monotonic() - started, error)
     folder.write_node(record)
     object_root.put_changes(root)
     if error is not None:
         raise error from cause
     return record
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    """`written` are bytes of the output artifacts, known where the node itself made them."""
+
+    state: str
+    rows: int | None = None
+    written: int | None = None
+
+
+def _record(node_id: str, done: _Outcome, cost: NodeCost, seconds: float, error: BaseException | None) -> NodeRecord:
+    return NodeRecord(
+        node_id,
+        done.state,
+        seconds,
+        done.rows,
+        cost.peak_memory_bytes,
+        cpu_seconds=round(cost.cpu_seconds, 2),
+        rows_per_second=round(done.rows / seconds, 1) if done.rows and done.state == "succeeded" else None,
+        output_bytes=done.written,
+        error=_card(error),
+    )
 
 
 def translated(error: BaseException) -> BaseException:
@@ -89,7 +112,7 @@ _GOOGLE_HINT = (
 _DISK_HINT = "Free some space below `root` (or grant the rights) and run again: finished nodes are reused."
 
 
-def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> tuple[str, int | None]:
+def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> _Outcome:
     node = next(n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == node_id)
     deployment = runner_utils.extract_local_deployment_config(ir)
     executor = runner_utils.extract_executor_spec(deployment, node_id)
@@ -106,10 +129,10 @@ def _launch(ir: pipeline_pb2.Pipeline, node_id: str) -> tuple[str, int | None]:
         return _outcome(handle.store, info.execution_id if info else None, node_id)
 
 
-def _outcome(store: Any, execution_id: int | None, node_id: str) -> tuple[str, int | None]:
+def _outcome(store: Any, execution_id: int | None, node_id: str) -> _Outcome:
     """State and rows as the metadata has them: the launcher itself does not raise for unresolved inputs."""
     if not execution_id:
-        return "skipped", None
+        return _Outcome("skipped")
     execution = store.get_executions_by_id([execution_id])[0]
     if execution.last_known_state not in (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED):
         raise InfrastructureError(
@@ -123,7 +146,10 @@ def _outcome(store: Any, execution_id: int | None, node_id: str) -> tuple[str, i
     cached = execution.last_known_state == mlmd.Execution.CACHED
     if cached:
         _check_present(artifacts[True], node_id)
-    return ("cached" if cached else "succeeded"), _num_rows(artifacts[True]) or _num_rows(artifacts[False])
+    rows = _num_rows(artifacts[True]) or _num_rows(artifacts[False])
+    if cached:
+        return _Outcome("cached", rows)
+    return _Outcome("succeeded", rows, output_bytes(artifact.uri for artifact in artifacts[True]))
 
 
 def _check_present(outputs: list[mlmd.Artifact], node_id: str) -> None:

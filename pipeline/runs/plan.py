@@ -16,7 +16,8 @@ from hivemill.components.hive_example_gen.table import columns
 from hivemill.pipeline.config import loader as config_module
 from hivemill.pipeline.config.loader import LoadedConfig
 from hivemill.pipeline.config.schema import PipelineConfig
-from hivemill.pipeline.runs.records import RunFolder
+from hivemill.pipeline.history import forecast
+from hivemill.pipeline.runs.records import RunFolder, list_runs
 from hivemill.serving.store.bucket import open_store
 from hivemill.serving.store.model_store import STABLE
 
@@ -102,7 +103,8 @@ def plan(loaded: LoadedConfig, date: datetime.date) -> dict[str, Any]:
         }
         for split, partitions in made.window.splits.items()
     }
-    to_convert = sum(p.num_bytes for parts in made.window.splits.values() for p in parts if not p.cached)
+    to_convert = bytes_to_convert(made.window)
+    expected = forecast.forecast(list_runs(loaded.config.root_path()), _expected_rows(made.window), to_convert)
     return {
         "version": 1,
         "run_id": made.run_id,
@@ -118,11 +120,17 @@ def plan(loaded: LoadedConfig, date: datetime.date) -> dict[str, Any]:
         "notes": list(made.window.notes),
         "not_ready": why_not_ready(made.window),
         "bytes_to_convert": to_convert,
+        "forecast": expected.model_dump() if expected else None,
         "fingerprint": made.window.fingerprint,
         "nothing_to_do": made.finished is not None,
         "earlier_run": made.finished,
         "baseline_version": baseline(loaded.config)[1],
     }
+
+
+def bytes_to_convert(planned: window.WindowPlan) -> int:
+    """Of the partitions whose conversion is not kept yet."""
+    return sum(p.num_bytes for parts in planned.splits.values() for p in parts if not p.cached)
 
 
 def render(document: dict[str, Any]) -> str:
@@ -162,7 +170,8 @@ def _cost(document: dict[str, Any]) -> str:
         return f"Nothing to do: a run of the same inputs is finished ({outcome})."
     bar = document["baseline_version"]
     judged = f"judged against version {bar} (stable)" if bar else "the first of the store: no version is stable yet"
-    return f"A run converts {size(document['bytes_to_convert'])}, trains one model, {judged}."
+    work = f"A run converts {size(document['bytes_to_convert'])}, trains one model, {judged}."
+    return f"{work}\n{forecast.sentence(document['forecast'])}"
 
 
 def _named(kind: str, names: list[str]) -> list[str]:
@@ -197,3 +206,12 @@ def _policy(document: dict[str, Any]) -> list[str]:
 def _known_rows(partitions: Any) -> int | None:
     rows = [partition.num_rows for partition in partitions]
     return None if any(count is None for count in rows) else sum(rows)
+
+
+def _expected_rows(planned: window.WindowPlan) -> int | None:
+    """Rows of the window; those of partitions not converted yet by their bytes, as many a byte as the others have."""
+    partitions = [partition for parts in planned.splits.values() for partition in parts]
+    known = [partition for partition in partitions if partition.num_rows is not None]
+    known_bytes = sum(partition.num_bytes for partition in known)
+    rows = sum(partition.num_rows for partition in known)
+    return round(rows * sum(p.num_bytes for p in partitions) / known_bytes) if known_bytes else None

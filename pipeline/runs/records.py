@@ -31,6 +31,9 @@ class NodeRecord:
     seconds: float
     rows: int | None = None
     peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None  # own and of ended child processes
+    rows_per_second: float | None = None
+    output_bytes: int | None = None  # of the files of its artifacts; None where it ran nothing
     error: dict[str, Any] | None = None
 
 

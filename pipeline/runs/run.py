@@ -119,6 +119,7 @@ class _Run:
             runner=runner,
             config_fingerprint=plan.config_fingerprint,
             plan_fingerprint=plan.window.fingerprint,
+            bytes_to_convert=planning.bytes_to_convert(plan.window),
             baseline_version=self._baseline[1],
             lateness=lateness.document() if lateness else (earlier or {}).get("lateness"),
             versions=library_versions(),

@@ -32,6 +32,9 @@ def run_document(**changes: Any) -> dict[str, Any]:
             "seconds": seconds,
             "rows": rows,
             "peak_memory_bytes": 700_000_000 + rank,
+            "cpu_seconds": seconds * 1.5,
+            "rows_per_second": rows / seconds if rows else None,
+            "output_bytes": 4_000_000 + rank,
         }
         for rank, (name, seconds, rows) in enumerate(NODES)
     ]

@@ -45,6 +45,7 @@ def test_every_node_ran_and_says_what_it_cost(local_run):
     assert [node["node_id"] for node in record["nodes"]] == NODES
     assert {node["state"] for node in record["nodes"]} == {"succeeded"}
     assert all(node["peak_memory_bytes"] > 2**20 and node["seconds"] > 0 for node in record["nodes"])
+    assert all(node["cpu_seconds"] > 0 and node["output_bytes"] is not None for node in record["nodes"])
     manifest = document(local_run, "manifest.json")
     assert record["nodes"][0]["rows"] == sum(manifest["num_rows"].values()) > 7_000
 
