@@ -28,6 +28,7 @@ from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile, translated
 from hivemill.components.hive_example_gen.options import BadRowOptions
 from hivemill.components.hive_example_gen.planning.window import PlannedPartition
+from hivemill.components.hive_example_gen.rows.feature_agreement import FeatureAgreement
 from hivemill.components.hive_example_gen.rows.flatten import FeatureKind, flatten
 from hivemill.components.hive_example_gen.rows.projection import check_unchanged
 from hivemill.components.hive_example_gen.rows.steps import RowSteps
@@ -91,6 +92,7 @@ class _Conversion:
     summariser: Summariser | None = None
     shards: list[Shard] = field(default_factory=list)
     kinds: dict[str, FeatureKind] = field(default_factory=dict)
+    agreement: FeatureAgreement = field(default_factory=FeatureAgreement)
     dropped_nulls: dict[str, int] = field(default_factory=dict)
     present_columns: set[str] = field(default_factory=set)
 
@@ -111,6 +113,7 @@ class _Conversion:
             rows=sum(shard.rows for shard in self.shards),
             shards=tuple(self.shards),
             features={name: (kind.dtype, kind.multivalent) for name, kind in self.kinds.items()},
+            meanings={name: kind.meaning for name, kind in self.kinds.items()},
             absent_columns=tuple(name for name in declared if name not in self.present_columns),
             dropped_nulls=dict(sorted(self.dropped_nulls.items())),
             rows_read=self.bad.good_rows,
@@ -182,15 +185,9 @@ class _Conversion:
             return flatten(batch, self.dropped_nulls)
 
     def _check_kinds(self, kinds: dict[str, FeatureKind], file: DataFile) -> None:
-        """Without declared columns each file has its own: they may come and go, but not change their kind."""
         for name, kind in kinds.items():
-            known = self.kinds.setdefault(name, kind)
-            if (known.dtype, known.multivalent) != (kind.dtype, kind.multivalent):
-                raise DataNotReadyError(
-                    f"{file.name}: feature {name!r} is {kind.dtype} here and {known.dtype} in another file of "
-                    f"{self.partition.name}",
-                    hint="Declare the columns (source.columns or source.ddl), or write the file again.",
-                )
+            self.agreement.add(name, kind, file.name)
+            self.kinds.setdefault(name, kind)
 
 
 def _count(rows: int) -> None:

@@ -28,6 +28,8 @@ from hivemill.components.hive_example_gen.options import SourceOptions, WindowOp
 from hivemill.components.hive_example_gen.planning import converted_completeness, table_checks
 from hivemill.components.hive_example_gen.planning.window import PlannedPartition, WindowPlan, plan_window
 from hivemill.components.hive_example_gen.rows import manifest_entries
+from hivemill.components.hive_example_gen.rows.feature_agreement import FeatureAgreement
+from hivemill.components.hive_example_gen.rows.flatten import FeatureKind
 from hivemill.components.hive_example_gen.rows.label_join.beam import AfterIndexes
 from hivemill.components.hive_example_gen.rows.label_join.options import LabelRules
 from hivemill.components.hive_example_gen.summary import kept, split_summary
@@ -156,20 +158,13 @@ def _records(plan: WindowPlan, partitions_path: str) -> dict[str, PartitionRecor
 
 
 def _check_agreement(plan: WindowPlan, records: Mapping[str, PartitionRecord]) -> None:
-    """Without declared columns every partition has its own: a feature must have one kind in all of them."""
-    known: dict[str, tuple[tuple[str, bool], PlannedPartition]] = {}
+    """Without declared columns every partition has its own."""
+    agreement = FeatureAgreement()
     for partition in plan.partitions:
-        for name, kind in records[partition.fingerprint].features.items():
-            first_kind, first = known.setdefault(name, (kind, partition))
-            if kind != first_kind:
-                raise DataNotReadyError(
-                    f"feature {name!r} is {_kind(first_kind)} in {first.name} and {_kind(kind)} in {partition.name}",
-                    hint="Declare the columns (source.columns or source.ddl), or write one of the partitions again.",
-                )
-
-
-def _kind(kind: tuple[str, bool]) -> str:
-    return f"a list of {kind[0]}" if kind[1] else kind[0]
+        record = records[partition.fingerprint]
+        for name, (dtype, multivalent) in record.features.items():
+            kind = FeatureKind(dtype, multivalent, name, record.meanings.get(name, ""))
+            agreement.add(name, kind, partition.name)
 
 
 def _check_rows(plan: WindowPlan, rows: Mapping[str, int]) -> None:

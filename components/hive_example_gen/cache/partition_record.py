@@ -32,6 +32,7 @@ class PartitionRecord:
         rows: rows converted.
         rows_read: good rows of the files, before any step took some of them out.
         features: flattened name -> [dtype, multivalent], as written.
+        meanings: flattened name -> kind of the column's own type; absent in older records.
         absent_columns: declared columns that no file of the partition has.
         bad_rows: rows left out, by cause; the first of them are in the entry's quarantine file.
         row_notes: rows read as Hive reads them although something was wrong with them, by what it was.
@@ -50,6 +51,7 @@ class PartitionRecord:
     bad_rows: dict[str, int] = field(default_factory=dict)
     row_notes: dict[str, int] = field(default_factory=dict)
     step_counts: dict[str, int] = field(default_factory=dict)
+    meanings: dict[str, str] = field(default_factory=dict)
 
     @property
     def num_bad_rows(self) -> int:

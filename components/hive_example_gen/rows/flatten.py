@@ -34,11 +34,15 @@ _HINT = "Add the column to source.exclude_columns, or flatten it in the query th
 
 @dataclass(frozen=True)
 class FeatureKind:
-    """A flattened feature: its type in tf.Example, whether it is a list, and the column that it comes from."""
+    """A flattened feature: its type in tf.Example, whether it is a list, and the column that it comes from.
+
+    `meaning` is the kind of the column's own type, which tf.Example does not tell apart; empty where it is not known.
+    """
 
     dtype: Dtype
     multivalent: bool
     column: str
+    meaning: str = field(default="", compare=False)
 
 
 def feature_kinds(schema: pa.Schema) -> dict[str, FeatureKind]:
@@ -48,13 +52,13 @@ def feature_kinds(schema: pa.Schema) -> dict[str, FeatureKind]:
     """
     kinds: dict[str, FeatureKind] = {}
     for column in schema:
-        for name, dtype, multivalent in _leaves(column.name, column.type, column):
+        for name, leaf, multivalent in _leaves(column.name, column.type):
             if name in kinds:
                 raise ConfigError(
                     f"columns {kinds[name].column!r} and {column.name!r} both become the feature {name!r}",
                     hint="Add one of them to source.exclude_columns.",
                 )
-            kinds[name] = FeatureKind(dtype, multivalent, column.name)
+            kinds[name] = FeatureKind(_leaf_dtype(leaf, column), multivalent, column.name, _meaning(leaf))
     return kinds
 
 
@@ -66,17 +70,34 @@ def flatten(batch: pa.RecordBatch, dropped_nulls: dict[str, int] | None = None) 
     return pa.RecordBatch.from_arrays(collected.arrays, collected.names)
 
 
-def _leaves(name: str, data_type: pa.DataType, column: pa.Field) -> Iterator[tuple[str, Dtype, bool]]:
+def _leaves(name: str, data_type: pa.DataType) -> Iterator[tuple[str, pa.DataType, bool]]:
+    """(feature, type of its values, whether it is a list) of a column."""
     if _is_list(data_type):
-        yield name, _leaf_dtype(data_type.value_type, column), True
+        yield name, data_type.value_type, True
     elif pa.types.is_map(data_type):
-        yield f"{name}_keys", _leaf_dtype(data_type.key_type, column), True
-        yield f"{name}_values", _leaf_dtype(data_type.item_type, column), True
+        yield f"{name}_keys", data_type.key_type, True
+        yield f"{name}_values", data_type.item_type, True
     elif pa.types.is_struct(data_type):
         for child in data_type:
-            yield from _leaves(f"{name}_{child.name}", child.type, column)
+            yield from _leaves(f"{name}_{child.name}", child.type)
     else:
-        yield name, _leaf_dtype(data_type, column), False
+        yield name, data_type, False
+
+
+def _meaning(data_type: pa.DataType) -> str:
+    """`integer`, `boolean`, `timestamp`, `date`, `number` or `text`; empty for a column of NULLs."""
+    types = pa.types
+    if types.is_dictionary(data_type):
+        return _meaning(data_type.value_type)
+    kinds = {
+        "integer": types.is_integer,
+        "boolean": types.is_boolean,
+        "timestamp": types.is_timestamp,
+        "date": types.is_date,
+        "number": lambda t: types.is_floating(t) or types.is_decimal(t),
+    }
+    found = next((name for name, is_kind in kinds.items() if is_kind(data_type)), "text")
+    return "" if types.is_null(data_type) else found
 
 
 def _leaf_dtype(data_type: pa.DataType, column: pa.Field) -> Dtype:
