@@ -9,13 +9,15 @@ disliked items.
 86 % of the test rows are of users that training never saw: their ids say nothing, their last minutes do. `plain` has
 the publisher's columns only, like the peer, DeepFM of FuxiCTR 2.3: AUC 0.7153, logloss 0.6281.
 
-Model and training have their default options, with and without click rates.
+Model and training have their default options, with and without click rates. `--networks` compares the networks of
+`model.type`, each with its defaults; `din` attends to the user's last items, which `plain` does not have.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import statistics
@@ -62,6 +64,16 @@ FEATURES: dict[str, dict[str, dict[str, Any]]] = {
         "user_id": {"type": "categorical", "min_count": 2},
         "zip_area": {"type": "categorical"},
         "title_words": {"type": "multivalent", "min_count": 20},
+    },
+}
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "deepfm": {},
+    "dcn_v2": {"type": "dcn_v2"},
+    "din": {
+        "type": "din",
+        "attention": {"sequences": {"recent_items": "item_id", "recent_disliked": "item_id"}},
     },
 }
 
@@ -159,7 +171,9 @@ def schema():
     )
 
 
-def train_and_judge(transformed: Path, features: Any, seed: int, rates: str) -> tuple[float, float, dict[str, Any]]:
+def train_and_judge(
+    transformed: Path, features: Any, seed: int, rates: str, network: str = "deepfm"
+) -> tuple[float, float, dict[str, Any]]:
     """(AUC, logloss) on the test rows of a training with the default options, and the history."""
     import tensorflow as tf
     import tf_keras
@@ -174,7 +188,8 @@ def train_and_judge(transformed: Path, features: Any, seed: int, rates: str) -> 
     layout = FieldLayout.of(features)
     sources = {name: InputSource.of([str(transformed / name / "*")], layout) for name, _, _ in SPLITS}
     training = TrainingOptions(seed=seed)
-    config = TrainingConfig(features, ModelOptions(), training, RateOptions.model_validate(rates), None, "")
+    model = ModelOptions(**NETWORKS[network])
+    config = TrainingConfig(features, model, training, RateOptions.model_validate(rates), None, "")
     tf_keras.utils.set_random_seed(seed)
     with tempfile.TemporaryDirectory() as scratch:
         result = fit(
@@ -214,8 +229,12 @@ def exact_auc(labels: np.ndarray, logits: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--columns", choices=FEATURES, nargs="+", default=list(FEATURES))
+    parser.add_argument("--rates", choices=("auto", "off"), nargs="+", default=["auto", "off"])
+    parser.add_argument("--networks", choices=NETWORKS, nargs="+", default=["deepfm"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
+    if "din" in arguments.networks and "plain" in arguments.columns:
+        parser.error("--networks din needs --columns history: the plain columns have no sequence")
     from hivemill.components.features import FeatureSet
     from hivemill.components.transform.standalone import transform_files
 
@@ -224,16 +243,17 @@ def main() -> None:
         for columns in arguments.columns:
             features = FeatureSet(features=FEATURES[columns], label="click")
             transform_files(features, schema(), files, Path(scratch) / columns)
-            for rates in ("auto", "off"):
-                report(Path(scratch) / columns, features, columns, rates, arguments.seeds)
+            for rates, network in itertools.product(arguments.rates, arguments.networks):
+                report(Path(scratch) / columns, features, columns, rates, network, arguments.seeds)
 
 
-def report(transformed: Path, features: Any, columns: str, rates: str, seeds: list[int]) -> None:
+def report(transformed: Path, features: Any, columns: str, rates: str, network: str, seeds: list[int]) -> None:
     figures = []
-    print(f"{columns}, rates {rates}\n{'seed':>5} {'AUC':>8} {'logloss':>8} {'CPU s':>6}   of validation (best epoch)")
+    print(f"{columns}, rates {rates}, {network}")
+    print(f"{'seed':>5} {'AUC':>8} {'logloss':>8} {'CPU s':>6}   of validation (best epoch)")
     for seed in seeds:
         started = time.process_time()
-        auc, logloss, document = train_and_judge(transformed, features, seed, rates)
+        auc, logloss, document = train_and_judge(transformed, features, seed, rates, network)
         figures.append((auc, logloss))
         best = document["checks"][document["best_check"] - 1]
         validation = f"{best['val_auc']:.4f} {best['val_loss']:.4f} ({best['epoch']:.1f})"
@@ -242,7 +262,7 @@ def report(transformed: Path, features: Any, columns: str, rates: str, seeds: li
     print(f" mean {auc:8.4f} {logloss:8.4f}   targets >= {TARGET_AUC}, <= {TARGET_LOGLOSS}")
     facts = {"auc": auc, "logloss": logloss, "peer_auc": PEER_AUC, "peer_logloss": PEER_LOGLOSS, "seeds": seeds}
     peer = {"name": "quality", "ratio": auc / PEER_AUC, "peer": "FuxiCTR 2.3 DeepFM", "unit": "test AUC"}
-    print(json.dumps({**peer, "columns": columns, "rates": rates, **facts}))
+    print(json.dumps({**peer, "columns": columns, "rates": rates, "network": network, **facts}))
 
 
 if __name__ == "__main__":
