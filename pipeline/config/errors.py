@@ -54,7 +54,11 @@ def mistakes_of(error: ValidationError, tree: Tree, root: type[BaseModel]) -> li
     return mistakes
 
 
-_REPLACED = {"window.missing": "it is `window.incomplete` now, and its value `ignore` is `shrink`"}
+_REPLACED = {
+    "window.missing": "it is `window.incomplete` now, and its value `ignore` is `shrink`",
+    "training.early_stopping": "`training.plateau` took its place, by the validation logloss: remove the key, or set "
+    "`plateau: null` where it was null",
+}
 _WITHOUT_VALUE = ("missing", "extra_forbidden", "union_tag_not_found", "value_error")
 
 

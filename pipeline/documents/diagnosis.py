@@ -21,12 +21,27 @@ from hivemill.pipeline.runs.records import HISTORY_JSON, read_json
 # The causes in the order in which to mend them: a training that was cut short says little of the network's size.
 CAUSES = ("undertrained", "overfit", "too_few_clicks", "unseen_ids", "constant_offset", "network_too_large")
 MIN_RISE = 0.02  # of the validation logloss over its lowest, as a share: below it a plateau wavers
-MIN_CLICKS = 1_000  # docs/gates.md says what this was measured on
+MIN_CLICKS = 4_000  # docs/gates.md says what this was measured on
 MIN_UNSEEN = 0.2  # share of a column's eval values
 MIN_OFFSET = 0.05  # of mean prediction / click rate from 1
 _MOST_DAYS = 4  # times the days that the window has now
 _NAMED_COLUMNS = 3
 Json = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCause:
+    """One of CAUSES with its evidence in words, and the key of hivemill.yaml to change.
+
+    `kind` is the metric that `value` is of; `change` the key's new value, None where the run's config is not known.
+    """
+
+    name: str
+    kind: str
+    value: float | None
+    message: str
+    key: str
+    change: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +86,7 @@ def findings(model: Json, data: Json | None, evidence: Evidence, first_rank: int
         *_constant_offset(model, data, evidence),
     ]
     found += [] if found else list(_network_too_large(model, evidence))
-    return [{**one, "rank": first_rank + place} for place, one in enumerate(found)]
+    return [_advised(cause, found[:place], evidence, first_rank + place) for place, cause in enumerate(found)]
 
 
 def first_cause(found: Sequence[Json]) -> Json | None:
@@ -79,7 +94,27 @@ def first_cause(found: Sequence[Json]) -> Json | None:
     return next((one for one in found if one.get("cause") in CAUSES), None)
 
 
-def _training(evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _advised(cause: ModelCause, before: Sequence[ModelCause], evidence: Evidence, rank: int) -> dict[str, Any]:
+    """The finding. A cause named `before` keeps its key: two lines for one key would contradict each other."""
+    advice, config = "", None
+    if cause.key not in {one.key for one in before}:
+        now = evidence.setting(cause.key)
+        line = cause.key if cause.change is None else f"{cause.key}: {json.dumps(cause.change)}"
+        advice = f". Try `{line}`" + (f" (now {json.dumps(now)})" if now is not None else "")
+        config = None if cause.change is None else {cause.key: cause.change}
+    return {
+        "severity": "amber",
+        "kind": cause.kind,
+        "slice": {},
+        "value": cause.value,
+        "message": cause.message + advice,
+        "cause": cause.name,
+        "config": config,
+        "rank": rank,
+    }
+
+
+def _training(evidence: Evidence) -> Iterator[ModelCause]:
     checks = evidence.checks()
     if not checks:
         return
@@ -91,17 +126,19 @@ def _training(evidence: Evidence) -> Iterator[dict[str, Any]]:
         yield from _overfit(checks, best, evidence)
 
 
-def _undertrained(checks: Sequence[Json], evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _undertrained(checks: Sequence[Json], evidence: Evidence) -> Iterator[ModelCause]:
     last, epochs = checks[-1], evidence.setting("training.epochs")
+    if epochs is not None and last["epoch"] < epochs:
+        return  # it ended on a plateau: its last gains were too small to go on
     seen = f"was {last['val_loss']:.4f} at its only check"
     if len(checks) > 1:
         before = min(one["val_loss"] for one in checks[:-1])
         seen = f"still fell at the last of {len(checks)} checks, from {before:.4f} to {last['val_loss']:.4f}"
     message = f"the training ended too early: the validation logloss {seen}"
-    yield _finding("undertrained", "logloss", last["val_loss"], message, evidence, "training.epochs", _times(epochs, 2))
+    yield ModelCause("undertrained", "logloss", last["val_loss"], message, "training.epochs", _times(epochs, 2))
 
 
-def _overfit(checks: Sequence[Json], best: int, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _overfit(checks: Sequence[Json], best: int, evidence: Evidence) -> Iterator[ModelCause]:
     lowest = checks[best]
     highest = max(checks[best + 1 :], key=lambda one: one["val_loss"])
     rise = highest["val_loss"] - lowest["val_loss"]
@@ -113,7 +150,7 @@ def _overfit(checks: Sequence[Json], best: int, evidence: Evidence) -> Iterator[
         f"{lowest['val_loss']:.4f} to {highest['val_loss']:.4f}, while that of the training fell from {losses[0]:.4f} "
         f"to {losses[1]:.4f}"
     )
-    yield _finding("overfit", "logloss", highest["val_loss"], message, evidence, *_against_overfitting(evidence))
+    yield ModelCause("overfit", "logloss", highest["val_loss"], message, *_against_overfitting(evidence))
 
 
 def _against_overfitting(evidence: Evidence) -> tuple[str, Any]:
@@ -129,7 +166,7 @@ def _place(check: Json) -> str:
     return f"step {check['step']:,}" if isinstance(check.get("step"), int) else f"epoch {check.get('epoch')}"
 
 
-def _too_few_clicks(model: Json, data: Json | None, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _too_few_clicks(model: Json, data: Json | None, evidence: Evidence) -> Iterator[ModelCause]:
     clicks, parameters = _training_clicks(data), evidence.history.get("num_parameters")
     if clicks is None or clicks >= MIN_CLICKS or _difference_to_regression(model) == "gain":
         return
@@ -137,7 +174,7 @@ def _too_few_clicks(model: Json, data: Json | None, evidence: Evidence) -> Itera
     message += f", {parameters:,} parameters" if isinstance(parameters, int) else ""
     factor = min(_MOST_DAYS, math.ceil(MIN_CLICKS / max(clicks, 1)))
     days = _times(evidence.setting("window.train_days"), factor)
-    yield _finding("too_few_clicks", "clicks", clicks, message, evidence, "window.train_days", days)
+    yield ModelCause("too_few_clicks", "clicks", clicks, message, "window.train_days", days)
 
 
 def _training_clicks(data: Json | None) -> float | None:
@@ -157,7 +194,7 @@ def _days(data: Json | None) -> list[Json]:
     return list((((data or {}).get("volume") or {}).get("days") or {}).values())
 
 
-def _unseen_ids(data: Json | None, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _unseen_ids(data: Json | None, evidence: Evidence) -> Iterator[ModelCause]:
     """Of the columns that a categorical or multivalent feature reads."""
     read = {
         feature.get("column") or name
@@ -176,10 +213,10 @@ def _unseen_ids(data: Json | None, evidence: Evidence) -> Iterator[dict[str, Any
     others = f" and {len(most) - _NAMED_COLUMNS} more columns" if len(most) > _NAMED_COLUMNS else ""
     message = f"the training days lack values of the eval days, of which the model knows nothing: {named}{others}"
     days = _times(evidence.setting("window.train_days"), 2)
-    yield _finding("unseen_ids", "unseen_share", unseen[most[0]], message, evidence, "window.train_days", days)
+    yield ModelCause("unseen_ids", "unseen_share", unseen[most[0]], message, "window.train_days", days)
 
 
-def _constant_offset(model: Json, data: Json | None, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _constant_offset(model: Json, data: Json | None, evidence: Evidence) -> Iterator[ModelCause]:
     """Predictions that one number, added to every logit, would mend."""
     whole = whole_eval({"model": model})
     calibration = ((whole or {}).get("metrics") or {}).get("calibration")
@@ -198,7 +235,7 @@ def _constant_offset(model: Json, data: Json | None, evidence: Evidence) -> Iter
     if before and after and abs(math.log(before / after) + offset) < abs(offset) / 2:
         message += f". The click rate moved from {100 * before:.2g} % in the training days to {100 * after:.2g} %"
     days = _half(evidence.setting("window.train_days"))
-    yield _finding("constant_offset", "calibration", calibration, message, evidence, "window.train_days", days)
+    yield ModelCause("constant_offset", "calibration", calibration, message, "window.train_days", days)
 
 
 def _offset(bins: Sequence[Json]) -> float | None:
@@ -223,7 +260,7 @@ def _shifted(probability: float, offset: float) -> float:
     return 1 / (1 + math.exp(math.log1p(-probability) - math.log(probability) - offset))
 
 
-def _network_too_large(model: Json, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _network_too_large(model: Json, evidence: Evidence) -> Iterator[ModelCause]:
     if _difference_to_regression(model) != "loss":
         return
     units = evidence.setting("model.hidden_units")
@@ -232,7 +269,7 @@ def _network_too_large(model: Json, evidence: Evidence) -> Iterator[dict[str, An
         "the network is too large for these rows"
     )
     smaller = [max(8, unit // 4) for unit in units] if isinstance(units, list) and units else None
-    yield _finding("network_too_large", "normalized_entropy", None, message, evidence, "model.hidden_units", smaller)
+    yield ModelCause("network_too_large", "normalized_entropy", None, message, "model.hidden_units", smaller)
 
 
 def _difference_to_regression(model: Json) -> str | None:
@@ -250,21 +287,3 @@ def _times(value: Any, factor: int) -> Any:
 
 def _half(value: Any) -> Any:
     return max(1, value // 2) if isinstance(value, int) else None
-
-
-def _finding(
-    cause: str, kind: str, value: float | None, message: str, evidence: Evidence, key: str, change: Any
-) -> dict[str, Any]:
-    """`change` is None where the run's config does not say what it was."""
-    now = evidence.setting(key)
-    line = f"{key}: {json.dumps(change)}" if change is not None else key
-    advice = f"Try `{line}`" + (f" (now {json.dumps(now)})" if now is not None else "")
-    return {
-        "severity": "amber",
-        "kind": kind,
-        "slice": {},
-        "value": value,
-        "message": f"{message}. {advice}",
-        "cause": cause,
-        "config": {key: change} if change is not None else None,
-    }

@@ -20,7 +20,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from hivemill.common.errors import HivemillError, ModelNotBlessedError
-from hivemill.common.storage.atomic import write_json_atomically
+from hivemill.common.storage.atomic import write_json_atomically, write_text_atomically
 from hivemill.components.artifacts import DataVerdict, ModelVerdict, WindowManifest
 from hivemill.pipeline.alerts.delivery import Alerts
 from hivemill.pipeline.config.loader import load
@@ -57,6 +57,7 @@ class Executor(base_executor.BaseExecutor):
         root, facts = config.root_path(), json.loads(exec_properties["run"])
         folder = RunFolder(root, facts["run_id"])
         folder.path.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(folder.file("config.yaml"), exec_properties["config"])
         record = _record(facts, folder)
         collected = collect_artifacts.collected(_artifacts(input_dict), folder)
         _keep_lateness(folder, facts["lateness"])

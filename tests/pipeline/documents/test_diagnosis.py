@@ -29,16 +29,17 @@ def _model(**changes) -> dict:
     return {"blessed": False, "findings": [POOR], "bounds": [], "slices": [], "calibration_curve": [], **changes}
 
 
-def _history(*losses, train=None) -> dict:
+def _history(*losses, train=None, epochs=40.0) -> dict:
+    """Checks at even distances up to `epochs`; by default all passes that CONFIG allows."""
     train = train or [1 / n for n in range(1, len(losses) + 1)]  # falls
     checks = [
-        {"step": 50 * n, "epoch": n / 2, "loss": loss, "val_loss": val_loss}
+        {"step": 50 * n, "epoch": epochs * n / len(losses), "loss": loss, "val_loss": val_loss}
         for n, (val_loss, loss) in enumerate(zip(losses, train, strict=True), start=1)
     ]
     return {"version": 2, "checks": checks, "num_parameters": 130_864}
 
 
-def _data(train=(9_000, 0.2), evaluation=(1_000, 0.2), columns=()) -> dict:
+def _data(train=(90_000, 0.2), evaluation=(1_000, 0.2), columns=()) -> dict:
     days = {"2026-11-14": ("train", *train), "2026-11-15": ("eval", *evaluation)}
     volume = {day: {"split": split, "rows": n, "click_rate": rate} for day, (split, n, rate) in days.items()}
     return {"volume": {"days": volume}, "columns": [{"feature": n, "unseen_share": s} for n, s in columns]}
@@ -91,6 +92,7 @@ def test_what_is_tried_against_overfitting(changes, line):
 @pytest.mark.parametrize(
     "history",
     [
+        _history(0.5, 0.4, 0.3999, epochs=12.5),  # ended on a plateau
         _history(0.5, 0.4, 0.405),  # wavers by 1.25 %
         _history(0.5, 0.4, 0.45, train=[0.5, 0.4, 0.41]),  # the training loss rose too: the step is too long
         {"version": 2, "checks": [{"epoch": 1, "loss": 0.4, "val_loss": None}]},  # nothing was validated
@@ -138,7 +140,7 @@ def test_predictions_off_by_a_constant_say_what_would_mend_it():
 
 
 def test_a_click_rate_that_moved_is_named():
-    (one,) = _found(_calibrated(0.5), _data((9_000, 0.2), (1_000, 0.125)))
+    (one,) = _found(_calibrated(0.5), _data((90_000, 0.2), (1_000, 0.125)))
     assert "The click rate moved from 20 % in the training days to 12 %." in one["message"]
 
 
@@ -159,6 +161,9 @@ def test_causes_come_in_the_order_in_which_to_mend_them():
     found = _found(data=_data((900, 0.2), columns=[("user_id", 0.5)]), history=_history(0.5, 0.4))
     assert [one["cause"] for one in found] == ["undertrained", "too_few_clicks", "unseen_ids"]
     assert [one["rank"] for one in found] == [2, 3, 4]
+    # Too few clicks ask for more days already: the next cause does not name the key again.
+    assert [one["config"] for one in found] == [{"training.epochs": 80}, {"window.train_days": 56}, None]
+    assert found[2]["message"].endswith("knows nothing: 50 % of user_id")
 
 
 def test_nothing_is_said_of_a_good_model():
