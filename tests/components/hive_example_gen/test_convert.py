@@ -228,7 +228,7 @@ def test_a_cache_that_cannot_be_written(case):
 def test_a_column_that_changes_its_kind_between_files(tmp_path):
     case = Case(tmp_path, pa.table({"c": [1]}), columns=None)
     case.write(pa.table({"c": ["x"]}), "000001_0")
-    with pytest.raises(DataNotReadyError, match="feature 'c' is bytes in .*000001_0 and int64 in .*000000_0"):
+    with pytest.raises(DataNotReadyError, match=r"feature 'c' is bytes in .*000001_0 and int64 in .*000000_0"):
         case.convert()
 
 
