@@ -62,6 +62,12 @@ MISTAKES = {
         13,
         "`recent_items` and `brand` must have the same embedding_size; received",
     ),
+    "early stopping": (
+        "model:\n",
+        "training: {early_stopping: null}\nmodel:\n",
+        9,
+        "training.early_stopping: unknown key; `training.plateau` took its place",
+    ),
     "no rank": ("  type: din\n", "  type: din\n  cross: {rank: 0}\n", 11, "model.cross.rank: must be greater than 0"),
 }
 
