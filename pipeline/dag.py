@@ -131,7 +131,8 @@ def _example_gen(config: PipelineConfig, inputs: RunInputs) -> HiveLogExampleGen
 
 def _summary_request(config: PipelineConfig) -> SummaryRequest:
     """What the nodes after ExampleGen ask of every partition, so that none of them reads its rows again."""
-    return statistics_executor.STATISTICS.with_all_of(request_of(config.feature_set()))
+    asked = statistics_executor.STATISTICS.with_all_of(request_of(config.feature_set()))
+    return asked.model_copy(update={"sample_rows": config.data_verdict.sample_rows})
 
 
 def _on_one_machine(config: PipelineConfig, node: base_node.BaseNode, executor: type) -> Any:

@@ -8,6 +8,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from absl import logging
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import types
@@ -28,6 +30,9 @@ from hivemill.components.data_verdict.profile import row_sample, serving_profile
 from hivemill.components.data_verdict.profile.builder import profile_of
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
 from hivemill.components.data_verdict.profile.window_profile import Profile
+from hivemill.components.hive_example_gen.summary import split_summary
+from hivemill.components.hive_example_gen.summary.request import SummaryRequest
+from hivemill.components.hive_example_gen.summary.row_sample import limit_of
 
 PROFILE_FILE = "profile.json"
 _FINDINGS_IN_MESSAGE = 10
@@ -112,9 +117,16 @@ def _profile(
     examples = artifact_utils.get_single_instance(input_dict["examples"])
     facts = row_sample.window_facts(manifest, roles)
     num_rows = sum(sum(hours.values()) for hours in facts.rows.values())
-    files = row_sample.files_of_splits(examples.uri, _splits(examples))
-    rows, hashes = row_sample.read_sample(files, num_rows, options.sample_rows)
+    rows, hashes = _sample(examples, num_rows, options.sample_rows)
     return profile_of(rows, roles, facts, hashes)
+
+
+def _sample(examples: types.Artifact, num_rows: int, sample_rows: int) -> tuple[pa.Table, np.ndarray]:
+    """From the summaries that the examples carry, where their samples are large enough; else by reading all rows."""
+    splits = sorted(_splits(examples))  # the order of the files below
+    summary = split_summary.carried(examples.uri, splits, SummaryRequest(sample_rows=1))
+    kept = summary.sample(limit_of(sample_rows, num_rows)) if summary else None
+    return kept or row_sample.read_sample(row_sample.files_of_splits(examples.uri, splits), num_rows, sample_rows)
 
 
 def _manifest(input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:

@@ -129,9 +129,10 @@ class _Conversion:
         full = False
         with TFRecordWriter(path) as writer:
             for batch in batches:
-                writer.write(encoder.encode(batch))
+                records = encoder.encode(batch)
+                writer.write(records)
                 if self.summariser is not None:
-                    self.summariser.add(batch)
+                    self.summariser.add(batch, records)
                 _count(batch.num_rows)
                 if full := writer.num_bytes >= SHARD_BYTES:
                     break

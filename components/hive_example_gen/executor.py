@@ -60,7 +60,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         example_features(source, plan)  # a wrong column is found before anything is converted
         store_at(partitions_path).remove_leftovers()
         given = exec_properties.get("summary")
-        request = SummaryRequest.model_validate_json(given) if given else None
+        request = SummaryRequest.model_validate_json(given).of_partition(len(plan.partitions)) if given else None
         self._convert(source, plan, partitions_path, request)
         records = _records(plan, partitions_path)
         _check_agreement(plan, records)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from hivemill.components.hive_example_gen.summary import summary_file
 from hivemill.components.hive_example_gen.summary.columns import BatchColumns
 from hivemill.components.hive_example_gen.summary.numbers import Numbers
 from hivemill.components.hive_example_gen.summary.request import CountedValues, SummaryRequest
+from hivemill.components.hive_example_gen.summary.row_sample import RowSample
 from hivemill.components.hive_example_gen.summary.value_counts import ValueCounts
 
 if TYPE_CHECKING:
@@ -26,10 +29,14 @@ class Summariser:
         self._rows_with_value = dict.fromkeys(request.counted, 0)
         self._numbers = {each: Numbers.of(each.error) for each in request.numbers}
         self._statistics = _statistics() if request.statistics else None
+        self._sample = RowSample(request.sample_rows) if request.sample_rows else None
         self._rows = 0
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Flattened features. Raises ConfigError where the lists of a map are not parallel, OSError."""
+    def add(self, batch: pa.RecordBatch, records: Sequence[bytes] | np.ndarray) -> None:
+        """Flattened features, and the serialized tf.Examples of the same rows.
+
+        Raises ConfigError where the lists of a map are not parallel, OSError.
+        """
         columns = BatchColumns(batch)
         self._rows += batch.num_rows
         for each in self._request.counted:
@@ -40,12 +47,14 @@ class Summariser:
                 self._numbers[numbers].add(column.first_floats())
         if self._statistics is not None:
             self._statistics.add(batch)
+        if self._sample is not None:
+            self._sample.add(batch, records)
 
     def write(self, path: Path) -> int:
         """Writes the summary's file; the number of rows. Raises OSError."""
         statistics = self._statistics.to_bytes() if self._statistics is not None else None
         made = summary_file.Contents(self._request, self._rows, self._counts, self._rows_with_value, self._numbers)
-        summary_file.write(path, made, statistics)
+        summary_file.write(path, made, statistics, self._sample)
         return self._rows
 
     def _count(self, wanted: CountedValues, columns: BatchColumns) -> None:

@@ -21,5 +21,6 @@ def summarise(files: Sequence[str], request: SummaryRequest, scratch: Path) -> S
     decoder = ExamplesToRecordBatchDecoder()
     records = tf.data.TFRecordDataset(list(files), "GZIP", _READ_BUFFER_BYTES).batch(BATCH_ROWS).prefetch(1)
     for batch in records.as_numpy_iterator():
-        summariser.add(decoder.DecodeBatch(batch.tolist()))
+        records = batch.tolist()
+        summariser.add(decoder.DecodeBatch(records), records)
     return summariser

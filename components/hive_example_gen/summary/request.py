@@ -8,6 +8,9 @@ from pydantic import PositiveInt
 
 from hivemill.common.options import Options
 
+_ENOUGH = 2
+"""A sample of half the rows asked for is no reason for another pass."""
+
 
 class CountedValues(Options):
     """Which values of a flattened column are counted.
@@ -35,12 +38,15 @@ class SummaryRequest(Options):
     """Attributes:
     label: column whose sum is kept by value; a row without it adds 0.
     statistics: TensorFlow Data Validation's statistics of all columns.
+    sample_rows: rows that are kept as they are, those with the smallest hashes; None for none. Of the whole window in
+        the request to HiveLogExampleGen, which asks each partition for its part.
     """
 
     label: str | None = None
     counted: tuple[CountedValues, ...] = ()
     numbers: tuple[SummarisedNumbers, ...] = ()
     statistics: bool = False
+    sample_rows: PositiveInt | None = None
 
     def is_met_by(self, kept: SummaryRequest) -> bool:
         """Whether a summary made for `kept` answers this too."""
@@ -49,6 +55,7 @@ class SummaryRequest(Options):
             and set(self.counted) <= set(kept.counted)
             and set(self.numbers) <= set(kept.numbers)
             and (kept.statistics or not self.statistics)
+            and (self.sample_rows is None or _ENOUGH * (kept.sample_rows or 0) >= self.sample_rows)
         )
 
     def with_all_of(self, kept: SummaryRequest) -> SummaryRequest:
@@ -58,4 +65,12 @@ class SummaryRequest(Options):
             counted=tuple(dict.fromkeys((*kept.counted, *self.counted))),
             numbers=tuple(dict.fromkeys((*kept.numbers, *self.numbers))),
             statistics=self.statistics or kept.statistics,
+            sample_rows=max(self.sample_rows or 0, kept.sample_rows or 0) or None,
         )
+
+    def of_partition(self, num_partitions: int) -> SummaryRequest:
+        """What each of so many partitions is asked for: twice its part of the sample, since days are not alike."""
+        if self.sample_rows is None:
+            return self
+        part = -(-2 * self.sample_rows // num_partitions)
+        return self.model_copy(update={"sample_rows": min(part, self.sample_rows)})

@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from hivemill.components.hive_example_gen.summary.numbers import Numbers
 from hivemill.components.hive_example_gen.summary.record import statistics_version
 from hivemill.components.hive_example_gen.summary.request import CountedValues, SummarisedNumbers, SummaryRequest
@@ -46,6 +50,21 @@ class SplitSummary:
         for file in self._files:
             total.merge(file.numbers(wanted))
         return total
+
+    def sample(self, limit: int) -> tuple[pa.Table, np.ndarray] | None:
+        """The rows with a hash below the limit, and their hashes; None where the partitions keep less than half.
+
+        The rows are in the order of the files. Without the columns of which none of them has a value.
+        """
+        known = min([limit, *(file.sample_limit for file in self._files)])
+        if 2 * known < limit:
+            return None
+        tables = []
+        for file in self._files:
+            rows = file.sample()
+            tables.append(rows.filter(pc.less(rows.column("hash"), pa.scalar(known, pa.uint64()))))
+        table = pa.concat_tables(tables, promote_options="default")
+        return table.drop_columns(["hash"]), table.column("hash").to_numpy()
 
     def statistics(self) -> statistics_pb2.DatasetFeatureStatisticsList:
         """TensorFlow Data Validation's statistics of all rows."""

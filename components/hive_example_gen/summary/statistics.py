@@ -12,9 +12,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
-import tensorflow_data_validation as tfdv
-from tensorflow_data_validation.statistics import stats_impl
-from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from hivemill.common import runtime
+
+runtime.install_sql_util_shim()
+
+import tensorflow_data_validation as tfdv  # noqa: E402
+from tensorflow_data_validation.statistics import stats_impl  # noqa: E402
+from tensorflow_metadata.proto.v0 import statistics_pb2  # noqa: E402
 
 
 class StatisticsAccumulators:

@@ -3,6 +3,7 @@
 summary.json        version, request, rows, and what is small: rows with a value, moments
 counts-<i>.arrow    Arrow IPC stream of the i-th counted values, ascending (value_counts)
 sketches            pickled quantile sketches, in the order of `numbers`
+sample              Arrow IPC stream of rows with their hashes (row_sample); the header has its limit
 statistics          TFDV's accumulators (statistics)
 """
 
@@ -22,6 +23,7 @@ from hivemill.common.errors import InfrastructureError
 from hivemill.components.hive_example_gen.summary.numbers import Numbers
 from hivemill.components.hive_example_gen.summary.record import VERSION, statistics_version
 from hivemill.components.hive_example_gen.summary.request import CountedValues, SummarisedNumbers, SummaryRequest
+from hivemill.components.hive_example_gen.summary.row_sample import RowSample
 from hivemill.components.hive_example_gen.summary.value_counts import (
     CountStream,
     ValueCounts,
@@ -31,7 +33,7 @@ from hivemill.components.hive_example_gen.summary.value_counts import (
 
 SUFFIX = ".summary"
 _READ_AT_ONCE_BYTES = 1 << 18
-_HEADER, _SKETCHES, _STATISTICS = "summary.json", "sketches", "statistics"
+_HEADER, _SKETCHES, _STATISTICS, _SAMPLE = "summary.json", "sketches", "statistics", "sample"
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,17 @@ class Contents:
     numbers: Mapping[SummarisedNumbers, Numbers]
 
 
-def write(path: Path, contents: Contents, statistics: bytes | None) -> None:
+def write(path: Path, contents: Contents, statistics: bytes | None, sample: RowSample | None) -> None:
     """Raises OSError."""
     request = contents.request
+    rows = sample.table() if sample is not None else None
     header = {
         "version": VERSION,
         "statistics_version": statistics_version(),
         "request": request.model_dump(mode="json"),
         "rows": contents.rows,
         "rows_with_value": [contents.rows_with_value[each] for each in request.counted],
+        "sample_limit": sample.limit if sample is not None else 0,
         "moments": [contents.numbers[each].moments for each in request.numbers],
     }
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -59,6 +63,9 @@ def write(path: Path, contents: Contents, statistics: bytes | None) -> None:
         archive.writestr(_SKETCHES, pickle.dumps([contents.numbers[each].sketch for each in request.numbers]))
         if statistics is not None:
             archive.writestr(_STATISTICS, statistics)
+        if rows is not None:
+            with archive.open(_SAMPLE, "w", force_zip64=True) as member:
+                write_stream(pa.PythonFile(member, "w"), rows.to_batches(), rows.schema)
         for index, each in enumerate(request.counted):
             counts = contents.counts[each]
             if counts.value_type is not None:
@@ -103,6 +110,15 @@ class SummaryFile:
 
     def statistics(self) -> bytes:
         return self._bytes(_STATISTICS)
+
+    @property
+    def sample_limit(self) -> int:
+        """The sample has every row with a hash below it."""
+        return int(self._header["sample_limit"])
+
+    def sample(self) -> pa.Table:
+        """As RowSample.table."""
+        return pa.ipc.open_stream(self._bytes(_SAMPLE)).read_all()
 
     def _bytes(self, name: str) -> bytes:
         try:

@@ -8,9 +8,11 @@ import pytest
 
 from hivemill.common import progress
 from hivemill.common.errors import ConfigError, InfrastructureError
+from hivemill.components.data_verdict.profile import row_sample
 from hivemill.components.hive_example_gen.summary import from_examples, split_summary
 from hivemill.components.hive_example_gen.summary.builder import Summariser
 from hivemill.components.hive_example_gen.summary.request import CountedValues, SummarisedNumbers, SummaryRequest
+from hivemill.components.hive_example_gen.summary.row_sample import limit_of
 from tests.components.hive_example_gen.summary.summary_case import SummaryCase, row_of
 
 USER = CountedValues(column="user", values="first")
@@ -120,4 +122,33 @@ def test_lists_that_are_not_parallel_are_refused(case):
     batch = pa.record_batch({"m_keys": pa.array([[b"a"]]), "m_values": pa.array([[1.0, 2.0]])})
     request = SummaryRequest(counted=(CountedValues(column="m", values="items"),))
     with pytest.raises(ConfigError, match="m_keys and m_values: the two parallel lists of a row differ in length"):
-        Summariser(request, case.folder).add(batch)
+        Summariser(request, case.folder).add(batch, [b""])
+
+
+def test_the_sample_is_that_of_a_pass_over_the_examples(case):
+    request = SummaryRequest(sample_rows=120)
+    uri = case.run(request)
+    splits = ["eval", "train"]
+    carried = split_summary.carried(uri, splits, SummaryRequest(sample_rows=1))
+    files = row_sample.files_of_splits(uri, splits)
+    for sample_rows in (30, 100, 120):
+        rows, hashes = carried.sample(limit_of(sample_rows, 240))
+        read, read_hashes = row_sample.read_sample(files, 240, sample_rows)
+        assert 0 < rows.num_rows < 240
+        assert hashes.tolist() == read_hashes.tolist()
+        found, expected = (repr(each.select(sorted(each.column_names)).to_pylist()) for each in (rows, read))
+        assert found == expected  # as text: NaN is not NaN
+    assert carried.sample(limit_of(240, 240)) is not None  # 120 of 240 rows: half of what is asked
+    assert carried.sample(limit_of(480, 240)) is not None
+
+
+def test_a_sample_that_keeps_less_than_half_is_not_used(case):
+    uri = case.run(SummaryRequest(sample_rows=20))
+    carried = split_summary.carried(uri, ["train"], SummaryRequest(sample_rows=1))
+    assert carried.sample(limit_of(180, 180)) is None
+    assert carried.sample(limit_of(15, 180))[0].num_rows > 0
+    progress.take_notes()
+    case.run(SummaryRequest(sample_rows=40), "twice")
+    assert not progress.take_notes()
+    case.run(SummaryRequest(sample_rows=160), "eight times")
+    assert progress.take_notes()
