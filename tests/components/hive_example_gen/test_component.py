@@ -245,7 +245,7 @@ def test_partitions_that_disagree_on_a_column(case):
         for hour in ("06", "07"):
             pa.parquet.write_table(pa.table({"c": ["x"] if (day, hour) == (14, "07") else [1]}), case.file(day, hour))
     with pytest.raises(
-        DataNotReadyError, match="'c' is int64 in dt=2026-11-12/hour=06 and bytes in dt=2026-11-14/hour=07"
+        DataNotReadyError, match="'c' is bytes in dt=2026-11-14/hour=07 and int64 in dt=2026-11-12/hour=06"
     ):
         case.run()
 
