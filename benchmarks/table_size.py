@@ -89,15 +89,15 @@ def train(rows: int, width: int, optimizer: str, num_steps: int, folder: str, sc
     runtime.prepare_tensorflow()
     import tensorflow as tf
 
-    from hivemill.components.trainer import signatures
     from hivemill.components.trainer.input import InputSource, training_batches
     from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
-    from hivemill.components.trainer.loop.history import History
+    from hivemill.components.trainer.loop.history import TrainingHistory
     from hivemill.components.trainer.loop.optimizers import make_optimizer
     from hivemill.components.trainer.loop.steps import TrainingSteps
     from hivemill.components.trainer.model.fields import model_fields
     from hivemill.components.trainer.model.networks import make_network
     from hivemill.components.trainer.options import ModelOptions, TrainingOptions
+    from hivemill.components.trainer.signatures import TracedModel
     from hivemill.components.transform.layout import FieldLayout
     from hivemill.components.transform.standalone import transform_output
 
@@ -127,9 +127,9 @@ def train(rows: int, width: int, optimizer: str, num_steps: int, folder: str, sc
             steps.metrics()
     with _phase("epoch_end", found):
         steps.embedding_norms()
-        TrainingCheckpoints(Path(scratch) / "checkpoint", steps).save(1, History())
+        TrainingCheckpoints(Path(scratch) / "checkpoint", steps).save(1, TrainingHistory())
     with _phase("export", found):
-        signatures.export(model, learnt, features, f"{scratch}/model")
+        TracedModel(model, learnt, features).save(f"{scratch}/model")
     return {
         **found,
         "table_bytes": sum(4 * weight.shape.num_elements() for table in model.tables for weight in table.weights),

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from hivemill.components.evaluator import reference_models
 from hivemill.components.evaluator.metrics import click_summary
+from hivemill.components.trainer.signature_names import column_name
 
 MIN_ROWS, MAX_ROWS = 1_000, 10_000
 MAX_COLUMNS = 100
@@ -31,7 +32,7 @@ def columns_of(model: Any) -> list[tuple[str, ...]]:
     """The raw columns that the model reads, those of a map together; empty without a `predict` signature."""
     if _PREDICT_SIGNATURE not in model.signatures:
         return []
-    names = model.signatures[_PREDICT_SIGNATURE].structured_input_signature[1]
+    names = map(column_name, model.signatures[_PREDICT_SIGNATURE].structured_input_signature[1])
     columns = [name for name in sorted(names) if not name.endswith(_ROW_LENGTHS_SUFFIX)]
     groups: dict[str, list[str]] = {}
     for name in columns:

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 from hivemill.common.errors import InfrastructureError
 from hivemill.components.serving_check import requests
 from hivemill.components.serving_check.server_process import MODEL, ServerProcess
+from hivemill.components.trainer.signature_names import column_name
 
 LATENCY_ROWS = (1, 64)
 _BATCH_ROWS = 64
@@ -115,7 +116,8 @@ def differences(model: Any, rows: Sequence[bytes], ask: Callable[[bytes], Output
     reference = _run(model, _DEFAULT, rows)
 
     def compare(signature: str) -> list[dict[str, Any]]:
-        inputs = model.signatures[signature].structured_input_signature[1]
+        arguments = model.signatures[signature].structured_input_signature[1]
+        inputs = {column_name(argument): spec for argument, spec in arguments.items()}
         if requests.takes_examples(inputs):
             return list(_by_examples(model, signature, rows, ask, reference if signature == _DEFAULT else None))
         if signature == _PREDICT:

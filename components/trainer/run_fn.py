@@ -17,7 +17,6 @@ import tf_keras
 from hivemill.common.storage.atomic import fingerprint, write_json_atomically
 from hivemill.components.features import FeatureSet
 from hivemill.components.tfx_io.staged_executor import true_place
-from hivemill.components.trainer import signatures
 from hivemill.components.trainer.input import InputSource, count_rows, evaluation_batches
 from hivemill.components.trainer.loop.checkpoint_storage import KeptCheckpoints, kept_at
 from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
@@ -35,6 +34,7 @@ from hivemill.components.trainer.model.sampling_correction import NegativeSample
 from hivemill.components.trainer.options import ModelOptions, RateOptions, TrainingOptions
 from hivemill.components.trainer.rates.layer import ClickRates
 from hivemill.components.trainer.rates.prepare import PreparedRates, prepare
+from hivemill.components.trainer.signatures import TracedModel
 from hivemill.components.transform.layout import FieldLayout
 
 
@@ -87,9 +87,7 @@ def run_fn(fn_args: Any) -> None:
             result = fit(config, transform_output, train_source, eval_source, strategy, kept, logs)
         if is_chief(strategy):
             folder_of_model = fn_args.serving_model_dir
-            signatures.export(
-                result.model, transform_output, config.features, folder_of_model, config.sample, result.rates
-            )
+            result.traced.save(folder_of_model)
             write_json_atomically(logs / "history.json", result.document)
             kept.remove()
 
@@ -98,6 +96,7 @@ def run_fn(fn_args: Any) -> None:
 class TrainingResult:
     model: DeepFM
     rates: ClickRates | None
+    traced: TracedModel
     document: dict[str, Any]
 
 
@@ -115,16 +114,17 @@ def fit(
     fields = model_fields(config.features, config.model, transform_output)
     with _rates_folder(kept.folder, strategy) as scratch:
         rates = prepare(config.rates, fields, train_source, eval_source, rows_of_files, scratch)
-        model, history = _train(config, fields, rates, sum(rows_of_files), strategy, kept, transform_output, log_folder)
+        num_rows = sum(rows_of_files)
+        model, traced, history = _train(config, fields, rates, num_rows, strategy, kept, transform_output, log_folder)
     document = history.document(
         num_parameters=model.count_params(),
-        num_train_examples=sum(rows_of_files),
+        num_train_examples=num_rows,
         best_check=history.best_check(config.training.plateau),
     )
     document["rates"] = rates.document
     if config.sample:
         document["sample"] = config.sample.document()
-    return TrainingResult(model, rates.layer, document)
+    return TrainingResult(model, rates.layer, traced, document)
 
 
 def _train(
@@ -136,7 +136,7 @@ def _train(
     kept: KeptCheckpoints,
     transform_output: tft.TFTransformOutput,
     log_folder: Path,
-) -> tuple[DeepFM, TrainingHistory]:
+) -> tuple[DeepFM, TracedModel, TrainingHistory]:
     options, chief = config.training, is_chief(strategy)
     num_validation_rows = sum(count_rows(rates.validation, "validation")) if rates.validation.files else 0
     schedule = Schedule.of(options, num_rows, strategy.num_replicas_in_sync, num_validation_rows)
@@ -144,6 +144,7 @@ def _train(
         model = make_network(fields, config.model, num_rates=rates.width, prior_logit=_prior_logit(rates))
         steps = TrainingSteps(model, make_optimizer(options, config.model.embedding_l2), strategy)
         steps.build(rates.train)
+    traced = TracedModel(model, transform_output, config.features, config.sample, rates.layer)
     checkpoints = TrainingCheckpoints(kept.folder, steps, chief, kept.put)
     validation = evaluation_batches(rates.validation, max(schedule.batch_size, 1024)) if num_validation_rows else None
     views = EmbeddingViews(model, config.features)
@@ -152,7 +153,7 @@ def _train(
         history = train(steps, schedule, options, rates.train, validation, checkpoints, log)
     if options.tensorboard.projector_terms and chief:
         views.write_projector(log_folder / "train", transform_output, options.tensorboard.projector_terms)
-    return model, history
+    return model, traced, history
 
 
 @contextlib.contextmanager

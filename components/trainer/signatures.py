@@ -24,9 +24,11 @@ import tensorflow_transform as tft
 from tensorflow_transform.saved import saved_transform_io_v2
 
 from hivemill.components.features import FeatureSet, MultivalentFeature
+from hivemill.components.trainer import signature_names
 from hivemill.components.trainer.model.deepfm import RATES_KEY, DeepFM
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
 from hivemill.components.trainer.rates.layer import ClickRates
+from hivemill.components.trainer.signature_names import argument_name
 from hivemill.components.transform import layout as layout_lib
 
 PROBABILITY_KEY = "click_probability"
@@ -38,21 +40,29 @@ MISSING_INTEGER = tf.int64.min
 Tensors = dict[str, Any]
 
 
-def export(
-    model: DeepFM,
-    transform_output: tft.TFTransformOutput,
-    features: FeatureSet,
-    folder: str,
-    sample: NegativeSample | None = None,
-    rates: ClickRates | None = None,
-) -> None:
-    """Writes the SavedModel. It holds plain TensorFlow functions: loading it needs neither Keras nor TFT.
+class TracedModel:
+    """The signatures of a model, traced: what cannot be exported fails here, before the training has cost anything."""
 
-    `sample` is what the model was trained on, None for all rows; `rates` where it takes click rates.
-    """
-    correction = sample.logit_correction if sample else 0.0
-    module = _ServingModule(model, transform_output, features, correction, rates)
-    tf.saved_model.save(module, folder, signatures=module.signatures())
+    def __init__(
+        self,
+        model: DeepFM,
+        transform_output: tft.TFTransformOutput,
+        features: FeatureSet,
+        sample: NegativeSample | None = None,
+        rates: ClickRates | None = None,
+    ):
+        """`sample` is what the model is trained on, None for all rows; `rates` where it takes click rates."""
+        correction = sample.logit_correction if sample else 0.0
+        self._module = _ServingModule(model, transform_output, features, correction, rates)
+        self._signatures = self._module.signatures()
+
+    def save(self, folder: str) -> None:
+        """Writes the SavedModel with the weights that the model has now.
+
+        It holds plain TensorFlow functions: loading it needs neither Keras nor TFT.
+        """
+        tf.saved_model.save(self._module, folder, signatures=self._signatures)
+        signature_names.name_inputs_by_column(folder, "predict", self._module.columns_of_arguments())
 
 
 def raw_columns(features: FeatureSet) -> tuple[set[str], set[str]]:
@@ -116,15 +126,28 @@ class _ServingModule(tf.Module):
         logits = self._model()(inputs, training=False)
         return {PROBABILITY_KEY: tf.sigmoid(logits + self._logit_correction)}
 
+    def columns_of_arguments(self) -> dict[str, str]:
+        """The name that each input of `predict` has for its users, by the name of the argument."""
+        names = {argument_name(column): column for column in self._raw_spec}
+        lengths = {argument + ROW_LENGTHS_SUFFIX: c + ROW_LENGTHS_SUFFIX for argument, c in names.items()}
+        return names | {argument: name for argument, name in lengths.items() if self._is_length(name)}
+
+    def _is_length(self, name: str) -> bool:
+        return name.removesuffix(ROW_LENGTHS_SUFFIX) in self._multivalent
+
     def _predict_function(self) -> Any:
-        specs = {}
-        for column, feature in self._raw_spec.items():
-            specs[column] = tf.TensorSpec([None], feature.dtype, name=column)
-            if column in self._multivalent:
-                name = column + ROW_LENGTHS_SUFFIX
-                specs[name] = tf.TensorSpec([None], tf.int64, name=name)
-        predict = tf.function(lambda **columns: self._probability(self._transformed(self._raw_from(columns))))
-        return predict.get_concrete_function(**specs)
+        names = self.columns_of_arguments()
+
+        def predict(**arguments: tf.Tensor) -> Tensors:
+            columns = {names[argument]: values for argument, values in arguments.items()}
+            return self._probability(self._transformed(self._raw_from(columns)))
+
+        dtypes = {column: feature.dtype for column, feature in self._raw_spec.items()}
+        specs = {
+            argument: tf.TensorSpec([None], dtypes.get(column, tf.int64), name=argument)  # lengths are int64
+            for argument, column in names.items()
+        }
+        return tf.function(predict).get_concrete_function(**specs)
 
     def _raw_from(self, columns: Mapping[str, tf.Tensor]) -> Tensors:
         """The tensors that the transform expects, as if they had been parsed from tf.Example."""

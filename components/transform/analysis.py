@@ -30,13 +30,12 @@ from hivemill.components.transform import layout as layout_lib
 from hivemill.components.transform.analyzers import FinishedAnalyzers, quantile_epsilon, vocabulary_rules
 from hivemill.components.transform.vocabulary_file import (
     VocabularyRule,
+    is_escaped,
     ordered_tokens,
-    stands_in_a_line,
     write_vocabulary,
 )
 
 _READ_BUFFER_BYTES = 1 << 20
-_LINE_BREAK = r"[\r\n]"
 
 
 def request_of(features: FeatureSet) -> SummaryRequest:
@@ -57,13 +56,18 @@ def analyse(features: FeatureSet, summary: SplitSummary, folder: Path) -> Finish
     """
     rules = vocabulary_rules(features)
     paths = {name: str(folder / rule.file_name) for name, rule in rules.items()}
+    escaped = set()
     for name, rule in rules.items():
         kept = _kept(features.features[name], _counted(name, features.features[name]), rule, summary)
-        write_vocabulary(paths[name], ordered_tokens(kept, rule.max_size))
+        lines = ordered_tokens(kept, rule.max_size)
+        write_vocabulary(paths[name], lines)
+        if any(map(is_escaped, lines)):
+            escaped.add(name)
     numeric = _numeric(features)
     numbers = {name: summary.numbers(_summarised(name, one)) for name, one in numeric.items()}
     return FinishedAnalyzers(
         vocabularies=paths,
+        escaped=frozenset(escaped),
         means={name: one.mean for name, one in numbers.items()},
         deviations={name: one.deviation for name, one in numbers.items()},
         quantiles={name: _boundaries(numeric[name], one) for name, one in numbers.items()},
@@ -107,7 +111,7 @@ def _summarised(name: str, feature: NumericFeature) -> SummarisedNumbers:
 def _kept(
     feature: Feature, counted: CountedValues, rule: VocabularyRule, summary: SplitSummary
 ) -> Iterator[tuple[int, bytes]]:
-    """(count, token) of what may stand in the vocabulary: often enough, and in one line."""
+    """(count, token) of what may stand in the vocabulary: what is there often enough."""
     default = str(feature.default).encode() if isinstance(feature, CategoricalFeature) else None
     of_default = summary.rows_without(counted) if default is not None else 0
     for batch in summary.counts(counted):
@@ -118,10 +122,8 @@ def _kept(
             counts = np.where(is_default, 0, counts)
         frequent = pa.array(counts >= rule.min_count)
         tokens = tokens.filter(frequent)
-        in_one_line = pc.invert(pc.match_substring_regex(tokens, _LINE_BREAK))
-        chosen = pa.record_batch([tokens, pa.array(counts).filter(frequent)], ["token", "count"]).filter(in_one_line)
-        yield from zip(chosen.column(1).to_pylist(), chosen.column(0).to_pylist(), strict=True)
-    if of_default >= rule.min_count and default is not None and stands_in_a_line(default):
+        yield from zip(pa.array(counts).filter(frequent).to_pylist(), tokens.to_pylist(), strict=True)
+    if of_default >= rule.min_count and default is not None:
         yield of_default, default
 
 

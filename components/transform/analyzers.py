@@ -34,6 +34,9 @@ class Analyzers(Protocol):
     def vocabulary_files(self, rules: Mapping[str, VocabularyRule], tokens: Sequence[tf.Tensor]) -> Mapping[str, Any]:
         """A vocabulary file per field, as `tft.apply_vocabulary` takes it; `tokens` [n] in the order of the rules."""
 
+    def escapes(self, name: str) -> bool:
+        """Whether tokens must be escaped before they are looked up in the field's file (vocabulary_file)."""
+
     def moments(self, name: str, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation, float32 scalars, of the field's values that are there, float32 [n]."""
 
@@ -50,6 +53,9 @@ class BeamAnalyzers:
 
         return dict(zip(rules, packed_vocabularies(tokens, list(rules.values())), strict=True))
 
+    def escapes(self, name: str) -> bool:
+        return True  # what the file will hold is not known while the graph is traced
+
     def moments(self, name: str, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # float64: the variance of large numbers (timestamps, ids) is lost in float32.
         exact = tf.cast(seen, tf.float64)
@@ -63,17 +69,22 @@ class BeamAnalyzers:
 class FinishedAnalyzers:
     """Attributes:
     vocabularies: path of the finished vocabulary file by field.
+    escaped: the fields of which a token stands escaped in its file.
     means, deviations: by field, float64.
     quantiles: boundaries by field, `buckets - 1` float32 values, ascending.
     """
 
     vocabularies: Mapping[str, str]
+    escaped: frozenset[str]
     means: Mapping[str, float]
     deviations: Mapping[str, float]
     quantiles: Mapping[str, Sequence[float]]
 
     def vocabulary_files(self, rules: Mapping[str, VocabularyRule], tokens: Sequence[tf.Tensor]) -> Mapping[str, Any]:
         return self.vocabularies
+
+    def escapes(self, name: str) -> bool:
+        return name in self.escaped
 
     def moments(self, name: str, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.constant(self.means[name], tf.float32), tf.constant(self.deviations[name], tf.float32)

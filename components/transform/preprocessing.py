@@ -23,9 +23,10 @@ from hivemill.components.features import (
 from hivemill.components.transform import layout as layout_lib
 from hivemill.components.transform.analyzers import Analyzers, BeamAnalyzers, vocabulary_rules
 from hivemill.components.transform.columns import as_ragged, as_single, as_tokens, with_values
+from hivemill.components.transform.vocabulary_file import escaped_tokens
 
 Tensors = dict[str, Any]
-_EMPTY = '""'  # the empty string as a line of a vocabulary: an empty line would not survive the reader
+_EMPTY = '""'  # the empty string as a line of a vocabulary (vocabulary_file)
 _CROSS_SEPARATOR = "\x1f"  # ASCII unit separator: in no sane value, so ("a", "bc") and ("ab", "c") differ
 
 
@@ -54,7 +55,7 @@ def preprocessing_fn(
     outputs = _single_valued_outputs(features, columns, tokens, files, analyzers)
     for name, feature in features.features.items():
         if isinstance(feature, MultivalentFeature):
-            ids = tokens[name].with_values(_ids(feature, tokens[name].values, files.get(name)))
+            ids = tokens[name].with_values(_ids(feature, tokens[name].values, files.get(name), analyzers.escapes(name)))
             outputs[layout_lib.ids_key(name)] = ids.to_sparse()
             if feature.weights:
                 outputs[layout_lib.weights_key(name)] = _weights(name, feature, columns, ids).to_sparse()
@@ -149,11 +150,11 @@ def _check_parallel(owner: str, first: tf.RaggedTensor, second: tf.RaggedTensor)
     tf.debugging.assert_equal(first.row_lengths(), second.row_lengths(), message=message)
 
 
-def _ids(feature: Any, tokens: tf.Tensor, vocabulary_file: Any) -> tf.Tensor:
+def _ids(feature: Any, tokens: tf.Tensor, vocabulary_file: Any, escapes: bool) -> tf.Tensor:
     """int64 ids of the tokens, the same shape: 0 .. num_ids - 1; out-of-vocabulary ids come after the vocabulary."""
     if isinstance(feature, CrossFeature) or feature.encoding == "hash":
         return tf.strings.to_hash_bucket_fast(tokens, feature.hash_buckets)
-    lines = tf.where(tokens == "", tf.constant(_EMPTY), tokens)
+    lines = tf.where(tokens == "", tf.constant(_EMPTY), escaped_tokens(tokens) if escapes else tokens)
     return tft.apply_vocabulary(lines, vocabulary_file, num_oov_buckets=feature.oov_buckets)
 
 
@@ -166,7 +167,7 @@ def _single_valued_outputs(
             is_bucketised = feature.transform == "quantile_buckets"
             (ids if is_bucketised else values).append(_number(name, feature, columns, analyzers))
         elif not isinstance(feature, MultivalentFeature):
-            ids.append(_ids(feature, tokens[name], files.get(name)))
+            ids.append(_ids(feature, tokens[name], files.get(name), analyzers.escapes(name)))
     outputs = {}
     if ids:
         outputs[layout_lib.FIELD_IDS_KEY] = tf.stack(ids, axis=1)

@@ -21,7 +21,6 @@ from tensorflow_transform.beam import experimental as tft_beam_experimental
 from hivemill.components.transform.vocabulary_file import (
     VocabularyRule,
     ordered_tokens,
-    stands_in_a_line,
     write_vocabulary,
 )
 
@@ -96,8 +95,8 @@ class _CountTokens(beam.DoFn):
 
 
 def _is_frequent(entry: tuple[Key, int], min_counts: Sequence[int]) -> bool:
-    (field, token), count = entry
-    return count >= min_counts[field] and stands_in_a_line(token)
+    (field, _), count = entry
+    return count >= min_counts[field]
 
 
 class _WriteVocabulary(beam.DoFn):

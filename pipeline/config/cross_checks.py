@@ -144,8 +144,8 @@ def _fields(config: PipelineConfig) -> Found:
         for column in columns_of(name, feature):
             if column in excluded:
                 yield ("features", name), f"reads `{column}`, which source.exclude_columns leaves out"
-        if not name or "/" in name or any(character.isspace() for character in name):
-            yield ("features", name), f"a feature's name has no spaces or slashes; received {name!r}"
+        if not name.strip():
+            yield ("features", name), f"a feature needs a name; received {name!r}"
         if isinstance(feature, CrossFeature) and len(set(feature.columns)) < len(feature.columns):
             yield ("features", name, "columns"), "names a column twice; a cross combines different columns"
         key = _identity(name, feature)

@@ -19,9 +19,9 @@ import tensorflow_transform as tft
 from hivemill.components.hive_example_gen.options import SamplingOptions
 from hivemill.components.hive_example_gen.rows.negative_sampling import Sampler
 from hivemill.components.trainer import run_fn as run_fn_module
-from hivemill.components.trainer import signatures
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
 from hivemill.components.trainer.run_fn import run_fn
+from hivemill.components.trainer.signatures import PROBABILITY_KEY, TracedModel
 
 pytestmark = pytest.mark.slow  # a transform and a training of its own, half a minute of CPU
 
@@ -55,7 +55,8 @@ def run(tmp_path_factory) -> Path:
         def fit_and_export_as_it_is(config, *others):
             result = fit(config, *others)
             transform_output = tft.TFTransformOutput(arguments.transform_output)
-            signatures.export(result.model, transform_output, config.features, str(world / "run" / "uncorrected"))
+            folder = str(world / "run" / "uncorrected")
+            TracedModel(result.model, transform_output, config.features, rates=result.rates).save(folder)
             return result
 
         patch.setattr(run_fn_module, "fit", fit_and_export_as_it_is)
@@ -104,10 +105,10 @@ def test_every_signature_that_gives_a_probability_is_corrected(run, eval_rows):
     model = tf.saved_model.load(str(run / "Format-Serving"))
     rows = eval_rows[:50]
     inputs = {name: tf.constant(values) for name, values in click_world.predict_inputs(rows).items()}
-    found = model.signatures["predict"](**inputs)[signatures.PROBABILITY_KEY].numpy()[:, 0]
+    found = model.signatures["predict"](**inputs)[PROBABILITY_KEY].numpy()[:, 0]
     np.testing.assert_allclose(found, served(run / "Format-Serving", rows), atol=1e-6)
     transformed = model.signatures["transformed_features"](examples=tf.constant(eval_rows[:3]))
-    assert signatures.PROBABILITY_KEY not in transformed
+    assert PROBABILITY_KEY not in transformed
 
 
 def test_the_history_says_that_its_metrics_are_of_the_sample(run):

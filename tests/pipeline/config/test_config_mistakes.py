@@ -149,7 +149,7 @@ MISTAKES = {
         10,
         "features.x.columns: names a column twice",
     ),
-    "feature with a space": (USER, '  "user id": {type: categorical, column: user_id}\n', 10, "no spaces or slashes"),
+    "feature without a name": (USER, '  " ": {type: categorical, column: user_id}\n', 10, "a feature needs a name"),
     "buckets without effect": (
         PRICE,
         "transform: log, buckets: 5}",
