@@ -36,11 +36,12 @@ def hivemill(folder: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(said.stdout)
 
 
-def figures(shop: Path, date: str, seed: int) -> dict[str, Any]:
+def figures(shop: Path, date: str, seed: int, settings: list[str]) -> dict[str, Any]:
     """One run of the pipeline: seconds by node, AUC and logloss of the eval day, and the best of both."""
     started = time.monotonic()
     # A store of its own for each seed: no model is judged against the one before it.
     options = ["--set", f"training.seed={seed}", "--set", f"store.path=models-{seed}"]
+    options += [word for setting in settings for word in ("--set", setting)]
     record = hivemill(shop, "run", "--date", date, *options)
     wall = time.monotonic() - started
     run = shop / "hivemill" / "runs" / record["run_id"]
@@ -60,11 +61,12 @@ def figures(shop: Path, date: str, seed: int) -> dict[str, Any]:
     }
 
 
-def measured(days: int, rows_per_day: int, seeds: list[int], folder: Path) -> list[dict[str, Any]]:
+def measured(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Figures per seed. Only the nodes from Trainer on run again for a second seed: the others are in the cache."""
     shop = folder / "shop"
-    made = hivemill(folder, "init", "shop", "--days", str(days), "--rows-per-day", str(rows_per_day))
-    return [figures(shop, made["last_date"], seed) for seed in seeds]
+    size = ("--days", str(arguments.days), "--rows-per-day", str(arguments.rows_per_day))
+    made = hivemill(folder, "init", "shop", *size)
+    return [figures(shop, made["last_date"], seed, arguments.settings) for seed in arguments.seeds]
 
 
 def main() -> None:
@@ -72,9 +74,10 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=15, help="days of the log; the last is judged (default: 15)")
     parser.add_argument("--rows-per-day", type=int, default=30_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[17], help="of the training (default: the demo's)")
+    parser.add_argument("--set", dest="settings", action="append", default=[], help="as of `hivemill run`")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hivemill-bench-") as folder:
-        rows = measured(arguments.days, arguments.rows_per_day, arguments.seeds, Path(folder))
+        rows = measured(arguments, Path(folder))
     report(rows, arguments)
 
 
@@ -106,6 +109,7 @@ def report(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
         days=arguments.days,
         rows_per_day=arguments.rows_per_day,
         seeds=arguments.seeds,
+        settings=arguments.settings,
     )
 
 
