@@ -16,6 +16,7 @@ from hivemill.serving.experiment.exposures.split import last_split, last_version
 from hivemill.serving.experiment.exposures.users import Cells, Sample
 from hivemill.serving.experiment.guardrails import VariantHealth, click_cells, too_little, variant_health
 from hivemill.serving.experiment.options import ExperimentOptions
+from hivemill.serving.experiment.sample_checks import SampleChecks, check_sample, faults
 from hivemill.serving.experiment.stats import sample_ratio, sequential
 from hivemill.serving.experiment.stats.ratio import Comparison, Interval, Rate, bootstrap, compare, rate
 from hivemill.serving.experiment.stats.sequential import Look
@@ -35,15 +36,12 @@ def analyse(
     frame, split = _of_the_last_test(_up_to_the_planned_end(log, options), options)
     arms = _arms(log, frame, options)
     health = {name: variant_health(rows) for name, rows in arms.items()}
-    cells, num_mixed = click_cells(frame, options.control, options.treatment, options.covariates)
+    cells = _cells(frame, options)
     looks = _looks(cells, options)
-    mixed_share = num_mixed / frame["user_id"].nunique()
     today = today or datetime.datetime.now(datetime.timezone.utc).date()
-    mismatch = _mismatch(frame, split["treatment_share"], options)
+    checks = check_sample(frame, split["treatment_share"], options)
     evidence = decision.Evidence(
-        mismatch=mismatch,
-        expected_share=split["treatment_share"],
-        mixed_share=mixed_share,
+        faults=faults(checks, options),
         guardrails=decision.judge_guardrails(health[options.control], health[options.treatment], options),
         looks=looks,
         finished=decision.is_finished(options.planned_end, _last_day(log.frame), today),
@@ -55,8 +53,14 @@ def analyse(
         "log": _log_section(log),
         "period": _period(frame),
         "split": split,
-        "ratio_check": _ratio_section(mismatch, split["treatment_share"]),
-        "mixed_users": {"users": num_mixed, "share": mixed_share, "limit": options.max_mixed_user_share},
+        "ratio_check": _ratio_section(checks),
+        "mixed_users": {
+            "users": checks.mixed_users,
+            "share": checks.mixed_share,
+            "of": checks.smaller,
+            "limit": options.max_mixed_user_share,
+        },
+        "heavy_users": [vars(user) for user in checks.heavy_users],
         "variants": {name: _variant_section(name, arms[name], health[name], looks, options) for name in arms},
         "lift": _lift_section(cells, looks, options, with_bootstrap),
         "looks": [_look_section(look) for look in looks],
@@ -116,13 +120,9 @@ def _arms(log: ExposureLog, frame: pd.DataFrame, options: ExperimentOptions) -> 
     return arms
 
 
-def _mismatch(frame: pd.DataFrame, share: float | None, options: ExperimentOptions) -> sample_ratio.Mismatch | None:
-    """Each user counts once, in the variant of the first row."""
-    if share is None:
-        return None
-    first = frame.sort_values("request_time", kind="stable").drop_duplicates("user_id")
-    treated = int((first["variant"] == options.treatment).sum())
-    return sample_ratio.chi_square([sample_ratio.Stage(share, len(first) - treated, treated)])
+def _cells(frame: pd.DataFrame, options: ExperimentOptions, covariates: tuple[str, ...] | None = None) -> Cells:
+    of_users = options.covariates if covariates is None else covariates
+    return click_cells(frame, options.control, options.treatment, of_users, options.max_impressions_per_user)
 
 
 def _looks(cells: Cells, options: ExperimentOptions) -> list[Look]:
@@ -163,16 +163,18 @@ def _last_day(frame: pd.DataFrame) -> datetime.date:
     return frame["request_time"].to_numpy().max().astype("datetime64[D]").item()
 
 
-def _ratio_section(found: sample_ratio.Mismatch | None, share: float | None) -> dict[str, Any]:
+def _ratio_section(checks: SampleChecks) -> dict[str, Any]:
+    found, unmixed = checks.mismatch, checks.unmixed
     if found is None:
-        why = (
-            "the split is not known: log propensity or set experiment.treatment_share" if share is None else "few users"
-        )
+        unknown = "the split is not known: log propensity or set experiment.treatment_share"
+        why = unknown if checks.expected_share is None else "few users"
         return {"state": "not judged", "why": why, "p_value": None, "threshold": sample_ratio.THRESHOLD}
+    is_red = found.is_red or (unmixed is not None and unmixed.is_red)
     return {
-        "state": "fail" if found.is_red else "pass",
+        "state": "fail" if is_red else "pass",
         "why": None,
         "p_value": found.p_value,
+        "p_value_without_mixed_users": unmixed.p_value if unmixed else None,
         "threshold": sample_ratio.THRESHOLD,
         "users": found.users,
         "treatment_users": found.treatment_users,
@@ -281,8 +283,7 @@ def _slices(frame: pd.DataFrame, options: ExperimentOptions) -> dict[str, Any]:
         left_out += max(0, len(values) - MAX_SLICE_VALUES)
         for value in values.index[:MAX_SLICE_VALUES]:
             part = frame[(frame[column] == value).to_numpy()]
-            cells, _ = click_cells(part, options.control, options.treatment)
-            rows.append((column, str(value), _looks(cells, options)))
+            rows.append((column, str(value), _looks(_cells(part, options, covariates=()), options)))
     judged = [looks[-1] for _, _, looks in rows if looks and looks[-1].counts]
     raw = [_p_value(look, options) for look in judged]
     corrected = iter(holm(raw))

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from hivemill.serving.experiment.guardrails import VariantHealth, too_little
 from hivemill.serving.experiment.options import ExperimentOptions
-from hivemill.serving.experiment.stats.sample_ratio import THRESHOLD, Mismatch
+from hivemill.serving.experiment.sample_checks import Fault
 from hivemill.serving.experiment.stats.sequential import Look, first_crossing
 
 MIN_GUARDRAIL_ROWS = 1000
 MIN_CALIBRATION_CLICKS = 400
+MIN_EXPECTED_CLICKS = 50
 """Below these a guardrail is not judged: one slow or failed request would decide."""
 
 State = Literal["invalid", "guardrail", "too_early", "better", "worse", "undecided"]
@@ -40,11 +41,9 @@ class Conclusion:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What is judged. `mixed_share` is the share of users in both variants."""
+    """What is judged."""
 
-    mismatch: Mismatch | None
-    expected_share: float | None
-    mixed_share: float
+    faults: Sequence[Fault]
     guardrails: Sequence[dict[str, Any]]
     looks: Sequence[Look]
     finished: bool
@@ -53,7 +52,7 @@ class Evidence:
 def conclude(evidence: Evidence, options: ExperimentOptions) -> Conclusion:
     """The first that applies: invalid, guardrail, too early, better or worse, undecided."""
     return (
-        _invalid(evidence, options)
+        _invalid(evidence)
         or _guardrail(evidence, options)
         or _too_early(evidence, options)
         or _significant(evidence, options)
@@ -84,6 +83,7 @@ def judge_guardrails(
         _guard("p99 latency", slow, slower, ratio, ratio is not None and ratio <= limits.max_p99_ratio, absent)
         | {"rule": f"at most {limits.max_p99_ratio:g} times that of {options.control}"}
     )
+    made.append(_clicks_guard(control, treatment, options))
     value = treatment.calibration
     absent = "the log has no prediction with a click" if value is None else None
     if value is not None and treatment.clicks < MIN_CALIBRATION_CLICKS:
@@ -96,6 +96,16 @@ def judge_guardrails(
     return made
 
 
+def _clicks_guard(control: VariantHealth, treatment: VariantHealth, options: ExperimentOptions) -> dict[str, Any]:
+    """A variant without any click, where the other's CTR would give it many, has lost its clicks or shows nothing."""
+    pairs = ((options.treatment, treatment, control), (options.control, control, treatment))
+    expected = {n: (other.ctr or 0) * own.impressions_with_click_known for n, own, other in pairs if not own.clicks}
+    name, most = max(expected.items(), key=lambda pair: pair[1], default=("", 0.0))
+    made = _guard("clicks", control.clicks, treatment.clicks, most, most < MIN_EXPECTED_CLICKS, None)
+    rule = f"a variant without a click must expect fewer than {MIN_EXPECTED_CLICKS}"
+    return made | {"rule": f"{rule}; {name} expects {most:,.0f}" if name else rule}
+
+
 def _guard(
     name: str, control: float | None, treatment: float | None, value: float | None, passed: bool, absent: str | None
 ) -> dict[str, Any]:
@@ -103,29 +113,12 @@ def _guard(
     return {"name": name, "state": state, "control": control, "treatment": treatment, "value": value, "why": absent}
 
 
-def _invalid(evidence: Evidence, options: ExperimentOptions) -> Conclusion | None:
-    found = evidence.mismatch
-    if found is not None and found.is_red:
-        seen = found.treatment_users / found.users
-        return Conclusion(
-            "invalid",
-            "No conclusion: the sample ratio is wrong",
-            f"{seen:.2%} of {found.users:,} users saw {options.treatment}, the split says "
-            f"{evidence.expected_share:.2%}; chance alone does that with probability {found.p_value:.2g}, "
-            f"below {THRESHOLD:g}.",
-            "Users are missing from one variant or are counted twice. Find out where before looking at any click: a "
-            "variant that fails, redirects or logs less, bots, a log that lost files, a split that was changed.",
-        )
-    if evidence.mixed_share > options.max_mixed_user_share:
-        return Conclusion(
-            "invalid",
-            "No conclusion: users saw both variants",
-            f"{evidence.mixed_share:.2%} of the users are in both variants, more than "
-            f"{options.max_mixed_user_share:.2%}.",
-            "Assign by hivemill.serving.experiment.assignment with one salt and log `propensity`, so that changes of "
-            "the split are known; or read the time since the last change only (--since).",
-        )
-    return None
+def _invalid(evidence: Evidence) -> Conclusion | None:
+    if not evidence.faults:
+        return None
+    first, *others = evidence.faults
+    more = "".join(f" Besides, {fault.title}: {fault.reason}" for fault in others)
+    return Conclusion("invalid", f"No conclusion: {first.title}", first.reason + more, first.hint)
 
 
 def _guardrail(evidence: Evidence, options: ExperimentOptions) -> Conclusion | None:

@@ -86,7 +86,7 @@ def health(
     if missing:
         return Health(variants, None, None, None, 1.0, f"the log has no row of {' and '.join(missing)}")
     both = frame[frame["variant"].isin([control, treatment]).to_numpy()]
-    cells, _ = click_cells(last_split(both, treatment).frame, control, treatment)
+    cells = click_cells(last_split(both, treatment).frame, control, treatment)
     made = looks(cells, alpha=alpha, lift_of_interest=lift_of_interest) if len(cells.users) else []
     if not made or not made[-1].counts:
         return Health(variants, None, None, None, made[-1].p_value if made else 1.0, too_little(made))
@@ -116,10 +116,14 @@ def variant_health(rows: pd.DataFrame) -> VariantHealth:
 
 
 def click_cells(
-    frame: pd.DataFrame, control: str, treatment: str, covariates: tuple[str, ...] = ()
-) -> tuple[Cells, int]:
-    """Impressions with a known click and clicks per user and day, and the number of users in both variants, who are
-    left out. Covariates are those of the user's first row."""
+    frame: pd.DataFrame,
+    control: str,
+    treatment: str,
+    covariates: tuple[str, ...] = (),
+    max_impressions_per_user: int | None = None,
+) -> Cells:
+    """Impressions with a known click and clicks per user and day. Users in both variants are left out. Covariates are
+    those of the user's first row. What a user has beyond the limit is scaled down."""
     chosen = frame["variant"].isin([control, treatment]).to_numpy()
     rows = frame[chosen]
     codes, users = pd.factorize(rows["user_id"])
@@ -136,7 +140,14 @@ def click_cells(
         is_treatment=in_treatment,
         covariates=_first_values(rows, codes, len(users), covariates) if covariates else None,
     )
-    return cells, int(mixed.sum())
+    return cells if max_impressions_per_user is None else _capped(cells, max_impressions_per_user)
+
+
+def _capped(cells: Cells, limit: int) -> Cells:
+    """Winsorised: a user with more impressions has `limit` of them, with the same CTR and spread over the same days."""
+    totals = np.bincount(cells.users, cells.impressions, len(cells.is_treatment))
+    factors = np.minimum(1.0, limit / np.maximum(totals, 1.0))[cells.users]
+    return dataclasses.replace(cells, impressions=cells.impressions * factors, clicks=cells.clicks * factors)
 
 
 def too_little(made: list[Look]) -> str:

@@ -79,7 +79,16 @@ class ExperimentOptions(Options):
         0.01,
         ge=0,
         lt=1,
-        description="Largest share of users in both variants; they are left out. Above: no conclusion.",
+        description="Largest share of the smaller variant's users who are in both; they are left out. Above: no "
+        "conclusion.",
+    )
+    max_user_share: Share = Field(
+        0.05, description="Largest share of a variant's impressions that one user may have. Above: no conclusion."
+    )
+    max_impressions_per_user: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Impressions of a user beyond so many count no more: clicks and impressions are scaled down "
+        "together. No limit when left out.",
     )
     guardrails: ExperimentGuardrails = Field(ExperimentGuardrails(), description="What canary must not do to users.")
 

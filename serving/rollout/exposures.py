@@ -11,9 +11,11 @@ import pandas as pd
 from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.serving.experiment.assignment import CANARY, STABLE
 from hivemill.serving.experiment.exposures.log import ExposureLog, read_log
+from hivemill.serving.experiment.exposures.split import last_split
 from hivemill.serving.experiment.guardrails import VariantHealth, health
 from hivemill.serving.experiment.options import ExperimentOptions
-from hivemill.serving.rollout.metrics import Lift, Metrics, VariantMetrics, Variants
+from hivemill.serving.experiment.sample_checks import check_sample, faults
+from hivemill.serving.rollout.metrics import Lift, Metrics, SampleValidity, VariantMetrics, Variants
 from hivemill.serving.rollout.state import Rollout
 
 
@@ -36,6 +38,12 @@ def metrics_of_log(rollout: Rollout, options: ExperimentOptions) -> Metrics:
         )
     last = log.frame["request_time"].max().to_pydatetime().replace(tzinfo=datetime.timezone.utc)
     interval = found.lift_interval
+    sample = options.model_copy(update={"control": STABLE, "treatment": CANARY})
+    split = last_split(log.frame[log.frame["variant"].isin([STABLE, CANARY]).to_numpy()], CANARY)
+    share = options.treatment_share if split.treatment_share is None else split.treatment_share
+    reasons = tuple(
+        f"{fault.title}: {fault.reason}" for fault in faults(check_sample(split.frame, share, sample), sample)
+    )
     return Metrics(
         version=1,
         since_utc=since,
@@ -45,6 +53,7 @@ def metrics_of_log(rollout: Rollout, options: ExperimentOptions) -> Metrics:
             canary=_variant(found.variants[CANARY], rollout.canary),
         ),
         lift=Lift(low=interval.low, high=interval.high) if interval else None,
+        sample=SampleValidity(valid=not reasons, reasons=reasons),
     )
 
 
@@ -65,5 +74,4 @@ def _variant(found: VariantHealth, version: int) -> VariantMetrics:
         name: getattr(found, name)
         for name in ("impressions", "impressions_with_click_known", "clicks", "errors", "p99_latency_seconds")
     }
-    counts["errors"] = counts["errors"] or 0  # None: the log has no column `error`
     return VariantMetrics(model_version=version, mean_prediction=found.mean_prediction, **counts)

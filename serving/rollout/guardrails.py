@@ -13,12 +13,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from hivemill.serving.rollout.metrics import Lift, Metrics, VariantMetrics
+from hivemill.serving.rollout.metrics import Metrics, SampleValidity, VariantMetrics
 from hivemill.serving.rollout.options import GuardrailOptions, RolloutOptions
 from hivemill.serving.rollout.state import Rollout
 
 GREEN, WAIT, RED = "green", "wait", "red"
 _CHANCE = 0.001
+_MANY_CLICKS = 50  # of which not one is no chance, however much users differ
 _Z = 3.2905  # the normal distribution's, for this chance on both sides together
 
 
@@ -58,10 +59,11 @@ def judge(rollout: Rollout, metrics: Metrics, options: RolloutOptions, now: date
         (
             _time(rollout, options, now),
             _sample(rollout, canary, options),
+            _validity(metrics.sample, options),
             _errors(stable, canary, bounds),
             _latency(stable, canary, bounds, options.min_impressions),
             _calibration(stable, canary, bounds),
-            _ctr(metrics.lift, bounds, is_last),
+            _ctr(metrics, bounds, is_last),
         )
     )
 
@@ -105,9 +107,21 @@ def new_impressions(rollout: Rollout, canary: VariantMetrics) -> int:
     return canary.impressions - before
 
 
+def _validity(sample: SampleValidity | None, options: RolloutOptions) -> Finding:
+    """A sample that may not be compared says nothing of clicks, errors or latency."""
+    if sample is None:
+        return Finding("validity", GREEN, "not judged: the metrics do not say whether the sample is valid")
+    if sample.valid:
+        return Finding("validity", GREEN, "the users of both variants may be compared")
+    colour = RED if options.on_invalid_sample == "abort" else WAIT
+    return Finding("validity", colour, f"the sample is invalid: {'; '.join(sample.reasons) or 'no reason given'}")
+
+
 def _errors(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions) -> Finding:
     if not canary.impressions or not stable.impressions:
         return Finding("errors", WAIT, "no impressions to count errors in yet")
+    if canary.errors is None or stable.errors is None:
+        return Finding("errors", WAIT, "not judged: errors are not known (log the column `error`)")
     share, reference = canary.errors / canary.impressions, stable.errors / stable.impressions
     bound = reference + bounds.max_error_increase
     message = f"errors {share:.3%} of canary, {reference:.3%} of stable; at most {bound:.3%}"
@@ -153,7 +167,12 @@ def _miscalibration(variant: VariantMetrics) -> float:
     return max(expected / variant.clicks, variant.clicks / expected)
 
 
-def _ctr(lift: Lift | None, bounds: GuardrailOptions, is_last: bool) -> Finding:
+def _ctr(metrics: Metrics, bounds: GuardrailOptions, is_last: bool) -> Finding:
+    lift = metrics.lift
+    stable, canary = metrics.variants.stable, metrics.variants.canary
+    expected = stable.clicks / stable.num_judged() * canary.num_judged() if stable.num_judged() else 0.0
+    if not canary.clicks and expected >= _MANY_CLICKS:
+        return Finding("ctr", RED, f"no click of canary, where stable's rate gives {expected:,.0f}")
     if lift is None:
         return Finding("ctr", WAIT, "the interval of the lift in CTR is not known (hivemill ab report)")
     message = f"lift in CTR {lift.low:+.2%} to {lift.high:+.2%}"

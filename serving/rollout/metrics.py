@@ -5,9 +5,11 @@
                              "p99_latency_seconds": 0.012, "mean_prediction": 0.081}, "canary": {…}},
      "lift": {"low": -0.021, "high": 0.034}}
 
-`impressions` are requests, failed ones too; CTR and calibration are of `impressions_with_click_known`, all where that
-is left out. `lift` is the interval of canary's relative lift in CTR, always valid (`hivemill ab report` computes it):
-it is looked at again and again. Counts are from `since_utc` on, which must not lie before the rollout.
+`errors` that are left out are not known, and not judged. `sample` {"valid": false, "reasons": ["…"]} says that the
+users may not be compared: a wrong sample ratio, users in both variants. `impressions` are requests, failed ones too;
+CTR and calibration are of `impressions_with_click_known`, all where that is left out. `lift` is the interval of
+canary's relative lift in CTR, always valid (`hivemill ab report` computes it): it is looked at again and again. Counts
+are from `since_utc` on, which must not lie before the rollout.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class VariantMetrics(Options):
     impressions: int = Field(ge=0)
     impressions_with_click_known: int | None = Field(None, ge=0)
     clicks: int = Field(ge=0)
-    errors: int = Field(ge=0)
+    errors: int | None = Field(None, ge=0)
     p99_latency_seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
     mean_prediction: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
 
@@ -38,7 +40,7 @@ class VariantMetrics(Options):
     def _parts_fit(self) -> VariantMetrics:
         if self.num_judged() > self.impressions:
             raise ValueError("impressions_with_click_known must not be more than impressions")
-        if self.clicks > self.num_judged() or self.errors > self.impressions:
+        if self.clicks > self.num_judged() or (self.errors or 0) > self.impressions:
             raise ValueError("clicks and errors must not be more than their impressions")
         return self
 
@@ -59,6 +61,13 @@ class Lift(Options):
         return self
 
 
+class SampleValidity(Options):
+    """Whether the users of both variants may be compared; `reasons` says why not (serving/experiment/sample_checks)."""
+
+    valid: bool
+    reasons: tuple[str, ...] = ()
+
+
 class Variants(Options):
     stable: VariantMetrics
     canary: VariantMetrics
@@ -72,6 +81,7 @@ class Metrics(Options):
     until_utc: AwareDatetime
     variants: Variants
     lift: Lift | None = None
+    sample: SampleValidity | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Metrics:

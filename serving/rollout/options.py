@@ -67,6 +67,11 @@ class RolloutOptions(Options):
         description="manual: `rollout step --auto` only watches, and aborts when red; a person takes each step. "
         "automatic: it takes the steps too.",
     )
+    on_invalid_sample: Literal["wait", "abort"] = Field(
+        "wait",
+        description="What happens where the users of both variants may not be compared (a wrong sample ratio, users in "
+        "both, one user with much of the traffic): the rollout never goes on; abort takes it back.",
+    )
     metrics: str | None = Field(
         None, description="File with what both variants did (docs/rollout.md), as monitoring or `--metrics` gives it."
     )

@@ -11,12 +11,15 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
+from hivemill.common.errors import DataNotReadyError
+
 _SHARE_DIGITS = 6
+_LEAST_SHARE_OF_A_DAY = 0.01  # of the rows of its last day: fewer agree by chance
 
 
 @dataclasses.dataclass(frozen=True)
 class LastSplit:
-    """The rows under the split of the last day.
+    """The rows under the last split in which both variants exist.
 
     Attributes:
         frame: those rows; all of them where the log has no propensity.
@@ -58,9 +61,27 @@ def last_split(frame: pd.DataFrame, treatment: str) -> LastSplit:
     own = frame["propensity"].to_numpy()
     treated = (frame["variant"] == treatment).to_numpy()
     shares = np.round(np.where(treated, own, 1 - own), _SHARE_DIGITS)
-    days = frame["request_time"].to_numpy().astype("datetime64[D]")
-    known = ~np.isnan(shares)
-    values, counts = np.unique(shares[known & (days == days[known].max())], return_counts=True)
-    share = float(values[counts.argmax()])
+    share = _last_share(shares, treated, frame["request_time"].to_numpy().astype("datetime64[D]"))
     chosen = shares == share
     return LastSplit(frame[chosen], share, int((~chosen).sum()))
+
+
+def _last_share(shares: np.ndarray, treated: np.ndarray, days: np.ndarray) -> float:
+    """The share of the last split that has rows of both variants: when a test ends, the split goes to 0 or 1.
+
+    Of several on its last day the one with the most rows there. Raises DataNotReadyError where no split has both.
+    """
+    both = np.intersect1d(shares[treated], shares[~treated])
+    candidates = np.isin(shares, both[(both > 0) & (both < 1)])
+    if candidates.any():
+        last_day = days == days[candidates].max()
+        values, counts = np.unique(shares[candidates & last_day], return_counts=True)
+        if counts.max() >= _LEAST_SHARE_OF_A_DAY * last_day.sum():
+            return float(values[counts.argmax()])
+    seen = ", ".join(f"{share:g}" for share in np.unique(shares[~np.isnan(shares)])[:5])
+    raise DataNotReadyError(
+        f"by `propensity`, no split has rows of both variants (treatment's share by its rows: {seen})",
+        hint="A row's propensity is the probability of its own variant: canary's share in rows of canary, 1 less "
+        "that in rows of stable. It must be the same for all users at a time, not drawn by request. If the log has "
+        "something else there, name another column (experiment.columns) and set experiment.treatment_share.",
+    )

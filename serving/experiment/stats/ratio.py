@@ -87,7 +87,7 @@ class Comparison:
         if a <= 0 or inside < 0:
             return None
         root = math.sqrt(inside)
-        return Interval((product - root) / a - 1, (product + root) / a - 1)
+        return Interval(max((product - root) / a - 1, -1.0), (product + root) / a - 1)  # no CTR is below 0
 
 
 def rate(sample: Sample) -> Rate:

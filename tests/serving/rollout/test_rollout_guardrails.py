@@ -174,3 +174,29 @@ def test_metrics_must_end_about_now(hours, refused):
     found = guardrails.refusal(rollout, metrics, OPTIONS, NOW)
     assert (found is not None) == refused
     assert not refused or f"{abs(hours):.1f} hours {'ago' if hours < 0 else 'ahead'}" in found
+
+
+def _validity(valid, **options):
+    made = document()
+    made["sample"] = {"valid": valid, "reasons": [] if valid else ["the sample ratio is wrong: 3 % of users"]}
+    metrics = Metrics.model_validate_json(json.dumps(made), strict=True)
+    judged = guardrails.judge(new_rollout(2, 1, 5), metrics, OPTIONS.model_copy(update=options), NOW)
+    return next(one for one in judged.findings if one.name == "validity")
+
+
+def test_a_rollout_never_goes_on_with_an_invalid_sample():
+    assert _validity(True).colour == "green"
+    assert _validity(False).colour == "wait" and "the sample ratio is wrong" in _validity(False).message
+    assert _validity(False, on_invalid_sample="abort").colour == "red"
+    assert finding("validity").message.startswith("not judged")
+
+
+def test_unknown_errors_are_not_zero():
+    found = finding("errors", {"errors": None})
+    assert (found.colour, found.message[:10]) == ("wait", "not judged")
+
+
+def test_no_click_where_many_are_expected_is_red_without_predictions():
+    nothing = {"clicks": 0, "mean_prediction": None}
+    assert finding("ctr", nothing, lift=None).colour == "red"  # 800 are expected
+    assert finding("ctr", {**nothing, "impressions": 300}, lift=None).colour == "wait"  # 24
