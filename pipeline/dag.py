@@ -76,7 +76,64 @@ def create_pipeline(
     last: Callable[[Sequence[base_node.BaseNode]], base_node.BaseNode] | None = None,
 ) -> pipeline.Pipeline:
     """The whole DAG of one run, for any runner. `last` makes one more node of all others."""
-    places = config.places()
+    data = _data_nodes(config, inputs)
+    trainer = _trainer(config, data.transform, data.schema_gen)
+    evaluator = _evaluator(config, inputs, data.examples, trainer)
+    serving_check = _serving_check(config, data.examples, trainer, evaluator)
+    pusher = _pusher(config, inputs, data.examples, trainer, evaluator, serving_check)
+    judges = [evaluator, *([serving_check] if serving_check else [])]
+    nodes = [*data.nodes, trainer, *judges, pusher]
+    if last is not None:
+        nodes.append(last(nodes))
+    if urls.is_url(config.root):
+        by_themselves = [data.nodes[0]]
+        if not worker_rules.are_here(config.runner.beam_args):
+            # Beam workers elsewhere see no scratch folder of this machine: TFX, TensorFlow and Beam read gs://.
+            by_themselves += [data.statistics_gen, data.transform, evaluator]
+        for node in nodes:
+            if node not in by_themselves:
+                staged_executor.stage(node)
+    return _pipeline(config, inputs, nodes)
+
+
+def create_tuning_pipeline(config: PipelineConfig, inputs: RunInputs, folder: str) -> pipeline.Pipeline:
+    """The nodes up to Transform, which a run shares by the cache, and TFX's Tuner. `folder` keeps the trials."""
+    from tfx.components.tuner.component import Tuner  # loads Keras 3, which no run needs
+
+    from hivemill.components.tuner import executor as tuner_executor
+
+    data = _data_nodes(config, inputs)
+    fit_split, watch_split = _fit_and_watch_splits(config)
+    tuner = Tuner(
+        examples=data.transform.outputs["transformed_examples"],
+        transform_graph=data.transform.outputs["transform_graph"],
+        schema=data.schema_gen.outputs["schema"],
+        tuner_fn="hivemill.components.tuner.search.tuner_fn",
+        train_args=trainer_pb2.TrainArgs(splits=[fit_split]),
+        eval_args=trainer_pb2.EvalArgs(splits=[watch_split]),
+        custom_config={
+            **_training_config(config),
+            "tuning": config.tuning.model_dump_json(),
+            "folder": folder,
+            "tuner_code": _code_of("tuner"),
+        },
+    )
+    tuner.executor_spec = executor_spec.ExecutorClassSpec(tuner_executor.Executor)
+    return _pipeline(config, inputs, [*data.nodes, tuner])
+
+
+@dataclasses.dataclass(frozen=True)
+class _DataNodes:
+    """The nodes before the training, and those of them that later ones read."""
+
+    nodes: list[base_node.BaseNode]
+    examples: BaseChannel
+    statistics_gen: base_node.BaseNode
+    schema_gen: base_node.BaseNode
+    transform: Transform
+
+
+def _data_nodes(config: PipelineConfig, inputs: RunInputs) -> _DataNodes:
     example_gen = _example_gen(config, inputs)
     examples = example_gen.outputs["examples"]
     statistics_gen = _on_one_machine(config, StatisticsGen(examples=examples), statistics_executor.Executor)
@@ -87,25 +144,12 @@ def create_pipeline(
     data_verdict = _data_verdict(config, inputs, example_gen, statistics_gen, schema_gen, example_validator)
     transform = _transform(config, examples, schema_gen)
     transform.add_upstream_node(data_verdict)  # a red verdict stops the run here
-    trainer = _trainer(config, transform, schema_gen)
-    evaluator = _evaluator(config, inputs, examples, trainer)
-    serving_check = _serving_check(config, examples, trainer, evaluator)
-    pusher = _pusher(config, inputs, examples, trainer, evaluator, serving_check)
-    judges = [evaluator, *([serving_check] if serving_check else [])]
-    nodes = [
-        *(example_gen, statistics_gen, schema_gen, example_validator, data_verdict),
-        *(transform, trainer, *judges, pusher),
-    ]
-    if last is not None:
-        nodes.append(last(nodes))
-    if urls.is_url(config.root):
-        by_themselves = [example_gen]
-        if not worker_rules.are_here(config.runner.beam_args):
-            # Beam workers elsewhere see no scratch folder of this machine: TFX, TensorFlow and Beam read gs://.
-            by_themselves += [statistics_gen, transform, evaluator]
-        for node in nodes:
-            if node not in by_themselves:
-                staged_executor.stage(node)
+    nodes = [example_gen, statistics_gen, schema_gen, example_validator, data_verdict, transform]
+    return _DataNodes(nodes, examples, statistics_gen, schema_gen, transform)
+
+
+def _pipeline(config: PipelineConfig, inputs: RunInputs, nodes: list[base_node.BaseNode]) -> pipeline.Pipeline:
+    places = config.places()
     return pipeline.Pipeline(
         pipeline_name=config.name if inputs.root_identity is None else f"{config.name}-{inputs.root_identity}",
         pipeline_root=places.artifacts,
@@ -198,7 +242,6 @@ def _transform(config: PipelineConfig, examples: BaseChannel, schema_gen: base_n
 
 def _trainer(config: PipelineConfig, transform: Transform, schema_gen: base_node.BaseNode) -> Trainer:
     fit_split, watch_split = _fit_and_watch_splits(config)
-    sample = config.negative_sample()
     return Trainer(
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
@@ -206,16 +249,22 @@ def _trainer(config: PipelineConfig, transform: Transform, schema_gen: base_node
         run_fn="hivemill.components.trainer.run_fn.run_fn",
         train_args=trainer_pb2.TrainArgs(splits=[fit_split]),
         eval_args=trainer_pb2.EvalArgs(splits=[watch_split]),
-        custom_config={
-            "features": config.feature_set().model_dump_json(),
-            "model": config.model.model_dump_json(),
-            "training": config.training.model_dump_json(),
-            "rates": config.rates.model_dump_json(),
-            "checkpoints": config.places().checkpoints,
-            "code": _code_of("trainer"),
-            **({"sample": sample.model_dump_json()} if sample else {}),
-        },
+        custom_config=_training_config(config),
     )
+
+
+def _training_config(config: PipelineConfig) -> dict[str, Any]:
+    """`trainer.run_fn.TrainingConfig`."""
+    sample = config.negative_sample()
+    return {
+        "features": config.feature_set().model_dump_json(),
+        "model": config.model.model_dump_json(),
+        "training": config.training.model_dump_json(),
+        "rates": config.rates.model_dump_json(),
+        "checkpoints": config.places().checkpoints,
+        "code": _code_of("trainer"),
+        **({"sample": sample.model_dump_json()} if sample else {}),
+    }
 
 
 def _evaluator(

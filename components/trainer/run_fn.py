@@ -25,7 +25,7 @@ from hivemill.components.trainer.loop.monitoring import TensorBoardLog
 from hivemill.components.trainer.loop.optimizers import make_optimizer
 from hivemill.components.trainer.loop.steps import TrainingSteps
 from hivemill.components.trainer.loop.strategies import is_chief, lost_workers_told, make_strategy
-from hivemill.components.trainer.loop.training_loop import Schedule, train
+from hivemill.components.trainer.loop.training_loop import Schedule, Watch, train
 from hivemill.components.trainer.model.deepfm import DeepFM, Field
 from hivemill.components.trainer.model.embedding_views import EmbeddingViews
 from hivemill.components.trainer.model.fields import model_fields
@@ -108,14 +108,20 @@ def fit(
     strategy: tf.distribute.Strategy,
     kept: KeptCheckpoints,
     log_folder: Path,
+    watch: Watch = lambda history: False,
 ) -> TrainingResult:
-    """The training itself, without export: the model with the weights of the best check, and what history.json says."""
+    """The training itself, without export: the model with the weights of the best check, and what history.json says.
+
+    `watch` is asked after each check whether to stop.
+    """
     rows_of_files = count_rows(train_source, "train")
     fields = model_fields(config.features, config.model, transform_output)
     with _rates_folder(kept.folder, strategy) as scratch:
         rates = prepare(config.rates, fields, train_source, eval_source, rows_of_files, scratch)
         num_rows = sum(rows_of_files)
-        model, traced, history = _train(config, fields, rates, num_rows, strategy, kept, transform_output, log_folder)
+        model, traced, history = _train(
+            config, fields, rates, num_rows, strategy, kept, transform_output, log_folder, watch
+        )
     document = history.document(
         num_parameters=model.count_params(),
         num_train_examples=num_rows,
@@ -136,6 +142,7 @@ def _train(
     kept: KeptCheckpoints,
     transform_output: tft.TFTransformOutput,
     log_folder: Path,
+    watch: Watch,
 ) -> tuple[DeepFM, TracedModel, TrainingHistory]:
     options, chief = config.training, is_chief(strategy)
     num_validation_rows = sum(count_rows(rates.validation, "validation")) if rates.validation.files else 0
@@ -150,7 +157,7 @@ def _train(
     views = EmbeddingViews(model, config.features)
     histograms = views.histograms if options.tensorboard.histograms else None
     with TensorBoardLog(log_folder if chief else None, histograms) as log:
-        history = train(steps, schedule, options, rates.train, validation, checkpoints, log)
+        history = train(steps, schedule, options, rates.train, validation, checkpoints, log, watch)
     if options.tensorboard.projector_terms and chief:
         views.write_projector(log_folder / "train", transform_output, options.tensorboard.projector_terms)
     return model, traced, history

@@ -11,6 +11,7 @@ from hivemill.common.storage import urls
 from hivemill.common.text import did_you_mean
 from hivemill.components.features import CategoricalFeature, CrossFeature, MultivalentFeature, NumericFeature
 from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.tuner import space
 from hivemill.pipeline.config.network_rules import network_rules
 from hivemill.pipeline.config.row_rules import row_rules
 from hivemill.pipeline.config.schema import PipelineConfig
@@ -37,6 +38,7 @@ def consistency(config: PipelineConfig, tree: Tree) -> list[Mistake]:
         _fields,
         _features_without_effect,
         network_rules,
+        _tuning,
         _gates,
         _store,
         _runner,
@@ -72,6 +74,12 @@ def columns_of(name: str, feature: Any) -> tuple[str, ...]:
     read = (feature.column or name,)
     weights = feature.weights if isinstance(feature, MultivalentFeature) else None
     return (*read, weights) if weights not in (None, "values") else read
+
+
+def _tuning(config: PipelineConfig) -> Found:
+    sections = space.sections_of(config.model, config.training, config.rates)
+    for key, message in space.mistakes(config.tuning.space, sections):
+        yield ("tuning", "space", key), message
 
 
 def _places(config: PipelineConfig) -> Found:

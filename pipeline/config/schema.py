@@ -22,6 +22,7 @@ from hivemill.components.pusher.options import StoreOptions
 from hivemill.components.serving_check.options import ServingCheckOptions
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
 from hivemill.components.trainer.options import ModelOptions, RateOptions, TrainingOptions
+from hivemill.components.tuner.options import TuningOptions
 from hivemill.pipeline.alerts.options import AlertOptions
 from hivemill.pipeline.metadata.options import MetadataOptions
 from hivemill.pipeline.orchestrators.kubeflow.options import KubeflowOptions
@@ -30,7 +31,9 @@ from hivemill.pipeline.scheduling.options import ScheduleOptions
 from hivemill.serving.experiment.options import ExperimentOptions
 from hivemill.serving.rollout.options import RolloutOptions
 
-_CHANGES_NO_MODEL = {"root", "runner", "metadata", "kubeflow", "vertex", "alerts", "experiment", "rollout", "schedule"}
+_CHANGES_NO_MODEL = {
+    *("root", "runner", "metadata", "kubeflow", "vertex", "alerts", "experiment", "rollout", "schedule", "tuning"),
+}
 
 
 class LabelOptions(Options):
@@ -78,6 +81,7 @@ class PipelineConfig(Options):
     model: ModelOptions = Field(ModelOptions(), description="The network, and how large it is.")
     rates: RateOptions = Field(RateOptions(), description="Click rates as inputs of the model: auto, off or details.")
     training: TrainingOptions = Field(TrainingOptions(), description="How it is trained.")
+    tuning: TuningOptions = Field(TuningOptions(), description="What `hivemill tune` searches.")
     gates: GateOptions = Field(GateOptions(), description="What a model must reach to be pushed.")
     serving_check: ServingCheckOptions = Field(
         ServingCheckOptions(), description="What the exported model must reach in a server before it is pushed."

@@ -35,7 +35,7 @@ def collect(ir: pipeline_pb2.Pipeline, folder: RunFolder) -> dict[str, Any]:
     """
     write_json_atomically(folder.file(lineage.LINEAGE_JSON), lineage.of_run(ir))
     with tempfile.TemporaryDirectory(prefix="hivemill-") as scratch:
-        return collected(_read_here(_outputs(ir), Path(scratch)), folder)
+        return collected(_read_here(outputs(ir), Path(scratch)), folder)
 
 
 def collected(outputs: dict[tuple[str, str], mlmd.Artifact], folder: RunFolder) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _read_here(outputs: dict[tuple[str, str], mlmd.Artifact], scratch: Path) -> 
     return read
 
 
-def _outputs(ir: pipeline_pb2.Pipeline) -> dict[tuple[str, str], mlmd.Artifact]:
+def outputs(ir: pipeline_pb2.Pipeline) -> dict[tuple[str, str], mlmd.Artifact]:
     """The output artifacts of this pipeline run by (node id, output key), of finished nodes only."""
     found: dict[tuple[str, str], mlmd.Artifact] = {}
     with metadata_of(ir) as handle:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +23,7 @@ from hivemill.components.trainer.loop.monitoring import TensorBoardLog
 from hivemill.components.trainer.loop.steps import TrainingSteps
 from hivemill.components.trainer.options import TrainingOptions
 
+Watch = Callable[[TrainingHistory], bool]
 _STEPS_PER_CALL = 20  # between two looks at the loss: often enough for live progress, rare enough to cost nothing
 
 
@@ -76,14 +77,16 @@ def train(
     validation: tf.data.Dataset | None,
     checkpoints: TrainingCheckpoints,
     log: TensorBoardLog,
+    watch: Watch = lambda history: False,
 ) -> TrainingHistory:
     """Trains to the end, from the newest checkpoint if there is one; leaves the model with the weights to export.
 
-    These are those of the best check where the validation split is watched, else the last ones.
+    These are those of the best check where the validation split is watched, else the last ones. `watch` is asked after
+    each check whether to stop.
     """
     step, history = checkpoints.restore()
     batches = iter(_distributed_batches(steps, schedule, options, source, step))
-    while step < schedule.total_steps and not history.should_stop(options.plateau):
+    while step < schedule.total_steps and not history.should_stop(options.plateau) and not watch(history):
         end = min((len(history.checks) + 1) * schedule.check_steps, schedule.total_steps)
         speed = _train_until(end, step, steps, schedule, options, batches, history, checkpoints)
         step = end

@@ -1,4 +1,4 @@
-"""The verbs `plan run runs status report`: what a run would do, runs it, and what ran."""
+"""The verbs `plan run tune runs status report`: what a run would do, runs it or searches its options, and what ran."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def add_verbs(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     verb.add_argument(
         "--lock-wait", type=minutes, default=0.0, metavar="MINUTES", help="for another run to end (default: 0)"
     )
+    _add_tune(verbs, common)
     verb = add_verb(verbs, "runs", runs, "list the runs with their verdicts", "hivemill runs --limit 10", common)
     verb.add_argument("--limit", type=count, metavar="N", help="the last N only")
     add_verb(verbs, "status", status, "show what runs now and who holds the lock", "hivemill status --json", common)
@@ -72,6 +73,24 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if record["exit_code"] and record["error"]:
         output.error(record["error"]["message"], record["error"]["hint"])
     return record["exit_code"]
+
+
+def tune(arguments: argparse.Namespace, output: Output) -> int:
+    from hivemill.pipeline.cli.console import Console
+    from hivemill.pipeline.config import loader
+    from hivemill.pipeline.root import lock
+    from hivemill.pipeline.scheduling import dates
+    from hivemill.pipeline.tuning import session
+
+    given = {key: getattr(arguments, key) for key in ("trials", "minutes", "workers")}
+    budget = [f"tuning.{key}={value}" for key, value in given.items() if value is not None]
+    loaded = loader.load(arguments.config, [*arguments.set, *budget])
+    date = dates.resolve(arguments.date, loaded, say)
+    patience = lock.LockOptions(wait_seconds=60 * arguments.lock_wait)
+    document = session.tune(loaded, date, Console(), patience)
+    is_accepted = arguments.accept and session.accept(loaded, document)
+    output.show({**document, "accepted": is_accepted}, _tuning_text(document, is_accepted, str(loaded.path)))
+    return 0
 
 
 def runs(arguments: argparse.Namespace, output: Output) -> int:
@@ -129,6 +148,35 @@ def report(arguments: argparse.Namespace, output: Output) -> int:
 
         webbrowser.open(page.absolute().as_uri())
     return 0
+
+
+def _add_tune(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    summary = "search better options of model and training on the window of a date, judged by its validation days"
+    verb = add_verb(verbs, "tune", tune, summary, "hivemill tune --date 2026-11-15 --minutes 60 --workers 2", common)
+    _add_date(verb)
+    verb.add_argument("--trials", type=count, metavar="N", help="trainings at most, instead of tuning.trials")
+    verb.add_argument("--minutes", type=minutes, metavar="M", help="for all trials, instead of tuning.minutes")
+    verb.add_argument("--workers", type=count, metavar="N", help="trials at a time, instead of tuning.workers")
+    verb.add_argument("--accept", action="store_true", help="write what is proposed into the config file")
+    verb.add_argument("--lock-wait", type=minutes, default=0.0, metavar="MINUTES", help="for a run to end (default: 0)")
+
+
+def _tuning_text(document: dict[str, Any], is_accepted: bool, path: str) -> str:
+    from hivemill.pipeline.tuning.page import headline, reason
+
+    rows = [
+        (one["trial"], one["state"], _rounded(one.get("val_logloss")), _rounded(one.get("val_auc")), one["seconds"])
+        for one in document["trials"]
+    ]
+    lines = [table(("TRIAL", "STATE", "LOGLOSS", "AUC", "SECONDS"), rows), "", f"{headline(document)}."]
+    lines += [reason(document), f"Page: {document['page']}"]
+    if document["diff"]:
+        lines += ["", document["diff"], f"{path} is changed." if is_accepted else "The same with --accept writes it."]
+    return "\n".join(lines)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
 
 
 def _add_date(verb: argparse.ArgumentParser) -> None:
