@@ -8,13 +8,13 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from hivemill.common.options import Options
 
-_SPACE: dict[str, list[Any]] = {
-    "training.learning_rate": [3e-4, 5e-4, 1e-3, 2e-3, 3e-3],
-    "model.embedding_size": [4, 8, 16, 32],
-    "model.hidden_units": [[128, 64], [256, 128], [512, 256], [256, 128, 64]],
-    "model.dropout": [0.0, 0.1, 0.2, 0.3, 0.4],
-    "model.embedding_l2": [0.0, 1e-5, 1e-4, 1e-3, 1e-2],
-    "model.kernel_l2": [0.0, 1e-6, 1e-5, 1e-4],
+_SPACE: dict[str, tuple[Any, ...]] = {
+    "training.learning_rate": (3e-4, 5e-4, 1e-3, 2e-3, 3e-3),
+    "model.embedding_size": (4, 8, 16, 32),
+    "model.hidden_units": ([128, 64], [256, 128], [512, 256], [256, 128, 64]),
+    "model.dropout": (0.0, 0.1, 0.2, 0.3, 0.4),
+    "model.embedding_l2": (0.0, 1e-5, 1e-4, 1e-3, 1e-2),
+    "model.kernel_l2": (0.0, 1e-6, 1e-5, 1e-4),
 }
 
 
@@ -34,7 +34,7 @@ class TuningOptions(Options):
         4, description="So many of the best trials are also judged as one model, by the mean of their probabilities."
     )
     seed: NonNegativeInt = Field(17, description="The same seed draws the same trials.")
-    space: dict[str, list[Any]] = Field(
+    space: dict[str, tuple[Any, ...]] = Field(
         _SPACE,
         description="The values to try for each key of `model`, `training` or `rates`; the config's own is always "
         "among them.",

@@ -99,6 +99,8 @@ def _described(annotation: Any, limits: Any = ()) -> str:
         return f"mapping of {_described(arguments[0])} to {_described(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
+    if annotation is Any:
+        return "any value"
     if annotation in _TYPE_NAMES:
         return _TYPE_NAMES[annotation] + _limits(limits)
     texts = [_described(each) for each in arguments]

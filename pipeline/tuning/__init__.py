@@ -1,1 +1,1 @@
-"""The weekly schedule of a config, in the language of what runs it: Kubernetes, systemd, cron, Airflow."""
+"""`hivemill tune`: a search for better options of the model, as a page and as a change of hivemill.yaml."""

@@ -44,8 +44,8 @@ def reason(document: Mapping[str, Any]) -> str:
         f"Trial {best['trial']} has the lowest validation logloss, {best['val_logloss']:.5f} against "
         f"{document['config']['val_logloss']:.5f}: {best['gain']:.5f} less. "
     )
-    needed = f"{best['needed']:.5f} would be chance at most, as the best of {others} trials"
-    return words + (f"More than {needed}." if best["is_beyond_chance"] else f"No more than chance: up to {needed}.")
+    chance = f"chance alone may give the best of {others} trials {best['needed']:.5f}"
+    return f"{words}{'This counts' if best['is_beyond_chance'] else 'This proves nothing'}: {chance}."
 
 
 def _cell(value: Any, of_config: Any) -> dict[str, Any]:

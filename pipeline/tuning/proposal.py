@@ -49,11 +49,17 @@ def _with_value(text: str, path: tuple[str, ...], shown: str) -> str:
 
 
 def _replaced(text: str, node: yaml.Node, shown: str) -> str:
-    """A block sequence's end is at the next token, so the white space before it stays."""
-    start, end = node.start_mark.index, node.end_mark.index
-    end = start + len(text[start:end].rstrip())
+    start, end = node.start_mark.index, _end(node)
     space = " " if start and text[start - 1] == ":" else ""
     return text[:start] + space + shown + text[end:]
+
+
+def _end(node: yaml.Node) -> int:
+    """Where the value ends in the text. YAML has the end of a block at the next token, behind comments."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    return int(node.end_mark.index)
 
 
 def _inserted(text: str, node: yaml.MappingNode, path: tuple[str, ...], shown: str) -> str:

@@ -1,4 +1,4 @@
-"""`hivemill tune`: the nodes of a run up to Transform, then TFX's Tuner; the result as a document, a page and a diff."""
+"""`hivemill tune`: a run up to Transform, then TFX's Tuner; the result as a document, a page and a diff."""
 
 from __future__ import annotations
 

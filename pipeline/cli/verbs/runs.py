@@ -165,7 +165,13 @@ def _tuning_text(document: dict[str, Any], is_accepted: bool, path: str) -> str:
     from hivemill.pipeline.tuning.page import headline, reason
 
     rows = [
-        (one["trial"], one["state"], _rounded(one.get("val_logloss")), _rounded(one.get("val_auc")), one["seconds"])
+        (
+            one["trial"],
+            one["state"],
+            _rounded(one.get("val_logloss")),
+            _rounded(one.get("val_auc")),
+            round(one["seconds"]),
+        )
         for one in document["trials"]
     ]
     lines = [table(("TRIAL", "STATE", "LOGLOSS", "AUC", "SECONDS"), rows), "", f"{headline(document)}."]
