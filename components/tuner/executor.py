@@ -36,8 +36,8 @@ def document(trials: Path, options: TuningOptions) -> dict[str, Any]:
 
     A pruned trial is listed, but neither wins nor joins the mean: it was stopped for being worse than most.
     """
-    found = {file.parent.name: read(file) for file in sorted(trials.glob(f"*/{RESULT_JSON}"))[: options.trials]}
-    results = {name: one for name, one in found.items() if int(name) < options.trials}
+    files = {file.parent.name: file for file in sorted(trials.glob(f"*/{RESULT_JSON}"))}
+    results = {name: read(file) for name, file in files.items() if int(name) < options.trials}
     complete = [name for name, one in results.items() if one["state"] == "complete"]
     ranked = sorted(complete, key=lambda name: results[name]["val_logloss"])
     config = _predictions(trials / "0000")

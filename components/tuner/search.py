@@ -83,26 +83,35 @@ class TrialTuner(base_tuner.BaseTuner):
 
     def search(self) -> None:
         """Runs trials until their number or the time is reached. Raises what would end every trial."""
-        deadline = self._deadline()
-        cores = len(os.sched_getaffinity(0))
+        cores = os.cpu_count() or 1
         workers = min(self._options.workers, self._options.trials)
-        with concurrent.futures.ProcessPoolExecutor(
+        pool = concurrent.futures.ProcessPoolExecutor(
             workers,
             multiprocessing.get_context("spawn"),
             initializer=start_worker,
             initargs=(os.getpid(), max(1, cores // workers)),
-        ) as pool:
-            running: dict[concurrent.futures.Future[dict[str, Any]], tuple[str, kt.Trial]] = {}
-            free = [f"worker-{number}" for number in range(workers)]
-            while True:
-                self._fill(pool, running, free, deadline)
-                if not running:
-                    return
-                done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-                for future in done:
-                    worker, trial = running.pop(future)
-                    free.append(worker)
-                    self._report(trial, _result_of(future))
+        )
+        try:
+            self._run_all(pool, [f"worker-{number}" for number in range(workers)], self._deadline())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():  # a trial may go on for an hour: it resumes another time
+                process.kill()
+            raise
+        pool.shutdown()
+
+    def _run_all(self, pool: Any, free: list[str], deadline: float | None) -> None:
+        """`free`: names of the workers, which the oracle knows them by."""
+        running: dict[concurrent.futures.Future[dict[str, Any]], tuple[str, kt.Trial]] = {}
+        while True:
+            self._fill(pool, running, free, deadline)
+            if not running:
+                return
+            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                worker, trial = running.pop(future)
+                free.append(worker)
+                self._report(trial, _result_of(future))
 
     def _fill(self, pool: Any, running: dict[Any, Any], free: list[str], deadline: float | None) -> None:
         while free and (deadline is None or time.monotonic() < deadline or not self.oracle.start_order):
