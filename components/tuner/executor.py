@@ -41,7 +41,7 @@ def document(trials: Path, options: TuningOptions) -> dict[str, Any]:
     complete = [name for name, one in results.items() if one["state"] == "complete"]
     ranked = sorted(complete, key=lambda name: results[name]["val_logloss"])
     config = _predictions(trials / "0000")
-    others = max(len(complete) - 1, 1)
+    others = max(sum(one["state"] != "failed" for one in results.values()) - 1, 1)
     best = judging.comparison(_predictions(trials / ranked[0]), config, others)
     few = ranked[: options.mean_of]
     mean = judging.mean_of([_predictions(trials / name) for name in few])
