@@ -163,12 +163,14 @@ def _without_the_verdict() -> Iterator[None]:
 @contextlib.contextmanager
 def _timed_parts(seconds: dict[str, float]) -> Iterator[None]:
     """Adds up how long the parts take. The sums of the bootstrap's groups are left in the rest."""
-    from hivemill.components.evaluator import executor, importance, reference_models
+    from hivemill.components.evaluator import executor, importance
     from hivemill.components.evaluator.metrics import bootstrap
+    from hivemill.components.evaluator.references import boosted_trees, compare
 
     parts = (
         ("samples of rows", executor, "_sample"),
-        ("trivial models", reference_models, "compare"),
+        ("reference models", compare, "compare"),
+        ("of these LightGBM", boosted_trees, "fit_and_predict"),
         ("importance of columns", importance, "importance"),
         ("replicates of the bootstrap", bootstrap, "replicates"),
     )

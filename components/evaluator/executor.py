@@ -32,13 +32,14 @@ from hivemill.components.evaluator import (
     extractors,
     gates,
     importance,
-    reference_models,
     tfma_results,
 )
 from hivemill.components.evaluator.metrics import bootstrap, click_metrics, comparison
 from hivemill.components.evaluator.options import GateOptions, MetricName, ReferenceOptions
+from hivemill.components.evaluator.references import compare
+from hivemill.components.evaluator.references.transformed import Rows, predict
 
-EVAL_SPLIT, TRAIN_SPLIT = "eval", "train"
+EVAL_SPLIT, TRAIN_SPLIT, VALIDATION_SPLIT = "eval", "train", "validation"
 VERDICT_FILE = "verdict.json"
 BATCH_ROWS = 4096
 MIN_ROWS_OF_CURVE = 1000  # a slice's calibration by decile is told from here on
@@ -49,7 +50,7 @@ class Predicted:
     """What an evaluation has at hand for the comparison with reference models."""
 
     model: Any  # the candidate's SavedModel, loaded
-    rows: reference_models.Rows  # at most ReferenceOptions.eval_rows, spread over the eval split
+    rows: Rows  # at most ReferenceOptions.eval_rows, spread over the eval split
     predictions: np.ndarray  # float64, of these rows
 
 
@@ -147,15 +148,15 @@ def model_section(
 
     `beside` is that of `besides`; `unit` what the bootstrap draws, users or rows.
     """
-    bounds = gates.judge(options, slices)
+    beside = beside or {"references": None, "importance": None, "problem": None}
+    bounds = [*gates.judge(options, slices), *compare.bounds(beside["references"], options.references)]
     rows_of = {gates.slice_key(part.slice): part.metrics.get("example_count") or 0.0 for part in slices}
     found = gates.findings(bounds, rows_of.get((), 0.0), rows_of)
-    beside = beside or {"references": None, "importance": None, "problem": None}
     return {
         "blessed": gates.is_blessed(bounds),
         "version": None,
         "baseline_version": baseline_version,
-        "findings": found + reference_models.findings(beside["references"], len(found) + 1),
+        "findings": found,
         "bounds": bounds,
         "bootstrap": {"unit": unit, "level": bootstrap.LEVEL, "replicates": bootstrap.REPLICATES},
         "slices": [_slice(part, calibration_curves) for part in slices],
@@ -205,23 +206,28 @@ def _look_beside(
     artifact = artifact_utils.get_single_instance(input_dict["examples"])
     splits = artifact_utils.decode_split_names(artifact.split_names)
     seen = predicted or _predicted(input_dict, _sample(artifact, EVAL_SPLIT, options.eval_rows, label_column))
-    train = _sample(artifact, TRAIN_SPLIT, options.train_rows, label_column) if TRAIN_SPLIT in splits else None
+    wanted = max(options.train_rows, options.boosted_trees_rows if options.boosted_trees else 0)
+    train = _sample(artifact, TRAIN_SPLIT, wanted, label_column) if TRAIN_SPLIT in splits else None
     if train is not None and all(len(np.unique(rows[1])) == 2 for rows in (train, seen.rows)):
-        kept = artifact.get_float_custom_property(SAMPLED_NEGATIVES_PROPERTY) or 1.0
-        made["references"] = reference_models.compare(
-            seen.model, train, seen.rows, seen.predictions, options.logistic_regression, kept
+        watched = options.eval_rows if options.boosted_trees and VALIDATION_SPLIT in splits else 0
+        samples = compare.Samples(
+            train,
+            _sample(artifact, VALIDATION_SPLIT, watched, label_column) if watched else None,
+            seen.rows,
+            artifact.get_float_custom_property(SAMPLED_NEGATIVES_PROPERTY) or 1.0,
         )
+        made["references"] = compare.compare(seen.model, samples, seen.predictions, options)
     if len(seen.rows[1]):
         made["importance"] = importance.importance(seen.model, seen.rows, options.importance_predictions)
 
 
-def _predicted(input_dict: dict[str, list[types.Artifact]], rows: reference_models.Rows) -> Predicted:
+def _predicted(input_dict: dict[str, list[types.Artifact]], rows: Rows) -> Predicted:
     uri = artifact_utils.get_single_instance(input_dict["model"]).uri
     model = tf.saved_model.load(path_utils.serving_model_path(uri))
-    return Predicted(model, rows, reference_models.predict(model, rows[0]))
+    return Predicted(model, rows, predict(model, rows[0]))
 
 
-def _sample(artifact: types.Artifact, split: str, rows: int, label_column: str) -> reference_models.Rows:
+def _sample(artifact: types.Artifact, split: str, rows: int, label_column: str) -> Rows:
     uri = artifact_utils.get_split_uris([artifact], split)[0]
     num_rows = artifact.get_int_custom_property(f"{NUM_ROWS_PROPERTY}_{split}")
     return example_sample.sample_rows(uri, rows, label_column, num_rows)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hivemill.components.evaluator import reference_models
 from hivemill.components.evaluator.metrics import click_summary
+from hivemill.components.evaluator.references import transformed
 from hivemill.components.trainer.signature_names import column_name
 
 MIN_ROWS, MAX_ROWS = 1_000, 10_000
@@ -42,7 +42,7 @@ def columns_of(model: Any) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def importance(model: Any, rows: reference_models.Rows, max_predictions: int) -> dict[str, Any] | None:
+def importance(model: Any, rows: transformed.Rows, max_predictions: int) -> dict[str, Any] | None:
     """{rows, columns: [{columns, logloss_rise, lower, upper, auc_drop}]}, the most important first.
 
     None where it would cost more than `max_predictions`, or the model does not say what it reads.
@@ -55,12 +55,10 @@ def importance(model: Any, rows: reference_models.Rows, max_predictions: int) ->
     records, labels = rows[0][chosen], rows[1][chosen]
     pieces = _pieces(records, columns)
     order = np.random.default_rng(_SEED).permutation(len(records))
-    whole = reference_models.predict(model, _joined(pieces))
+    whole = transformed.predict(model, _joined(pieces))
     found = []
     for place, names in enumerate(columns):
-        shuffled = reference_models.predict(
-            model, _joined([*pieces[:place], pieces[place][order], *pieces[place + 1 :]])
-        )
+        shuffled = transformed.predict(model, _joined([*pieces[:place], pieces[place][order], *pieces[place + 1 :]]))
         found.append({"columns": list(names), **_loss(labels, whole, shuffled)})
     return {"rows": wanted, "columns": sorted(found, key=lambda one: -one["logloss_rise"])}
 

@@ -70,7 +70,22 @@ class ReferenceOptions(Options):
 
     logistic_regression: bool = Field(True, description="Fit one on the model's own transformed features.")
     train_rows: NonNegativeInt = Field(30_000, description="Rows of the training split that it is fitted on, at most.")
-    eval_rows: NonNegativeInt = Field(20_000, description="Rows of the eval split for the comparison, at most.")
+    eval_rows: NonNegativeInt = Field(
+        20_000, description="Rows of the eval split for the comparison, and of the validation split, at most."
+    )
+    boosted_trees: bool = Field(True, description="Fit LightGBM on the same features: what the model leaves undone.")
+    boosted_trees_rows: NonNegativeInt = Field(
+        60_000, description="Rows of the training split that LightGBM is fitted on, at most."
+    )
+    trivial_model_better: Literal["red", "amber"] = Field(
+        "red",
+        description="What it means that the click rate or the logistic regression does better than the model, by more "
+        "than luck: red refuses the model, amber is a doubt.",
+    )
+    boosted_trees_better: Literal["note", "amber"] = Field(
+        "note",
+        description="What it means that LightGBM does better, by more than luck; a note stands on the page only.",
+    )
     importance_predictions: NonNegativeInt = Field(
         100_000, description="Predictions that the permutation importance of all columns may cost; 0 leaves it out."
     )
@@ -95,4 +110,4 @@ class GateOptions(Options):
     slice_health: SliceHealth | None = Field(
         SliceHealth(), description="Judges every slice of `slices` without a bound of its own; null leaves it out."
     )
-    references: ReferenceOptions = Field(ReferenceOptions(), description="Trivial models and importance of columns.")
+    references: ReferenceOptions = Field(ReferenceOptions(), description="Reference models and importance of columns.")

@@ -156,10 +156,12 @@ class Reference(Document):
     metrics: dict[str, float | None] = Field({})
     intervals: dict[str, Interval] = Field({})
     difference: dict[str, Interval] = Field({})
+    train_rows: int | None = None
+    problem: str | None = None
 
 
 class References(Document):
-    """Trivial models on a sample of the eval split, and the candidate on the same rows."""
+    """Reference models on a sample of the eval split, and the candidate on the same rows."""
 
     rows: int
     train_rows: int

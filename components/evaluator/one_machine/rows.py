@@ -15,7 +15,7 @@ from hivemill.common import progress
 from hivemill.components.evaluator import extractors
 from hivemill.components.evaluator.example_sample import EvenSample, read_records, split_files
 from hivemill.components.evaluator.metrics import click_metrics
-from hivemill.components.evaluator.reference_models import PROBABILITY_KEY
+from hivemill.components.evaluator.references.transformed import PROBABILITY_KEY
 
 BATCH_ROWS = 8_192
 

@@ -18,7 +18,7 @@ CAUSE_WORDS = {
     "worse_than_stable": "worse than stable",
     "too_little_data": "too little data",
     "trend": "off the trend",
-    "worse_than_reference": "worse than a trivial model",
+    "worse_than_reference": "worse than a reference model",
     "undertrained": "too little training",
     "overfit": "overfitting",
     "too_few_clicks": "too few clicks for the network",
@@ -29,6 +29,7 @@ CAUSE_WORDS = {
 REFERENCE_WORDS = {
     "global_ctr": "Always the click rate of the training days",
     "logistic_regression": "Logistic regression on the same features",
+    "boosted_trees": "LightGBM on the same features",
 }
 _REFERENCE_METRICS = ("auc", "logloss", "normalized_entropy", "calibration")
 
@@ -47,6 +48,8 @@ class FindingRow:
 class ReferenceRow:
     label: str
     cells: tuple[metrics.Cell, ...]
+    train_rows: int | None = None
+    problem: str = ""  # why there are no cells
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def trend_rows(folder: RunFolder) -> list[TrendRow]:
 
 
 def reference_rows(folder: RunFolder) -> tuple[list[str], list[ReferenceRow]]:
-    """(metric labels, rows): this model first, then the trivial ones, on the same sample."""
+    """(metric labels, rows): this model first, then the reference models, on the same sample."""
     model = folder.verdict.model if folder.verdict else None
     if model is None or model.references is None:
         return [], []
@@ -136,13 +139,17 @@ def reference_rows(folder: RunFolder) -> tuple[list[str], list[ReferenceRow]]:
     ]
     rows = [ReferenceRow("This model", tuple(mine))]
     for one in model.references.models:
+        label = REFERENCE_WORDS.get(one.name, one.name)
+        if one.problem:
+            rows.append(ReferenceRow(label, (), one.train_rows, shortened(one.problem, 300)))
+            continue
         cells = []
         for name, kind in zip(_REFERENCE_METRICS, kinds, strict=True):
             change, css = change_of(one.difference.get(name), kind.digits)
             value = numbers.decimal(one.metrics.get(name), kind.digits)
             words = f"this model {change}" if change else ""
             cells.append(metrics.Cell(value, metrics.between(one.intervals.get(name), kind.digits), words, css))
-        rows.append(ReferenceRow(REFERENCE_WORDS.get(one.name, one.name), tuple(cells)))
+        rows.append(ReferenceRow(label, tuple(cells), one.train_rows))
     return [kind.label for kind in kinds], rows
 
 

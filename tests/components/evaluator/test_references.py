@@ -1,4 +1,4 @@
-"""Trivial models, importance of columns and the sample that they are computed on, with a SavedModel as exported."""
+"""Reference models, importance of columns and the sample that they are computed on, with a SavedModel as exported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hivemill.components.evaluator import example_sample, importance, reference_models
+from hivemill.components.evaluator import example_sample, gates, importance
+from hivemill.components.evaluator.options import ReferenceOptions
+from hivemill.components.evaluator.references import boosted_trees
+from hivemill.components.evaluator.references import compare as references
+from hivemill.components.evaluator.references.transformed import Rows, predict
 
 ROWS = 4_000
 
@@ -32,7 +36,7 @@ def example(**values) -> bytes:
     return made.SerializeToString()
 
 
-def click_rows(seed: int, rows: int = ROWS) -> reference_models.Rows:
+def click_rows(seed: int, rows: int = ROWS) -> Rows:
     """x and the colour matter, noise does not; a colour is missing now and then. Bytes end in zeros here and there."""
     random = np.random.default_rng(seed)
     x, noise, blue = random.normal(size=rows), random.normal(size=rows), random.random(rows) < 0.4
@@ -101,9 +105,14 @@ def model(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("good"))
 
 
-def compare(model, train, evaluation) -> dict:
-    predictions = reference_models.predict(model, evaluation[0])
-    return reference_models.compare(model, train, evaluation, predictions, with_regression=True)
+def compare(model, train, evaluation, validation=None, **options) -> dict:
+    samples = references.Samples(train, validation, evaluation)
+    return references.compare(model, samples, predict(model, evaluation[0]), ReferenceOptions(**options))
+
+
+def findings(found: dict, **options) -> list[dict]:
+    bounds = references.bounds(found, ReferenceOptions(**options))
+    return gates.findings(bounds, 0.0, {})
 
 
 def named(found: dict) -> dict:
@@ -117,14 +126,46 @@ def test_a_regression_learns_what_there_is_and_a_true_model_is_no_better_than_lu
     assert abs(regression["difference"]["auc"]["value"]) < 0.005 and regression["metrics"]["auc"] > 0.75
     assert rate["metrics"]["auc"] == 0.5 and rate["metrics"]["normalized_entropy"] == pytest.approx(1, abs=0.01)
     assert rate["difference"]["auc"]["meaning"] == rate["difference"]["normalized_entropy"]["meaning"] == "gain"
-    assert reference_models.findings({"models": list(found.values())} | {"rows": 1, "candidate": {}}, 1) == []
+    trees = found["boosted_trees"]
+    assert trees["metrics"]["auc"] > 0.75 and trees["difference"]["auc"]["meaning"] in ("gain", "noise")
+    assert trees["train_rows"] == ROWS and trees["problem"] is None
 
 
 def test_a_model_that_lost_a_feature_is_told_that_a_regression_does_better(rows, tmp_path):
     worse = compare(saved(tmp_path / "m", slope=0.2), *rows)
-    (finding,) = reference_models.findings(worse, 3)
-    assert finding["cause"] == "worse_than_reference" and finding["severity"] == "amber" and finding["rank"] == 3
+    (finding,) = findings(worse)
+    assert finding["cause"] == "worse_than_reference" and finding["severity"] == "red" and finding["rank"] == 1
     assert finding["message"].startswith("a logistic regression on the same features does better than the model")
+    assert not gates.is_blessed(references.bounds(worse, ReferenceOptions()))
+    (doubt,) = findings(worse, trivial_model_better="amber")
+    assert doubt["severity"] == "amber" and doubt["message"] == finding["message"]
+    doubts = findings(worse, trivial_model_better="amber", boosted_trees_better="amber")
+    assert [one["message"].split(" does")[0] for one in doubts][1:] == ["LightGBM on the same features"]
+
+
+def test_a_good_model_has_no_finding(model, rows):
+    found = compare(model, *rows)
+    assert findings(found) == [] and gates.is_blessed(references.bounds(found, ReferenceOptions()))
+    assert {bound["cause"] for bound in references.bounds(found, ReferenceOptions())} == {"worse_than_reference"}
+    assert references.bounds(None, ReferenceOptions()) == []
+
+
+def test_a_reference_that_fails_is_told_and_judges_nothing(model, rows, monkeypatch):
+    def fail(*_):
+        raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(boosted_trees, "fit_and_predict", fail)
+    found = named(compare(model, *rows))
+    assert found["boosted_trees"]["problem"] == "OSError: libgomp.so.1: cannot open shared object file"
+    assert "metrics" not in found["boosted_trees"] and found["logistic_regression"]["metrics"]["auc"] > 0.75
+    bounds = references.bounds(compare(model, *rows), ReferenceOptions())
+    assert len(bounds) == 2
+
+
+def test_references_are_off_by_config(model, rows):
+    assert list(named(compare(model, *rows, boosted_trees=False, logistic_regression=False))) == ["global_ctr"]
+    found = named(compare(model, *rows, train_rows=1_000, boosted_trees_rows=2_000))
+    assert found["logistic_regression"]["train_rows"] == 1_000 and found["boosted_trees"]["train_rows"] == 2_000
 
 
 def test_without_the_signatures_there_is_no_regression_and_no_importance(rows, tmp_path):
@@ -153,8 +194,8 @@ def test_importance_stays_within_its_budget(model, rows):
 def test_the_pieces_of_a_row_give_the_prediction_of_the_row(model, rows):
     records = rows[1][0][:200]
     pieces = importance._pieces(records, importance.columns_of(model))
-    together = reference_models.predict(model, importance._joined(pieces))
-    np.testing.assert_array_equal(together, reference_models.predict(model, records))
+    together = predict(model, importance._joined(pieces))
+    np.testing.assert_array_equal(together, predict(model, records))
 
 
 def test_the_sample_is_spread_bounded_and_the_same_each_time(tmp_path):
