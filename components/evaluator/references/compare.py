@@ -47,13 +47,14 @@ def compare(model: Any, samples: Samples, predictions: np.ndarray, options: Refe
     """The `references` section of verdict.json: {rows, train_rows, candidate, models: [{name, …, difference}]}.
 
     `predictions` are the candidate's for the evaluation rows; `difference` is the candidate less the reference. Train
-    and evaluation need both classes. A reference that fails has `problem` in place of metrics.
+    and evaluation need both classes. A reference that fails has a `problem` and no metrics.
     """
     labels = samples.evaluation[1]
     candidate = _judged(labels, predictions)
     models = []
     for name, (train_rows, predict) in _references(model, samples, options).items():
         made: dict[str, Any] = {"name": name, "train_rows": train_rows, "problem": None}
+        made |= {"metrics": {}, "intervals": {}, "difference": {}}
         try:
             judged = _judged(labels, _corrected(predict(), samples.kept_negatives))
             made |= {"metrics": judged[0], "intervals": comparison.intervals(*judged)}

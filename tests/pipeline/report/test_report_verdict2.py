@@ -1,4 +1,4 @@
-"""What version 2 of the verdict adds to the page: why, intervals, trivial models, importance, drift, lineage, index."""
+"""What version 2 of the verdict adds to the page: why, intervals, reference models, importance, drift, lineage, index."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def test_an_amber_page_says_everything(tmp_path):
     ]
     wanted += ["95 % interval (bootstrap over users)", "0.7306 to 0.7386", "noise: −0.0005 to +0.0075", "off trend"]
     wanted += ["On a sample of 20,000 rows", "Logistic regression on the same features", "this model −0.0907 gain"]
+    wanted += ["LightGBM on the same features 60,000 could not be computed: OSError: libgomp.so.1 <missing>"]
     wanted += ["recent_items_keys + recent_items_values", "+0.02000", "✕ drifted", "! more than usual", "✓ as before"]
     wanted += [
         "run 2026-11-08-00c0ffee",
