@@ -1,4 +1,4 @@
-"""What version 2 of the verdict adds to the page: why, intervals, reference models, importance, drift, lineage, index."""
+"""What version 2 of the verdict adds to the page: why, intervals, references, importance, drift, lineage, index."""
 
 from __future__ import annotations
 

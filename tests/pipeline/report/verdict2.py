@@ -110,7 +110,7 @@ def verdict(features: int = 8, slices: int = 4, **changes: Any) -> dict[str, Any
                     "name": "boosted_trees",
                     "train_rows": 60_000,
                     "problem": "OSError: libgomp.so.1 <missing>",
-                    **dict.fromkeys(("metrics", "intervals", "difference"), {}),
+                    **{key: {} for key in ("metrics", "intervals", "difference")},
                 }
             ],
         },
