@@ -151,7 +151,7 @@ def _container(started: Started) -> dict[str, Any]:
 def _resources(loaded: LoadedConfig) -> dict[str, Any]:
     """Memory: what is asked for is the limit, so that no neighbour's growth kills the run. CPU may be more."""
     schedule = loaded.config.schedule
-    gpus = {"nvidia.com/gpu": schedule.gpus} if schedule.gpus else {}
+    gpus = {"nvidia.com/gpu": str(schedule.gpus)} if schedule.gpus else {}
     return {
         "requests": {"cpu": f"{schedule.cpu:g}", "memory": schedule.memory},
         "limits": {"memory": schedule.memory, **gpus},

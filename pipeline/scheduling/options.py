@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from hivemill.common.options import Options
+from hivemill.pipeline.orchestrators.kubeflow.options import LabelKey, LabelValue
 from hivemill.pipeline.scheduling import cron
 
 
@@ -38,7 +39,7 @@ class KubernetesOptions(Options):
         (), description="Secrets whose entries are variables of the pod: addresses of alerts, HIVE_PASSWORD."
     )
     service_account: _DnsName | None = Field(None, description="Its ServiceAccount; the namespace's default if none.")
-    node_selector: dict[str, str] = Field({}, description="Labels of the nodes that may run it.")
+    node_selector: dict[LabelKey, LabelValue] = Field({}, description="Labels of the nodes that may run it.")
 
 
 class ScheduleOptions(Options):

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from hivemill.common.options import Options
 from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=20)]
+# As kfp's own rules have them: no decimals in memory.
+Cpu = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?m?$", max_length=20)]
+Memory = Annotated[str, Field(pattern=r"^[0-9]+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?$", max_length=20)]
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
+ClaimName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
+LabelKey = Annotated[
+    str,
+    Field(pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$", max_length=317),
+]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", max_length=63)]
+IMAGE_USER = 10001  # of the Dockerfile
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 ALL_STEPS = "default"
+_TAKEN_PATHS = "/kfp-launcher", "/tmp", "/gcs", "/minio", "/s3", "/etc", "/dev", "/proc", "/sys", "/opt/hivemill"
 
 
 class StepOptions(Options):
     """What one container may use. A value that is left out is that of `default`."""
 
-    cpu: Quantity | None = Field(None, description="CPUs that it asks for and may use, like `2` or `500m`.")
-    memory: Quantity | None = Field(None, description="Memory that it asks for and may use, like `8Gi`.")
+    cpu: Cpu | None = Field(None, description="CPUs that it asks for and may use, like `2` or `500m`.")
+    memory: Memory | None = Field(None, description="Memory that it asks for and may use, like `8Gi`; whole numbers.")
     accelerator: str | None = Field(
         None, description="Resource name of its GPUs, like `nvidia.com/gpu`.", pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$"
     )
     accelerators: PositiveInt | None = Field(None, description="How many of them.")
-    node_selector: dict[str, str] | None = Field(None, description="Labels of the machines that it may run on.")
+    node_selector: dict[LabelKey, LabelValue] | None = Field(
+        None, description="Labels of the machines that it may run on."
+    )
     tolerated_taint: str | None = Field(
         None, description="Key of a taint that it tolerates, as GPU machines have: `nvidia.com/gpu`.", min_length=1
     )
@@ -54,7 +66,7 @@ class KubeflowOptions(Options):
     image: str | None = Field(
         None, description="Image of all containers, by digest or tag; the Dockerfile makes it.", min_length=1
     )
-    volume_claim: KubernetesName = Field("hivemill", description="PersistentVolumeClaim (ReadWriteMany) of `root`.")
+    volume_claim: ClaimName = Field("hivemill", description="PersistentVolumeClaim (ReadWriteMany) of `root`.")
     mount_path: str = Field(
         "/hivemill", description="Where it is mounted; relative paths of the config are below it.", pattern=r"^/.+"
     )
@@ -82,6 +94,15 @@ class KubeflowOptions(Options):
     service_account: KubernetesName | None = Field(
         None, description="Service account of the containers; the default of Kubeflow when left out."
     )
+
+    @field_validator("mount_path")
+    @classmethod
+    def _mount_path_is_free(cls, value: str) -> str:
+        """The launcher of Kubeflow Pipelines has folders of its own in each container."""
+        taken = next((path for path in _TAKEN_PATHS if f"{value.rstrip('/')}/".startswith(f"{path}/")), None)
+        if taken is not None or not value.strip("/"):
+            raise ValueError(f"must be a folder of its own, not / and not below {', '.join(_TAKEN_PATHS)}")
+        return value
 
     @model_validator(mode="after")
     def _password_is_secret(self):

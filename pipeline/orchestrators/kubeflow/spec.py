@@ -7,7 +7,7 @@ of the local runner; the last one ends the run, and the exit handler ends it whe
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ import yaml
 from kfp import compiler, components, dsl, kubernetes
 
 from hivemill.common.errors import ConfigError
+from hivemill.common.storage.atomic import write_text_atomically
 from hivemill.pipeline.config.errors import did_you_mean
 from hivemill.pipeline.config.loader import LoadedConfig
 from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
 from hivemill.pipeline.orchestrators.kubeflow import inside as inside_of_containers
 from hivemill.pipeline.orchestrators.kubeflow.inside import config_inside, kubernetes_name
-from hivemill.pipeline.orchestrators.kubeflow.options import ALL_STEPS, KubeflowOptions, StepOptions
+from hivemill.pipeline.orchestrators.kubeflow.options import ALL_STEPS, IMAGE_USER, KubeflowOptions, StepOptions
 
 BEGIN, END = "begin", "end"
+_NO_TIMEOUT_SECONDS = 7 * 86_400  # what a step without a timeout is taken to need at most
 
 
 def write(loaded: LoadedConfig, node_ids: Sequence[str], path: Path) -> None:
@@ -37,6 +39,7 @@ def write(loaded: LoadedConfig, node_ids: Sequence[str], path: Path) -> None:
         raise ConfigError("the config has `{{`, which Kubeflow would replace", hint="Write it without `{{`.")
     _check_steps(inside.config.kubeflow, node_ids)
     _compiler().compile(_pipeline(loaded.config.kubeflow, inside, node_ids), package_path=str(path))
+    _write_retry_windows(path, inside.config.kubeflow)
 
 
 def check(config: PipelineConfig) -> None:
@@ -118,9 +121,37 @@ def _equipped(task: dsl.PipelineTask, config: PipelineConfig, name: str) -> dsl.
         task.set_env_variable(variable, value)
     if options.retries:
         pause = f"{options.retry_pause_seconds}s"
-        task.set_retry(options.retries, backoff_duration=pause, backoff_factor=2.0, backoff_max_duration="3600s")
+        task.set_retry(options.retries, backoff_duration=pause, backoff_factor=2.0)
+    kubernetes.set_security_context(task, run_as_user=IMAGE_USER, run_as_group=IMAGE_USER, run_as_non_root=True)
     _limited(task, step)
     return task
+
+
+def _write_retry_windows(path: Path, options: KubeflowOptions) -> None:
+    """Lets each step be tried again until its last attempt has had its time.
+
+    Argo counts backoffMaxDuration from the start of the first attempt, and kfp caps it at an hour: a step that fails
+    after 61 minutes would never be tried again. So the file that kfp has written is changed.
+    """
+    documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    for dag in _dags(documents[0]):
+        for name, task in dag["tasks"].items():
+            if "retryPolicy" in task:
+                task["retryPolicy"]["backoffMaxDuration"] = f"{_retry_window(options, task, name)}s"
+    write_text_atomically(path, yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120))
+
+
+def _dags(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for component in (document["root"], *document["components"].values()):
+        if "dag" in component:
+            yield component["dag"]
+
+
+def _retry_window(options: KubeflowOptions, task: dict[str, Any], name: str) -> int:
+    """(retries + 1) * timeout + the pauses between, in seconds."""
+    step = options.step(task.get("taskInfo", {}).get("name", name))
+    pauses = sum(options.retry_pause_seconds * 2**attempt for attempt in range(options.retries))
+    return (options.retries + 1) * (step.timeout_seconds or _NO_TIMEOUT_SECONDS) + pauses
 
 
 def _limited(task: dsl.PipelineTask, step: StepOptions) -> None:

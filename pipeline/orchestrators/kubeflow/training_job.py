@@ -16,7 +16,7 @@ from hivemill.common.storage import urls
 from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
 from hivemill.pipeline.orchestrators.kubeflow import inside
-from hivemill.pipeline.orchestrators.kubeflow.options import KubeflowOptions, StepOptions
+from hivemill.pipeline.orchestrators.kubeflow.options import IMAGE_USER, KubeflowOptions, StepOptions
 
 NODE = "Trainer"
 _CONTAINER = "tensorflow"  # the operator looks for a container of this name, and puts TF_CONFIG there
@@ -36,7 +36,7 @@ def manifest(config: PipelineConfig, pipeline: str, workers: int) -> dict[str, A
     step = options.step(NODE)
     policy: dict[str, Any] = {
         "cleanPodPolicy": "Running",  # workers that wait for a chief that has found the model in the cache
-        "backoffLimit": options.retries * workers,  # where one is lost, all of them start again
+        "backoffLimit": options.retries * workers + 1,  # where one is lost, all of them start again
     }
     if step.timeout_seconds:
         policy["activeDeadlineSeconds"] = step.timeout_seconds
@@ -64,7 +64,7 @@ def _check(config: PipelineConfig, pipeline: str, workers: int) -> None:
         )
     if workers < 2:
         raise ConfigError(f"--workers must be 2 or more; received {workers}", hint="One machine needs no TFJob.")
-    if config.training.batch_size % workers:
+    if config.training.batch_size != "auto" and config.training.batch_size % workers:
         raise ConfigError(
             f"training.batch_size is {config.training.batch_size}, which {workers} workers cannot share equally",
             hint=f"Use a multiple of {workers}, times the GPUs of a machine if it has several.",
@@ -92,6 +92,12 @@ def _name(pipeline_name: str, pipeline: str) -> str:
 
 def _template(options: KubeflowOptions, step: StepOptions, pipeline: str) -> dict[str, Any]:
     pod: dict[str, Any] = {
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": IMAGE_USER,
+            "runAsGroup": IMAGE_USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "containers": [_container(options, step, pipeline)],
         "volumes": [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": options.volume_claim}}],
     }
@@ -108,6 +114,7 @@ def _template(options: KubeflowOptions, step: StepOptions, pipeline: str) -> dic
 def _container(options: KubeflowOptions, step: StepOptions, pipeline: str) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": _CONTAINER,
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "image": options.image,
         "command": ["hivemill"],
         "args": ["node", "--node", NODE, "--pipeline", pipeline],

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from hivemill.common.options import Options
 from hivemill.pipeline.metadata.options import PASSWORD_VARIABLE
-from hivemill.pipeline.orchestrators.kubeflow.options import ALL_STEPS, Quantity, VariableName
+from hivemill.pipeline.orchestrators.kubeflow.options import ALL_STEPS, Cpu, Memory, VariableName
 
 LabelKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 LabelValue = Annotated[str, Field(pattern=r"^[a-z0-9_-]{0,63}$")]
@@ -20,8 +20,8 @@ LabelValue = Annotated[str, Field(pattern=r"^[a-z0-9_-]{0,63}$")]
 class VertexStepOptions(Options):
     """What one container may use. A value that is left out is that of `default`, then Vertex AI's own."""
 
-    cpu: Quantity | None = Field(None, description="CPUs that its machine has at least, like `8`.")
-    memory: Quantity | None = Field(None, description="Memory that its machine has at least, like `32Gi`.")
+    cpu: Cpu | None = Field(None, description="CPUs that its machine has at least, like `8`.")
+    memory: Memory | None = Field(None, description="Memory that its machine has at least, like `32Gi`.")
     accelerator: str | None = Field(
         None,
         description="Vertex AI's name of its GPUs, like `NVIDIA_TESLA_T4`.",

@@ -118,6 +118,27 @@ def test_every_step_has_volume_secrets_retries_no_cache_and_its_resources(docume
     for name, task in tasks.items():
         if name != "exit-handler-1":
             assert task["cachingOptions"] == {} and task["retryPolicy"]["maxRetryCount"] == 2
+    # Argo counts from the first attempt: three attempts of an hour (of two for the Trainer), and pauses of 60 and 120 s.
+    windows = {name: one.get("retryPolicy", {}).get("backoffMaxDuration") for name, one in tasks.items()}
+    assert (windows["begin"], windows["trainer"]) == (f"{3 * 3600 + 180}s", f"{3 * 7200 + 180}s")
+    user = {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+    assert all(extra["securityContext"] == user for extra in kubernetes.values())
+
+
+@pytest.mark.parametrize(
+    ("section", "rule"),
+    [
+        ("{steps: {default: {memory: 1.5Gi}}}", "steps.default.memory"),
+        ("{steps: {default: {cpu: 2 cores}}}", "steps.default.cpu"),
+        ("{volume_claim: my.claim}", "volume_claim"),
+        ("{mount_path: /tmp/root}", "must be a folder of its own"),
+        ("{mount_path: //}", "must be a folder of its own"),
+        ("{steps: {default: {node_selector: {pool: a b}}}}", "node_selector"),
+    ],
+)
+def test_what_a_cluster_refuses_is_refused_before(config_file, section, rule):
+    with pytest.raises(ConfigError, match=rule):
+        load(config_file, [f"kubeflow={section}"])
 
 
 def test_config_inside_has_the_overrides_and_lies_on_the_volume(config_file):

@@ -94,6 +94,12 @@ def test_pods_are_valid_for_kubernetes_and_have_what_the_operator_and_the_config
         kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
         (container,) = pod["spec"]["containers"]
         assert replica["replicas"] == count
+        # Pod security standard `restricted`
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] and container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         # The operator refuses a job without a container of this name, and reads the port of this name.
         assert container["name"] == "tensorflow"
         assert container["ports"] == [{"name": "tfjob-port", "containerPort": 2222}]
@@ -106,7 +112,7 @@ def test_pods_are_valid_for_kubernetes_and_have_what_the_operator_and_the_config
         assert variables["HIVEMILL_METADATA_PASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "hivemill-metadata"
         assert "value" not in variables["HIVEMILL_METADATA_PASSWORD"]
     policy = compiled["spec"]["runPolicy"]
-    assert (policy["activeDeadlineSeconds"], policy["backoffLimit"]) == (3600, 12)
+    assert (policy["activeDeadlineSeconds"], policy["backoffLimit"]) == (3600, 13)
 
 
 def test_commands_are_commands_of_hivemill(compiled):

@@ -100,7 +100,7 @@ def test_cron_job_has_no_second_start_and_no_endless_one(config, capsys):
     pod = run["template"]["spec"]
     (container,) = pod["containers"]
     assert container["args"][-5:] == ["run", "--date", "scheduled", "--lock-wait", "60"]
-    assert container["resources"]["limits"] == {"memory": "8Gi", "nvidia.com/gpu": 1}
+    assert container["resources"]["limits"] == {"memory": "8Gi", "nvidia.com/gpu": "1"}
     assert container["envFrom"] == [{"secretRef": {"name": "mill-alerts"}}]
     variables = {one["name"]: one["value"] for one in container["env"]}
     assert variables["HIVEMILL__ROOT"] == "/data/root"
