@@ -118,7 +118,7 @@ def test_every_step_has_volume_secrets_retries_no_cache_and_its_resources(docume
     for name, task in tasks.items():
         if name != "exit-handler-1":
             assert task["cachingOptions"] == {} and task["retryPolicy"]["maxRetryCount"] == 2
-    # Argo counts from the first attempt: three attempts of an hour (of two for the Trainer), and pauses of 60 and 120 s.
+    # Argo counts from the first attempt: three of an hour (two hours for the Trainer), and pauses of 60 and 120 s.
     windows = {name: one.get("retryPolicy", {}).get("backoffMaxDuration") for name, one in tasks.items()}
     assert (windows["begin"], windows["trainer"]) == (f"{3 * 3600 + 180}s", f"{3 * 7200 + 180}s")
     user = {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
