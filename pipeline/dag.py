@@ -36,6 +36,7 @@ from hivemill.components.pusher.component import StorePusher  # noqa: E402
 from hivemill.components.serving_check.component import ServingCheck  # noqa: E402
 from hivemill.components.statistics_gen import executor as statistics_executor  # noqa: E402
 from hivemill.components.tfx_io import staged_executor  # noqa: E402
+from hivemill.components.trainer.options import TrainingOptions  # noqa: E402
 from hivemill.components.transform import executor as transform_executor  # noqa: E402
 from hivemill.components.transform.analysis import request_of  # noqa: E402
 from hivemill.pipeline.config import worker_rules  # noqa: E402
@@ -259,12 +260,18 @@ def _training_config(config: PipelineConfig) -> dict[str, Any]:
     return {
         "features": config.feature_set().model_dump_json(),
         "model": config.model.model_dump_json(),
-        "training": config.training.model_dump_json(),
+        "training": _training_options(config).model_dump_json(),
         "rates": config.rates.model_dump_json(),
         "checkpoints": config.places().checkpoints,
         "code": _code_of("trainer"),
         **({"sample": sample.model_dump_json()} if sample else {}),
     }
+
+
+def _training_options(config: PipelineConfig) -> TrainingOptions:
+    """Nothing is fitted to the days that the gates judge on."""
+    _, watch_split = _fit_and_watch_splits(config)
+    return config.training.model_copy(update={} if watch_split == "validation" else {"calibration": "off"})
 
 
 def _evaluator(

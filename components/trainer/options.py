@@ -125,6 +125,11 @@ class TrainingOptions(Options):
         description="null trains all epochs and exports the last weights; otherwise the weights of the check with the "
         "lowest validation logloss are exported, which needs window.validation_days >= 1.",
     )
+    calibration: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: the exported model scales and shifts its logits to fit the validation days, where rows that "
+        "were not fitted on gain by more than luck. Without window.validation_days it is off.",
+    )
     checkpoint_every_steps: PositiveInt = Field(500, description="A killed training loses at most so many steps.")
     seed: NonNegativeInt = Field(17, description="Same seed, data and code: same metrics.")
     strategy: Literal["none", "mirrored", "multi_worker"] = Field(

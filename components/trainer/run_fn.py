@@ -17,6 +17,7 @@ import tf_keras
 from hivemill.common.storage.atomic import fingerprint, write_json_atomically
 from hivemill.components.features import FeatureSet
 from hivemill.components.tfx_io.staged_executor import true_place
+from hivemill.components.trainer.calibration import Calibration, calibrate
 from hivemill.components.trainer.input import InputSource, count_rows, evaluation_batches
 from hivemill.components.trainer.loop.checkpoint_storage import KeptCheckpoints, kept_at
 from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
@@ -119,7 +120,7 @@ def fit(
     with _rates_folder(kept.folder, strategy) as scratch:
         rates = prepare(config.rates, fields, train_source, eval_source, rows_of_files, scratch)
         num_rows = sum(rows_of_files)
-        model, traced, history = _train(
+        model, traced, history, calibration = _train(
             config, fields, rates, num_rows, strategy, kept, transform_output, log_folder, watch
         )
     document = history.document(
@@ -128,6 +129,7 @@ def fit(
         best_check=history.best_check(config.training.plateau),
     )
     document["rates"] = rates.document
+    document["calibration"] = calibration.document()
     if config.sample:
         document["sample"] = config.sample.document()
     return TrainingResult(model, rates.layer, traced, document)
@@ -143,7 +145,7 @@ def _train(
     transform_output: tft.TFTransformOutput,
     log_folder: Path,
     watch: Watch,
-) -> tuple[DeepFM, TracedModel, TrainingHistory]:
+) -> tuple[DeepFM, TracedModel, TrainingHistory, Calibration]:
     options, chief = config.training, is_chief(strategy)
     num_validation_rows = sum(count_rows(rates.validation, "validation")) if rates.validation.files else 0
     schedule = Schedule.of(options, num_rows, strategy.num_replicas_in_sync, num_validation_rows)
@@ -160,7 +162,11 @@ def _train(
         history = train(steps, schedule, options, rates.train, validation, checkpoints, log, watch)
     if options.tensorboard.projector_terms and chief:
         views.write_projector(log_folder / "train", transform_output, options.tensorboard.projector_terms)
-    return model, traced, history
+    calibration = Calibration()
+    if validation is not None and options.calibration == "auto":
+        calibration = calibrate(model, validation)
+        traced.calibrate(calibration.scale, calibration.offset)
+    return model, traced, history, calibration
 
 
 @contextlib.contextmanager

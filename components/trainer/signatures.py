@@ -56,6 +56,11 @@ class TracedModel:
         self._module = _ServingModule(model, transform_output, features, correction, rates)
         self._signatures = self._module.signatures()
 
+    def calibrate(self, scale: float, offset: float) -> None:
+        """From now on `click_probability` is that of scale * logit + offset (calibration.py)."""
+        self._module.calibration_scale.assign(scale)
+        self._module.calibration_offset.assign(offset)
+
     def save(self, folder: str) -> None:
         """Writes the SavedModel with the weights that the model has now.
 
@@ -86,6 +91,8 @@ class _ServingModule(tf.Module):
         super().__init__()
         self._rates = rates
         self._logit_correction = logit_correction
+        self.calibration_scale = tf.Variable(1.0, trainable=False)
+        self.calibration_offset = tf.Variable(0.0, trainable=False)
         single, multivalent = raw_columns(features)
         spec = transform_output.raw_feature_spec()
         self._raw_spec = {column: spec[column] for column in sorted(spec) if column in single | multivalent}
@@ -123,7 +130,7 @@ class _ServingModule(tf.Module):
         }
         if self._rates is not None:
             inputs[RATES_KEY] = self._rates(inputs)
-        logits = self._model()(inputs, training=False)
+        logits = self.calibration_scale * self._model()(inputs, training=False) + self.calibration_offset
         return {PROBABILITY_KEY: tf.sigmoid(logits + self._logit_correction)}
 
     def columns_of_arguments(self) -> dict[str, str]:

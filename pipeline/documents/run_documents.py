@@ -255,6 +255,17 @@ class RatesSection(Document):
     tables: tuple[RateTable, ...] = ()
 
 
+class CalibrationSection(Document):
+    """What was done to the logits after training: `scale` * logit + `offset`, where rows not fitted on gained by it."""
+
+    used: bool = False
+    scale: float | None = None
+    offset: float | None = None
+    rows: int | None = None
+    gain: float | None = None
+    gain_error: float | None = None
+
+
 class TrainingDocument(Document):
     """`history.json`: the training, check by check. Version 1 had one check an epoch."""
 
@@ -263,6 +274,7 @@ class TrainingDocument(Document):
     num_train_examples: int | None = None
     best_check: int | None = None
     rates: RatesSection | None = None
+    calibration: CalibrationSection | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -17,6 +17,8 @@ pytest.importorskip("tensorflow_transform")
 import tensorflow as tf
 
 from hivemill.common.errors import ConfigError, DataNotReadyError, DataVerdictError
+from hivemill.components.trainer import run_fn as run_fn_module
+from hivemill.components.trainer.calibration import Calibration
 from hivemill.components.trainer.run_fn import run_fn
 
 _PREDICT_WITH_TENSORFLOW_ALONE = """
@@ -93,6 +95,29 @@ def test_same_seed_same_metrics_whatever_tensorboard_gets(world, run):
         for folder in (run, world / "again")
     ]
     assert np.allclose(metrics[0], metrics[1], rtol=0, atol=1e-5)
+
+
+def test_calibration_is_inside_the_saved_model_and_told(world, run, monkeypatch):
+    """The same training with a scaling of its own: the served logits are scaled and shifted, in every signature."""
+    made = Calibration(0.5, 0.25, 1_000, 0.01, 0.001)
+    monkeypatch.setattr(run_fn_module, "calibrate", lambda model, validation: made)
+    run_fn(click_world.fn_args(world, world / "calibrated"))
+    calibrated, rows = world / "calibrated", _raw_rows(world, 64)
+    assert _history(calibrated)["calibration"] == {**made.document(), "used": True}
+    before = _history(run)["calibration"]
+    assert before["rows"] > 0
+    logits = (_logits(_serve(run, rows)) - before["offset"]) / before["scale"]
+    assert np.allclose(_logits(_serve(calibrated, rows)), 0.5 * logits + 0.25, atol=1e-3)
+
+
+def test_calibration_is_off_by_config(world):
+    run_fn(click_world.fn_args(world, world / "as it is", training={"epochs": 1, "calibration": "off"}))
+    assert _history(world / "as it is")["calibration"] == Calibration().document()
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    probabilities = probabilities.astype(np.float64)
+    return np.log(probabilities) - np.log1p(-probabilities)
 
 
 def test_export_serves_without_keras_and_tft(world, run):

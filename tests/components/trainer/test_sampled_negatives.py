@@ -48,7 +48,7 @@ def run(tmp_path_factory) -> Path:
         patch.setattr(click_world, "NUM_ROWS", {"train": 8000, "validation": 1500})
         patch.setattr(click_world, "raw_examples", lambda num_rows, seed: sampled(whole(num_rows, seed)))
         click_world.write_world(world)
-        arguments = click_world.fn_args(world, world / "run", training={"epochs": 3})
+        arguments = click_world.fn_args(world, world / "run", training={"epochs": 3, "calibration": "off"})
         arguments.custom_config["sample"] = NegativeSample(negatives=NEGATIVES).model_dump_json()
         fit = run_fn_module.fit
 
