@@ -41,12 +41,6 @@ setup(
         "aiohttp>=3.13.3,<4",
         "cronsim>=2.7,<3",
         "lightgbm>=4.5,<5",
-        "sqlglot>=26,<31",
-        "obstore>=0.6,<1",
-        "rich>=14,<16",
-        "xxhash>=3.5,<4",
-        "deltalake>=1,<2",
-        "pyiceberg>=0.9,<1",
     ],
     extras_require={
         "kubeflow": ["kfp>=2.16,<2.17", "kfp-kubernetes>=2.16,<2.17"],

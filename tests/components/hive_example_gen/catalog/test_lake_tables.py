@@ -23,11 +23,10 @@ def _parquet(path: Path) -> None:
 
 
 def _delta(folder: Path) -> Path:
-    from deltalake import DeltaTable, write_deltalake
-
-    rows = pa.table({"dt": ["2026-11-15"] * 3, "user_id": [3, 4, 5], "click": [0, 1, 0]})
-    write_deltalake(str(folder / "delta"), rows, partition_by=["dt"])
-    DeltaTable(str(folder / "delta")).delete("user_id = 4")
+    """Laid out as Delta's protocol says: a log of commits beside the partitions' files."""
+    _parquet(folder / "delta" / "dt=2026-11-15" / "part-00000-a.c000.snappy.parquet")
+    (folder / "delta" / "_delta_log").mkdir()
+    (folder / "delta" / "_delta_log" / "00000000000000000000.json").write_text('{"commitInfo":{}}')
     return folder / "delta"
 
 
