@@ -169,7 +169,7 @@ def _example_gen(config: PipelineConfig, inputs: RunInputs) -> HiveLogExampleGen
         date=inputs.date,
         plan_fingerprint=inputs.plan_fingerprint,
         partitions_path=config.places().partitions,
-        # Beam's workers have no TensorFlow; on other runners the nodes read the rows as TFX's do.
+        # Beam's workers convert without TensorFlow; there TFX's executors read the rows.
         summary=None if config.runner.beam_args else _summary_request(config),
     )
 
