@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-MAX_VALUES_IN_MEMORY = 1_000_000
-"""Of one counter; about 60 MB where values are short."""
+MAX_VALUES_IN_MEMORY = 250_000
+"""Of one counter: 150 MB at most while they are merged, measured with 5,000,000 short values in 16 runs."""
 _FIRST_MERGE_ROWS = 1 << 17
 _STREAM_ROWS = 1 << 15
 _WRITE_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
