@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,7 @@ def _training_config(config: PipelineConfig) -> dict[str, Any]:
         "checkpoints": config.places().checkpoints,
         "code": _code_of("trainer"),
         **({"sample": sample.model_dump_json()} if sample else {}),
+        **({"members": json.dumps(config.members)} if config.members else {}),
     }
 
 

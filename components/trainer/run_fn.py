@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from hivemill.components.trainer.loop.training_loop import Schedule, Watch, trai
 from hivemill.components.trainer.model.deepfm import DeepFM, Field
 from hivemill.components.trainer.model.embedding_views import EmbeddingViews
 from hivemill.components.trainer.model.fields import model_fields
+from hivemill.components.trainer.model.mean_model import MeanModel
 from hivemill.components.trainer.model.networks import make_network
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
+from hivemill.components.trainer.option_changes import sections_of, with_values
 from hivemill.components.trainer.options import ModelOptions, RateOptions, TrainingOptions
 from hivemill.components.trainer.rates.layer import ClickRates
 from hivemill.components.trainer.rates.prepare import PreparedRates, prepare
@@ -50,6 +53,7 @@ class TrainingConfig:
     checkpoints: str | None
     code: str
     sample: NegativeSample | None = None
+    members: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def of(cls, custom_config: Mapping[str, Any]) -> TrainingConfig:
@@ -65,7 +69,22 @@ class TrainingConfig:
             checkpoints=checkpoints,
             code=custom_config.get("code", ""),
             sample=NegativeSample.model_validate_json(sample) if sample else None,
+            members=tuple(json.loads(custom_config.get("members", "[]"))),
         )
+
+    def changed(self, values: Mapping[str, Any]) -> TrainingConfig:
+        """With other values of options, by dotted key. Raises ValidationError where the options refuse one."""
+        sections = with_values(sections_of(self.model, self.training, self.rates), values)
+        return dataclasses.replace(
+            self,
+            model=ModelOptions.model_validate(sections["model"]),
+            training=TrainingOptions.model_validate(sections["training"]),
+            rates=RateOptions.model_validate(sections["rates"]),
+        )
+
+    def trainings(self) -> list[TrainingConfig]:
+        """One for each member of the model."""
+        return [self.changed(values) for values in self.members] or [self]
 
 
 def run_fn(fn_args: Any) -> None:
@@ -79,18 +98,56 @@ def run_fn(fn_args: Any) -> None:
     layout = FieldLayout.of(config.features)
     train_source = InputSource.of(fn_args.train_files, layout)
     eval_source = InputSource.of(fn_args.eval_files or [], layout)
-    tf_keras.utils.set_random_seed(config.training.seed)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     strategy = make_strategy(config.training.strategy)
     logs = Path(fn_args.model_run_dir)
-    with kept_at(_checkpoint_place(config, fn_args, train_source, eval_source)) as kept:
-        with lost_workers_told(strategy):
-            result = fit(config, transform_output, train_source, eval_source, strategy, kept, logs)
+    trainings = config.trainings()
+    places = [_checkpoint_place(one, fn_args, train_source, eval_source) for one in trainings]
+    with contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(kept_at(place)) for place in places]
+        results = []
+        for number, one in enumerate(trainings):
+            tf_keras.utils.set_random_seed(one.training.seed)
+            logs_of_one = logs / f"member-{number}" if number else logs
+            with lost_workers_told(strategy):
+                results.append(
+                    fit(one, transform_output, train_source, eval_source, strategy, kept[number], logs_of_one)
+                )
         if is_chief(strategy):
-            folder_of_model = fn_args.serving_model_dir
-            result.traced.save(folder_of_model)
-            write_json_atomically(logs / "history.json", result.document)
-            kept.remove()
+            _traced(results, config, transform_output).save(fn_args.serving_model_dir)
+            write_json_atomically(logs / "history.json", _document(results, config))
+            for each in kept:  # members that had ended would train again without theirs
+                each.remove()
+
+
+def _traced(
+    results: Sequence[TrainingResult], config: TrainingConfig, transform_output: tft.TFTransformOutput
+) -> TracedModel:
+    """What is exported. All members have the same click rates."""
+    if len(results) == 1:
+        return results[0].traced
+    calibrations = [(result.calibration.scale, result.calibration.offset) for result in results]
+    mean = MeanModel([result.model for result in results], calibrations)
+    return TracedModel(mean, transform_output, config.features, config.sample, results[0].rates)
+
+
+def _document(results: Sequence[TrainingResult], config: TrainingConfig) -> dict[str, Any]:
+    """history.json: of the first member, with what the others have reached."""
+    document = results[0].document
+    if len(results) == 1:
+        return document
+    best = [result.document["checks"][result.document["best_check"] - 1] for result in results]
+    members = [
+        {
+            "values": values,
+            "best_check": result.document["best_check"],
+            "val_loss": check["val_loss"],
+            "calibration": result.document["calibration"],
+        }
+        for values, result, check in zip(config.members, results, best, strict=True)
+    ]
+    parameters = sum(result.document["num_parameters"] for result in results)
+    return {**document, "num_parameters": parameters, "members": members}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +155,7 @@ class TrainingResult:
     model: DeepFM
     rates: ClickRates | None
     traced: TracedModel
+    calibration: Calibration
     document: dict[str, Any]
 
 
@@ -132,7 +190,7 @@ def fit(
     document["calibration"] = calibration.document()
     if config.sample:
         document["sample"] = config.sample.document()
-    return TrainingResult(model, rates.layer, traced, document)
+    return TrainingResult(model, rates.layer, traced, calibration, document)
 
 
 def _train(

@@ -26,6 +26,7 @@ from tensorflow_transform.saved import saved_transform_io_v2
 from hivemill.components.features import FeatureSet, MultivalentFeature
 from hivemill.components.trainer import signature_names
 from hivemill.components.trainer.model.deepfm import RATES_KEY, DeepFM
+from hivemill.components.trainer.model.mean_model import MeanModel
 from hivemill.components.trainer.model.sampling_correction import NegativeSample
 from hivemill.components.trainer.rates.layer import ClickRates
 from hivemill.components.trainer.signature_names import argument_name
@@ -45,7 +46,7 @@ class TracedModel:
 
     def __init__(
         self,
-        model: DeepFM,
+        model: DeepFM | MeanModel,
         transform_output: tft.TFTransformOutput,
         features: FeatureSet,
         sample: NegativeSample | None = None,
@@ -82,7 +83,7 @@ def raw_columns(features: FeatureSet) -> tuple[set[str], set[str]]:
 class _ServingModule(tf.Module):
     def __init__(
         self,
-        model: DeepFM,
+        model: DeepFM | MeanModel,
         transform_output: tft.TFTransformOutput,
         features: FeatureSet,
         logit_correction: float,
@@ -186,6 +187,6 @@ def _is_trackable(value: Any) -> bool:
     return isinstance(value, tf.__internal__.tracking.Trackable)
 
 
-def _untracked(model: DeepFM) -> Any:
+def _untracked(model: DeepFM | MeanModel) -> Any:
     """Hides the model from SavedModel's tracking: its variables are tracked already, and Keras would add itself."""
     return lambda: model

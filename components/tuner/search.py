@@ -23,6 +23,7 @@ from tfx.components.tuner.component import TunerFnResult
 
 from hivemill.common import errors, progress
 from hivemill.common.errors import ConfigError, DataNotReadyError, HivemillError, InfrastructureError
+from hivemill.components.trainer.option_changes import Sections, sections_of
 from hivemill.components.trainer.run_fn import TrainingConfig
 from hivemill.components.tuner import space
 from hivemill.components.tuner.options import TuningOptions
@@ -46,7 +47,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         custom_config=dict(fn_args.custom_config),
         is_config=False,
     )
-    sections = space.sections_of(config.model, config.training, config.rates)
+    sections = sections_of(config.model, config.training, config.rates)
     return TunerFnResult(TrialTuner(options, sections, first), {})
 
 
@@ -63,7 +64,7 @@ class _ConfigFirst(keras_tuner.oracles.RandomSearchOracle):
 class TrialTuner(base_tuner.BaseTuner):
     """Trains the trials that the oracle draws, `options.workers` at a time."""
 
-    def __init__(self, options: TuningOptions, sections: space.Sections, spec: TrialSpec):
+    def __init__(self, options: TuningOptions, sections: Sections, spec: TrialSpec):
         """`spec`: what all trials have in common; its folder holds one folder for each trial."""
         self._options, self._spec = options, spec
         hyperparameters = keras_tuner.HyperParameters()

@@ -26,10 +26,9 @@ from hivemill.components.trainer.loop.checkpoint_storage import KeptCheckpoints 
 from hivemill.components.trainer.loop.history import TrainingHistory  # noqa: E402
 from hivemill.components.trainer.loop.strategies import make_strategy  # noqa: E402
 from hivemill.components.trainer.model.deepfm import RATES_KEY  # noqa: E402
-from hivemill.components.trainer.options import ModelOptions, RateOptions, TrainingOptions  # noqa: E402
+from hivemill.components.trainer.option_changes import Values  # noqa: E402
 from hivemill.components.trainer.run_fn import TrainingConfig, TrainingResult, fit  # noqa: E402
 from hivemill.components.transform.layout import FieldLayout  # noqa: E402
-from hivemill.components.tuner import space  # noqa: E402
 from hivemill.components.tuner.judging import Predictions  # noqa: E402
 from hivemill.components.tuner.pruning import is_hopeless  # noqa: E402
 
@@ -43,7 +42,7 @@ class TrialSpec:
     """What a process needs for one trial. `deadline` is of time.monotonic(); None: the trial trains to its end."""
 
     folder: Path
-    values: space.Values
+    values: Values
     train_files: tuple[str, ...]
     eval_files: tuple[str, ...]
     transform_output: str
@@ -133,14 +132,8 @@ def _fit(spec: TrialSpec, watch: _Watch) -> tuple[TrainingResult, InputSource]:
 
 
 def _config_of(spec: TrialSpec) -> TrainingConfig:
-    config = TrainingConfig.of(spec.custom_config)
-    changed = space.with_values(space.sections_of(config.model, config.training, config.rates), spec.values)
-    return dataclasses.replace(
-        config,
-        model=ModelOptions.model_validate(changed["model"]),
-        training=TrainingOptions.model_validate({**changed["training"], "strategy": "none"}),
-        rates=RateOptions.model_validate(changed["rates"]),
-    )
+    config = TrainingConfig.of(spec.custom_config).changed(spec.values)
+    return dataclasses.replace(config, training=config.training.model_copy(update={"strategy": "none"}))
 
 
 class _Watch:

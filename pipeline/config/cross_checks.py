@@ -11,6 +11,7 @@ from hivemill.common.storage import urls
 from hivemill.common.text import did_you_mean
 from hivemill.components.features import CategoricalFeature, CrossFeature, MultivalentFeature, NumericFeature
 from hivemill.components.hive_example_gen.options import SourceOptions
+from hivemill.components.trainer.option_changes import mistake, sections_of
 from hivemill.components.tuner import space
 from hivemill.pipeline.config.network_rules import network_rules
 from hivemill.pipeline.config.row_rules import row_rules
@@ -38,6 +39,7 @@ def consistency(config: PipelineConfig, tree: Tree) -> list[Mistake]:
         _fields,
         _features_without_effect,
         network_rules,
+        _members,
         _tuning,
         _gates,
         _store,
@@ -76,8 +78,22 @@ def columns_of(name: str, feature: Any) -> tuple[str, ...]:
     return (*read, weights) if weights not in (None, "values") else read
 
 
+def _members(config: PipelineConfig) -> Found:
+    sections = sections_of(config.model, config.training, config.rates)
+    if len(config.members) == 1:
+        yield ("members",), "has one member; put its values into `model` and `training`, or add another"
+    for index, values in enumerate(config.members):
+        if values in config.members[:index]:
+            yield ("members", index), "is the same as one before it, and would add nothing; change training.seed"
+        for key, value in values.items():
+            if key.startswith("rates.") or key == "training.strategy":
+                yield ("members", index, key), "must be the same for all members; set it in its section"
+            elif message := mistake(sections, key, value):
+                yield ("members", index, key), message
+
+
 def _tuning(config: PipelineConfig) -> Found:
-    sections = space.sections_of(config.model, config.training, config.rates)
+    sections = sections_of(config.model, config.training, config.rates)
     for key, message in space.mistakes(config.tuning.space, sections):
         yield ("tuning", "space", key), message
 

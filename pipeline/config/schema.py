@@ -81,6 +81,13 @@ class PipelineConfig(Options):
     model: ModelOptions = Field(ModelOptions(), description="The network, and how large it is.")
     rates: RateOptions = Field(RateOptions(), description="Click rates as inputs of the model: auto, off or details.")
     training: TrainingOptions = Field(TrainingOptions(), description="How it is trained.")
+    members: tuple[dict[str, Any], ...] = Field(
+        (),
+        description="Two or more make the model the mean of the probabilities of as many trainings, each with its own "
+        "values of some keys of `model` and `training`: `[{}, {training.seed: 18}]`. Training and prediction then "
+        "cost so many times as much.",
+        max_length=16,
+    )
     tuning: TuningOptions = Field(TuningOptions(), description="What `hivemill tune` searches.")
     gates: GateOptions = Field(GateOptions(), description="What a model must reach to be pushed.")
     serving_check: ServingCheckOptions = Field(

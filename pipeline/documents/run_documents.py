@@ -275,6 +275,7 @@ class TrainingDocument(Document):
     best_check: int | None = None
     rates: RatesSection | None = None
     calibration: CalibrationSection | None = None
+    members: tuple[Any, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

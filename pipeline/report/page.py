@@ -258,6 +258,7 @@ def _lineage(folder: RunFolder) -> list[tuple[str, Any]]:
         ("Model version pushed", outcome.pushed_version(folder)),
         ("Baseline version", model and model.baseline_version),
         ("Parameters", history and history.num_parameters and numbers.count(history.num_parameters)),
+        ("Members (the curves are of the first)", (len(history.members) or None) if history else None),
         *((name, version) for name, version in sorted((run.versions if run else {}).items())),
     ]
     return [(name, value) for name, value in rows if value is not None]

@@ -28,8 +28,10 @@ def render_tuning_page(document: Mapping[str, Any]) -> str:
 
 def headline(document: Mapping[str, Any]) -> str:
     """What came of the search, in a line."""
-    if document["values"]:
+    if document["best"]["values"]:
         return f"Trial {document['best']['trial']} is better than the config as it is"
+    if document["mean"]["values"]:
+        return f"The mean of {len(document['mean']['trials'])} trials is better than the config as it is"
     return "Nothing is proposed: keep the config"
 
 

@@ -50,8 +50,9 @@ def _with_value(text: str, path: tuple[str, ...], shown: str) -> str:
 
 def _replaced(text: str, node: yaml.Node, shown: str) -> str:
     start, end = node.start_mark.index, _end(node)
-    space = " " if start and text[start - 1] == ":" else ""
-    return text[:start] + space + shown + text[end:]
+    space = " " if text[:start].endswith(":") and not shown.startswith("\n") else ""
+    before = text[:start].rstrip() if shown.startswith("\n") else text[:start]
+    return before + space + shown + text[end:]
 
 
 def _end(node: yaml.Node) -> int:
@@ -74,7 +75,8 @@ def _inserted(text: str, node: yaml.MappingNode, path: tuple[str, ...], shown: s
 
 
 def _entry(path: tuple[str, ...], shown: str) -> str:
-    return f"{path[0]}: {_flow(path[1:], shown)}"
+    value = _flow(path[1:], shown)
+    return f"{path[0]}:{value}" if value.startswith("\n") else f"{path[0]}: {value}"
 
 
 def _flow(path: tuple[str, ...], shown: str) -> str:
@@ -84,4 +86,7 @@ def _flow(path: tuple[str, ...], shown: str) -> str:
 
 
 def _shown(value: Any) -> str:
+    """JSON, which is YAML; a list of mappings with one on each line."""
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        return "".join(f"\n  - {json.dumps(one, ensure_ascii=False)}" for one in value)
     return json.dumps(value, ensure_ascii=False)

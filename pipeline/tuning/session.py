@@ -24,7 +24,7 @@ from hivemill.pipeline.runs.sigterm import stopped_by_sigterm
 from hivemill.pipeline.tuning import proposal
 from hivemill.pipeline.tuning.page import render_tuning_page
 
-TUNING_JSON, TUNING_HTML, PROPOSAL_DIFF, ATTEMPT_JSON = "tuning.json", "tuning.html", "proposal.diff", "attempt.json"
+TUNING_JSON, TUNING_HTML, ATTEMPT_JSON = "tuning.json", "tuning.html", "attempt.json"
 
 
 class TuningFolder(RunFolder):
@@ -36,7 +36,7 @@ class TuningFolder(RunFolder):
 
 
 def tune(loaded: LoadedConfig, date: datetime.date, console: Console, lock_options: LockOptions) -> dict[str, Any]:
-    """Searches on the window of `date`, and returns the document of tuning.json with `values`, `diff` and `page`.
+    """Searches on the window of `date`, and returns the document of tuning.json with its `page`.
 
     Trials that an earlier search of the same inputs has ended are kept: a search that was killed resumes, and one with
     more trials continues. Holds the lock of the root, as a run does. Raises what stops a node; ConfigError where the
@@ -65,12 +65,13 @@ def tune(loaded: LoadedConfig, date: datetime.date, console: Console, lock_optio
             return _concluded(made, loaded, folder)
 
 
-def accept(loaded: LoadedConfig, document: dict[str, Any]) -> bool:
-    """Writes the proposed values into the config's file; False where nothing is proposed."""
-    if not document["values"]:
+def accept(loaded: LoadedConfig, document: dict[str, Any], which: str) -> bool:
+    """Writes a proposal (`best` or `mean`) into the config's file; False where that proposes nothing."""
+    values = document[which]["values"]
+    if not values:
         return False
     text = loaded.path.read_text(encoding="utf-8")
-    write_text_atomically(loaded.path, proposal.changed_text(text, document["values"], loaded.path.name))
+    write_text_atomically(loaded.path, proposal.changed_text(text, values, loaded.path.name))
     return True
 
 
@@ -79,6 +80,11 @@ def _check(config: PipelineConfig) -> None:
         raise ConfigError(
             f"window.validation_days is {config.window.validation_days}: trials are judged by validation days only",
             hint="Set it to 1 or more; the eval split judges the model that a run trains then.",
+        )
+    if config.members:
+        raise ConfigError(
+            f"the config has {len(config.members)} members: `hivemill tune` searches options of one model",
+            hint="Tune without them: --set 'members=[]'. What it proposes may be new members.",
         )
     if urls.is_url(config.root):
         raise ConfigError(
@@ -141,20 +147,30 @@ def _compiled(
 
 
 def _concluded(made: dict[str, Any], loaded: LoadedConfig, folder: TuningFolder) -> dict[str, Any]:
-    """Proposes the best trial where it is beyond chance, and only what differs from the config."""
-    trials = {one["trial"]: one for one in made["trials"]}
-    won = trials[made["best"]["trial"]]["values"] if made["best"]["is_beyond_chance"] else {}
-    values = {key: value for key, value in won.items() if value != trials[0]["values"][key]}
-    text = loaded.path.read_text(encoding="utf-8")
-    name = loaded.path.name
-    document = {
-        **made,
-        "tuning_id": folder.run_id,
-        "values": values,
-        "diff": proposal.diff(text, proposal.changed_text(text, values, name), name) if values else "",
-        "page": str(folder.file(TUNING_HTML)),
-    }
-    write_text_atomically(folder.file(PROPOSAL_DIFF), document["diff"])
+    """Adds to `best` and `mean` the values that they propose for the config, and the diff."""
+    text, name = loaded.path.read_text(encoding="utf-8"), loaded.path.name
+    document = {**made, "tuning_id": folder.run_id, "page": str(folder.file(TUNING_HTML))}
+    for which, values in (("best", _best_values(made)), ("mean", _mean_values(made))):
+        diff = proposal.diff(text, proposal.changed_text(text, values, name), name) if values else ""
+        document[which] = {**made[which], "values": values, "diff": diff}
+        write_text_atomically(folder.file(f"{which}.diff"), diff)
     write_json_atomically(folder.file(TUNING_JSON), document)
     write_text_atomically(folder.file(TUNING_HTML), render_tuning_page(document))
     return document
+
+
+def _best_values(made: dict[str, Any]) -> dict[str, Any]:
+    return _changed(made, made["best"]["trial"]) if made["best"]["is_beyond_chance"] else {}
+
+
+def _mean_values(made: dict[str, Any]) -> dict[str, Any]:
+    """Nothing for one trial alone, nor where the members would need other click rates."""
+    members = [_changed(made, number) for number in made["mean"]["trials"]]
+    is_possible = len(members) > 1 and not any(key.startswith("rates.") for one in members for key in one)
+    return {"members": members} if made["mean"]["is_beyond_chance"] and is_possible else {}
+
+
+def _changed(made: dict[str, Any], number: int) -> dict[str, Any]:
+    """The values of a trial that differ from the config's."""
+    trials = {one["trial"]: one["values"] for one in made["trials"]}
+    return {key: value for key, value in trials[number].items() if value != trials[0][key]}

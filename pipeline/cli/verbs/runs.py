@@ -88,8 +88,9 @@ def tune(arguments: argparse.Namespace, output: Output) -> int:
     date = dates.resolve(arguments.date, loaded, say)
     patience = lock.LockOptions(wait_seconds=60 * arguments.lock_wait)
     document = session.tune(loaded, date, Console(), patience)
-    is_accepted = arguments.accept and session.accept(loaded, document)
-    output.show({**document, "accepted": is_accepted}, _tuning_text(document, is_accepted, str(loaded.path)))
+    is_accepted = bool(arguments.accept) and session.accept(loaded, document, arguments.accept)
+    accepted = arguments.accept if is_accepted else None
+    output.show({**document, "accepted": accepted}, _tuning_text(document, accepted, str(loaded.path)))
     return 0
 
 
@@ -157,11 +158,15 @@ def _add_tune(verbs: argparse._SubParsersAction, common: argparse.ArgumentParser
     verb.add_argument("--trials", type=count, metavar="N", help="trainings at most, instead of tuning.trials")
     verb.add_argument("--minutes", type=minutes, metavar="M", help="for all trials, instead of tuning.minutes")
     verb.add_argument("--workers", type=count, metavar="N", help="trials at a time, instead of tuning.workers")
-    verb.add_argument("--accept", action="store_true", help="write what is proposed into the config file")
+    verb.add_argument(
+        "--accept",
+        choices=("best", "mean"),
+        help="write the change to the best trial, or to the mean, into the config",
+    )
     verb.add_argument("--lock-wait", type=minutes, default=0.0, metavar="MINUTES", help="for a run to end (default: 0)")
 
 
-def _tuning_text(document: dict[str, Any], is_accepted: bool, path: str) -> str:
+def _tuning_text(document: dict[str, Any], accepted: str | None, path: str) -> str:
     from hivemill.pipeline.tuning.page import headline, reason
 
     rows = [
@@ -175,10 +180,17 @@ def _tuning_text(document: dict[str, Any], is_accepted: bool, path: str) -> str:
         for one in document["trials"]
     ]
     lines = [table(("TRIAL", "STATE", "LOGLOSS", "AUC", "SECONDS"), rows), "", f"{headline(document)}."]
-    lines += [reason(document), f"Page: {document['page']}"]
-    if document["diff"]:
-        lines += ["", document["diff"], f"{path} is changed." if is_accepted else "The same with --accept writes it."]
+    lines += [reason(document), _mean_words(document["mean"]), f"Page: {document['page']}"]
+    for which in ("best", "mean"):
+        if document[which]["diff"]:
+            end = f"{path} is changed." if accepted == which else f"The same with --accept {which} writes it."
+            lines += ["", document[which]["diff"], end]
     return "\n".join(lines)
+
+
+def _mean_words(mean: dict[str, Any]) -> str:
+    chance = "more than chance may give" if mean["is_beyond_chance"] else "no more than chance may give"
+    return f"The mean of the best {len(mean['trials'])} as one model: logloss {mean['val_logloss']:.5f}, {chance}."
 
 
 def _rounded(value: float | None) -> float | None:

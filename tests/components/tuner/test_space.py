@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from hivemill.components.trainer import option_changes
 from hivemill.components.trainer.options import ModelOptions, RateOptions, TrainingOptions
 from hivemill.components.tuner import space
 from hivemill.components.tuner.options import TuningOptions
 
-SECTIONS = space.sections_of(ModelOptions(), TrainingOptions(), RateOptions())
+SECTIONS = option_changes.sections_of(ModelOptions(), TrainingOptions(), RateOptions())
 
 
 def test_the_config_comes_first_and_each_value_once():
@@ -18,14 +19,14 @@ def test_the_config_comes_first_and_each_value_once():
 
 
 def test_values_change_a_copy_at_any_depth():
-    changed = space.with_values(SECTIONS, {"training.plateau.patience": 5, "model.hidden_units": [8]})
+    changed = option_changes.with_values(SECTIONS, {"training.plateau.patience": 5, "model.hidden_units": [8]})
     assert changed["training"]["plateau"]["patience"] == 5 and changed["model"]["hidden_units"] == [8]
     assert SECTIONS["training"]["plateau"]["patience"] == 3
 
 
 def test_the_options_refuse_what_a_config_could_not_say():
     with pytest.raises(ValidationError):
-        space.with_values(SECTIONS, {"model.dropout": 1.5})
+        option_changes.with_values(SECTIONS, {"model.dropout": 1.5})
 
 
 @pytest.mark.parametrize(

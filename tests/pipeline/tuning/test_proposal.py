@@ -46,6 +46,12 @@ def test_a_key_at_any_depth():
     assert yaml_source.parse(made, "h").data == {"training": {"epochs": 3, "plateau": {"patience": 5}}}
 
 
+@pytest.mark.parametrize("before", ["a: 1\n", "a: 1\nmembers: []\n", "a: 1\nmembers:\n- {model.dropout: 0.1}\n"])
+def test_members_have_a_line_each(before):
+    made = proposal.changed_text(before, {"members": [{"model.dropout": 0.3}, {}]}, "h")
+    assert made.endswith('members:\n  - {"model.dropout": 0.3}\n  - {}\n')
+
+
 def test_what_cannot_be_changed_is_told():
     text = "a: &x {dropout: 0.1}\nb: *x\nmodel: *x\n"
     with pytest.raises(ConfigError, match="cannot be put") as caught:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hivemill.pipeline.config import loader
 from tests.pipeline.shop import CONFIG, RUN_DATE, hivemill, hivemill_command, make_shop
 
 SPACE = {"training.learning_rate": [1e-6, 0.003], "model.dropout": [0.2, 0.4]}
@@ -40,16 +41,22 @@ def test_a_search_is_killed_resumed_repeated_and_accepted(tmp_path, capsys):
     assert hivemill(config, *words) == 0
     shown = json.loads(capsys.readouterr().out)
     assert [one["trial"] for one in shown["trials"]] == [0, 1, 2, 3]
-    assert shown["values"]["training.learning_rate"] == 0.003
-    assert "+  learning_rate: 0.003" in shown["diff"] and not shown["accepted"]
+    assert shown["best"]["values"]["training.learning_rate"] == 0.003
+    assert "+  learning_rate: 0.003" in shown["best"]["diff"] and shown["accepted"] is None
     assert config.read_text() == before
     assert "better than the config as it is" in Path(shown["page"]).read_text()
 
-    assert hivemill(config, *words, "--accept") == 0
+    assert hivemill(config, *words, "--accept", "best") == 0
     again = json.loads(capsys.readouterr().out)
-    assert again["trials"] == shown["trials"] and again["accepted"]
+    assert again["trials"] == shown["trials"] and again["accepted"] == "best"
     assert yaml.safe_load(config.read_text())["training"]["learning_rate"] == 0.003
     assert config.read_text().startswith("# ours\n")
+
+    config.write_text(before)
+    assert hivemill(config, *words, "--accept", "mean") == 0
+    members = yaml.safe_load(config.read_text())["members"]
+    assert len(members) == 2 and members[0] == shown["best"]["values"]
+    assert loader.load(config).config.members == tuple(members)
     assert not list(tmp_path.glob("root/runs/*"))
 
 

@@ -1,0 +1,36 @@
+"""What `members` may say."""
+
+from __future__ import annotations
+
+import pytest
+
+from hivemill.common.errors import ConfigError
+from hivemill.pipeline.config import loader
+from tests.support.small_config import small_config
+
+
+def load(tmp_path, members: str):
+    path = tmp_path / "hivemill.yaml"
+    path.write_text(small_config(f"members: {members}"))
+    return loader.load(path, environment={})
+
+
+def test_members_change_the_run(tmp_path):
+    with_members = load(tmp_path, "[{}, {training.seed: 18}]").config
+    assert with_members.members == ({}, {"training.seed": 18})
+    assert with_members.semantic_fingerprint() != load(tmp_path, "[]").config.semantic_fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ("[{training.seed: 1}]", "has one member"),
+        ("[{}, {}]", "is the same as one before it"),
+        ("[{}, {rates.max_pairs: 3}]", "must be the same for all members"),
+        ("[{}, {model.dropout: 3}]", "members.1.model.dropout"),
+        ("[{}, {window.train_days: 3}]", "must be a key of model, training"),
+    ],
+)
+def test_mistakes_name_the_member_and_the_rule(tmp_path, members, words):
+    with pytest.raises(ConfigError, match=words.replace(".", r"\.")):
+        load(tmp_path, members)
