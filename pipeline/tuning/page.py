@@ -37,6 +37,22 @@ def headline(document: Mapping[str, Any]) -> str:
 
 def reason(document: Mapping[str, Any]) -> str:
     """The figures behind the headline."""
+    if document["mean"]["values"] and not document["best"]["values"]:
+        return f"{mean_words(document)} {_of_best(document)}"
+    return _of_best(document)
+
+
+def mean_words(document: Mapping[str, Any]) -> str:
+    """What the mean of the best few is worth."""
+    mean, config = document["mean"], document["config"]
+    chance = "more" if mean["is_beyond_chance"] else "no more"
+    return (
+        f"The mean of the best {len(mean['trials'])} trials as one model: validation logloss {mean['val_logloss']:.5f} "
+        f"against {config['val_logloss']:.5f}, {chance} than chance may give."
+    )
+
+
+def _of_best(document: Mapping[str, Any]) -> str:
     best, others = document["best"], len(document["trials"]) - 1
     if not others:
         return "Only the config as it is was trained; there was no time for another trial."

@@ -180,17 +180,12 @@ def _tuning_text(document: dict[str, Any], accepted: str | None, path: str) -> s
         for one in document["trials"]
     ]
     lines = [table(("TRIAL", "STATE", "LOGLOSS", "AUC", "SECONDS"), rows), "", f"{headline(document)}."]
-    lines += [reason(document), _mean_words(document["mean"]), f"Page: {document['page']}"]
+    lines += [reason(document), f"Page: {document['page']}"]
     for which in ("best", "mean"):
         if document[which]["diff"]:
             end = f"{path} is changed." if accepted == which else f"The same with --accept {which} writes it."
             lines += ["", document[which]["diff"], end]
     return "\n".join(lines)
-
-
-def _mean_words(mean: dict[str, Any]) -> str:
-    chance = "more than chance may give" if mean["is_beyond_chance"] else "no more than chance may give"
-    return f"The mean of the best {len(mean['trials'])} as one model: logloss {mean['val_logloss']:.5f}, {chance}."
 
 
 def _rounded(value: float | None) -> float | None:

@@ -56,6 +56,7 @@ def test_the_mean_may_be_better_where_no_trial_is():
     document["best"] |= NOTHING
     page = render_tuning_page(document)
     assert "The mean of 2 trials is better than the config" in page
+    assert "validation logloss 0.21000 against 0.23000, more than chance may give" in page
     assert "--accept mean" in page and "--accept best" not in page
 
 
