@@ -181,7 +181,7 @@ def test_saved_model_cli_runs_predict_with_multivalent_columns(world, run, tmp_p
 
 def test_without_early_stopping_nothing_is_selected(world):
     """The split that is watched may be the one that judges the model: all epochs run, and the last weights go out."""
-    training = {"plateau": None, "epochs": 6, "learning_rate": 0.05}  # overfits
+    training = {"plateau": None, "epochs": 6, "learning_rate": 0.05, "calibration": "off"}  # overfits
     run_fn(click_world.fn_args(world, world / "all_epochs", model={"dropout": 0}, training=training))
     history = _history(world / "all_epochs")
     losses = [entry["val_loss"] for entry in history["checks"]]
