@@ -86,7 +86,7 @@ def _members(config: PipelineConfig) -> Found:
         if values in config.members[:index]:
             yield ("members", index), "is the same as one before it, and would add nothing; change training.seed"
         for key, value in values.items():
-            if key.startswith("rates.") or key == "training.strategy":
+            if key.startswith("rates.") or key in ("training.strategy", "training.calibration"):
                 yield ("members", index, key), "must be the same for all members; set it in its section"
             elif message := mistake(sections, key, value):
                 yield ("members", index, key), message
