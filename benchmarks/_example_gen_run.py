@@ -49,7 +49,9 @@ def run_example_gen(
     outputs = {"examples": [examples_artifact(work)], "manifest": [manifest]}
     imported = time.monotonic() - started
     with _harness.cpu_clock() as clock:
-        executor.Executor(executor_context(work, beam_arguments)).Do({}, outputs, component.exec_properties)
+        executor.HiveExampleGenExecutor(executor_context(work, beam_arguments)).Do(
+            {}, outputs, component.exec_properties
+        )
     rows = outputs["examples"][0].get_int_custom_property("num_rows")
     return {**clock, "import_seconds": imported, "output_bytes": output_bytes(work), "rows": rows}
 

@@ -25,7 +25,7 @@ from tfx.types import standard_artifacts
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from hivemill.components.artifacts import ModelVerdict
-from hivemill.components.evaluator.one_machine.executor import Executor
+from hivemill.components.evaluator.one_machine.executor import OneMachineExecutor
 from hivemill.components.evaluator.options import GateOptions
 
 GATES = GateOptions(slices=(("device",),))  # everything else as it is by default
@@ -156,7 +156,7 @@ def model_verdict(week: WeekOfExamples, model: Path, stable: Path | None, folder
     context = base_beam_executor.BaseBeamExecutor.Context(
         make_beam_pipeline_fn=lambda: beam.Pipeline(runner="FnApiRunner"), tmp_dir=str(folder / "tmp"), unique_id="1"
     )
-    Executor(context).Do(inputs, outputs, properties)
+    OneMachineExecutor(context).Do(inputs, outputs, properties)
     return json.loads((folder / "verdict" / "verdict.json").read_text(encoding="utf-8"))
 
 

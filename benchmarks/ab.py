@@ -21,7 +21,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks._harness import print_result, print_table
-from hivemill.serving.experiment.exposures.users import Cells
+from hivemill.serving.experiment.exposures.users import UserDays
 from hivemill.serving.experiment.stats import power, ratio, sequential
 
 DAYS = 14
@@ -58,7 +58,9 @@ WORLDS = (
 POWER_WORLD = WORLDS[1]
 
 
-def simulate(world: World, num_users: int, random: np.random.Generator, lift: float = 0.0, days: int = DAYS) -> Cells:
+def simulate(
+    world: World, num_users: int, random: np.random.Generator, lift: float = 0.0, days: int = DAYS
+) -> UserDays:
     """One test: half of the users, by lot, have `lift` times more clicks."""
     rate = random.beta(world.ctr * world.concentration, (1 - world.ctr) * world.concentration, num_users)
     visits = random.gamma(0.5, 2 * world.visits, num_users)
@@ -74,7 +76,7 @@ def simulate(world: World, num_users: int, random: np.random.Generator, lift: fl
     history = random.poisson(20 * world.visits * rate)[:, None].astype(float) if world.history else None
     start = datetime.date(2026, 11, 2)
     dates = tuple(start + datetime.timedelta(days=number) for number in range(days))
-    return Cells(user, day, shown.astype(float), clicks.astype(float), treated, dates, history)
+    return UserDays(user, day, shown.astype(float), clicks.astype(float), treated, dates, history)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Alarms:
     impressions_used_daily: bool
 
 
-def alarms_of(cells: Cells, lift_of_interest: float = 0.1) -> Alarms:
+def alarms_of(cells: UserDays, lift_of_interest: float = 0.1) -> Alarms:
     made = sequential.looks(cells, lift_of_interest=lift_of_interest)
     scores = [_score(look.comparison) for look in made if look.counts]
     naive = [_naive_score(look.comparison) for look in made if look.counts]
@@ -111,13 +113,13 @@ def false_alarms(world: World, tests: int, num_users: int, seed: int = 1) -> dic
     return shares([alarms_of(simulate(world, num_users, random)) for _ in range(tests)])
 
 
-def planned(world: World, lift: float, sequential_test: bool, seed: int = 2) -> tuple[int, power.Traffic]:
+def planned(world: World, lift: float, sequential_test: bool, seed: int = 2) -> tuple[int, power.ExpectedTraffic]:
     """What `ab power --log` says, from a log of a time like the test's."""
     control, treatment = simulate(world, 200_000, np.random.default_rng(seed)).samples()
     both = ratio.rate(
         type(control)(*(np.concatenate(pair) for pair in zip(_counts(control), _counts(treatment), strict=True)))
     )
-    traffic = power.Traffic(both.value, both.impressions / both.users, max(both.design_effect or 1.0, 1.0))
+    traffic = power.ExpectedTraffic(both.value, both.impressions / both.users, max(both.design_effect or 1.0, 1.0))
     return power.users_needed(traffic, lift, power.Test(sequential=sequential_test)), traffic
 
 
@@ -138,11 +140,11 @@ def _counts(sample) -> tuple[np.ndarray, np.ndarray]:
     return sample.clicks, sample.impressions
 
 
-def _score(comparison: ratio.Comparison) -> float:
+def _score(comparison: ratio.VariantComparison) -> float:
     return abs(comparison.difference) / comparison.standard_error
 
 
-def _naive_score(comparison: ratio.Comparison) -> float:
+def _naive_score(comparison: ratio.VariantComparison) -> float:
     """As if impressions were independent."""
     parts = (comparison.control, comparison.treatment)
     plain = [one.clicks / one.impressions for one in parts]

@@ -132,7 +132,7 @@ def _evaluate(executor: Any, run: Path, place: Path) -> None:
     context = base_beam_executor.BaseBeamExecutor.Context(
         make_beam_pipeline_fn=lambda: beam.Pipeline(runner="FnApiRunner"), tmp_dir=str(place / "tmp"), unique_id="1"
     )
-    executor.Executor(context).Do(inputs, outputs, properties)
+    executor.OneMachineExecutor(context).Do(inputs, outputs, properties)
 
 
 def _artifact(kind: type, path: Path) -> Any:

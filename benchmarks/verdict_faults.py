@@ -41,7 +41,7 @@ from benchmarks._model_faults import MODEL_FAULTS, ModelFault, WeekOfExamples, m
 from hivemill.components.data_verdict.checks.registry import Evidence, run_checks
 from hivemill.components.data_verdict.comparison.reference import Baseline, History
 from hivemill.components.data_verdict.document import data_section
-from hivemill.components.data_verdict.findings import Finding
+from hivemill.components.data_verdict.findings import DataFinding
 from hivemill.components.data_verdict.options import DataVerdictOptions
 from hivemill.components.data_verdict.profile.builder import WindowFacts, profile_of
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
@@ -144,7 +144,7 @@ def _read_day(table: Path, day: datetime.date) -> pa.Table:
     return pa.Table.from_batches([flatten(batch) for batch in joined.to_batches()])
 
 
-def judged(days: dict[str, pa.Table], baseline: Baseline | None) -> tuple[Evidence, list[Finding], float]:
+def judged(days: dict[str, pa.Table], baseline: Baseline | None) -> tuple[Evidence, list[DataFinding], float]:
     """Evidence and findings of one window, and the seconds that the verdict's own work took."""
     names = sorted(days)
     splits = {"train": names[:-1], "eval": names[-1:]}

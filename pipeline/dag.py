@@ -120,7 +120,7 @@ def create_tuning_pipeline(config: PipelineConfig, inputs: RunInputs, folder: st
             "tuner_code": _code_of("tuner"),
         },
     )
-    tuner.executor_spec = executor_spec.ExecutorClassSpec(tuner_executor.Executor)
+    tuner.executor_spec = executor_spec.ExecutorClassSpec(tuner_executor.TunerExecutor)
     return _pipeline(config, inputs, [*data.nodes, tuner])
 
 
@@ -138,7 +138,9 @@ class _DataNodes:
 def _data_nodes(config: PipelineConfig, inputs: RunInputs) -> _DataNodes:
     example_gen = _example_gen(config, inputs)
     examples = example_gen.outputs["examples"]
-    statistics_gen = _on_one_machine(config, StatisticsGen(examples=examples), statistics_executor.Executor)
+    statistics_gen = _on_one_machine(
+        config, StatisticsGen(examples=examples), statistics_executor.StatisticsGenExecutor
+    )
     schema_gen = _schema_node(config, statistics_gen)
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
@@ -239,7 +241,7 @@ def _transform(config: PipelineConfig, examples: BaseChannel, schema_gen: base_n
         # The analyzer cache would double the analysis to save it on spans; our spans are windows that slide.
         disable_analyzer_cache=True,
     )
-    return _on_one_machine(config, transform, transform_executor.Executor)
+    return _on_one_machine(config, transform, transform_executor.TransformExecutor)
 
 
 def _trainer(config: PipelineConfig, transform: Transform, schema_gen: base_node.BaseNode) -> Trainer:
@@ -288,7 +290,7 @@ def _evaluator(
         baseline_path=inputs.baseline_path,
         baseline_version=inputs.baseline_version,
     ).with_id("Evaluator")
-    return _on_one_machine(config, evaluator, evaluator_executor.Executor)
+    return _on_one_machine(config, evaluator, evaluator_executor.OneMachineExecutor)
 
 
 def _serving_check(

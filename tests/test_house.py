@@ -193,3 +193,13 @@ def test_environment_for_keras_is_chosen_in_one_place_only():
         if "TF_USE_LEGACY_KERAS" in file.read_text(encoding="utf-8")
     ]
     assert mentions == ["common/runtime.py"]
+
+
+def test_a_class_name_occurs_once_in_the_product():
+    """A reader who searches for a class finds it. Names with an underscore are their module's own."""
+    found: dict[str, list[str]] = {}
+    for module, file in _modules().items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}

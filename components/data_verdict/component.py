@@ -44,7 +44,7 @@ class DataVerdictGate(base_component.BaseComponent):
     """
 
     SPEC_CLASS = DataVerdictGateSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.DataVerdictExecutor)
 
     def __init__(
         self,

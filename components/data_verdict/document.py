@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hivemill.components.data_verdict.checks.evidence import DriftRow, Evidence
+from hivemill.components.data_verdict.checks.evidence import DriftEvidence, WindowEvidence
 from hivemill.components.data_verdict.checks.window import expected_hours
-from hivemill.components.data_verdict.findings import Finding
+from hivemill.components.data_verdict.findings import DataFinding
 
 
-def data_section(findings: Sequence[Finding], evidence: Evidence | None = None) -> dict[str, Any]:
+def data_section(findings: Sequence[DataFinding], evidence: WindowEvidence | None = None) -> dict[str, Any]:
     """Version 2 of the section (schema/verdict.schema.json)."""
     severities = {finding.severity for finding in findings}
     profile = evidence.profile if evidence else None
@@ -27,12 +27,12 @@ def data_section(findings: Sequence[Finding], evidence: Evidence | None = None) 
     }
 
 
-def _in_order(evidence: Evidence) -> list[DriftRow]:
+def _in_order(evidence: WindowEvidence) -> list[DriftEvidence]:
     """The farthest from the reference first, in units of the bound."""
     return sorted(evidence.drift.values(), key=lambda row: -row.comparison.value / row.bounds.amber)
 
 
-def _drift(evidence: Evidence, row: DriftRow) -> dict[str, Any]:
+def _drift(evidence: WindowEvidence, row: DriftEvidence) -> dict[str, Any]:
     comparison = row.comparison
     return {
         "feature": row.column,
@@ -51,7 +51,7 @@ def _drift(evidence: Evidence, row: DriftRow) -> dict[str, Any]:
     }
 
 
-def _columns(evidence: Evidence) -> list[dict[str, Any]]:
+def _columns(evidence: WindowEvidence) -> list[dict[str, Any]]:
     """What a good run leaves to the bounds of later ones, and the report's table of columns."""
     rows = []
     for name, column in evidence.profile.columns.items():
@@ -69,7 +69,7 @@ def _columns(evidence: Evidence) -> list[dict[str, Any]]:
     return rows
 
 
-def _volume(evidence: Evidence) -> dict[str, Any]:
+def _volume(evidence: WindowEvidence) -> dict[str, Any]:
     profile = evidence.profile
     days = {}
     for day in profile.days:
@@ -83,7 +83,7 @@ def _volume(evidence: Evidence) -> dict[str, Any]:
     return {"days": days, "hours": hours if profile.knows_hours else {}, "usual_hours": _usual_hours(evidence)}
 
 
-def _usual_hours(evidence: Evidence) -> dict[str, dict[str, int]]:
+def _usual_hours(evidence: WindowEvidence) -> dict[str, dict[str, int]]:
     """By judged day the rows of each hour that the checks expect: those of like days of the reference."""
     if evidence.reference is None or not evidence.profile.knows_hours:
         return {}

@@ -38,7 +38,7 @@ PROFILE_FILE = "profile.json"
 _FINDINGS_IN_MESSAGE = 10
 
 
-class Executor(base_executor.BaseExecutor):
+class DataVerdictExecutor(base_executor.BaseExecutor):
     """Inputs examples, manifest, statistics, schema, anomalies; output verdict (verdict.json, profile.json).
 
     Raises DataVerdictError when a finding is red.

@@ -43,7 +43,7 @@ the one that every other may follow from (a drift, say, from bots) last."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class DataFinding:
     """`severity` red stops the run; `feature` and `split` may be empty. `rank` 1 is the most probable root cause."""
 
     severity: Severity
@@ -63,14 +63,14 @@ class Finding:
         return {**dataclasses.asdict(self), "arithmetic": [dict(one) for one in self.arithmetic]}
 
 
-def ranked(findings: Iterable[Finding]) -> list[Finding]:
+def ranked(findings: Iterable[DataFinding]) -> list[DataFinding]:
     """Red before amber; then by the order of CAUSES; then by how far beyond its bound a finding is."""
     order = list(CAUSES)
     in_order = sorted(findings, key=lambda one: (one.severity != "red", order.index(one.cause), -_excess(one)))
     return [dataclasses.replace(finding, rank=rank) for rank, finding in enumerate(in_order, 1)]
 
 
-def _excess(finding: Finding) -> float:
+def _excess(finding: DataFinding) -> float:
     if not finding.value or not finding.threshold:
         return 0.0
     return abs(finding.value) / finding.threshold

@@ -44,7 +44,7 @@ class ModelEvaluator(base_beam_component.BaseBeamComponent):
     """
 
     SPEC_CLASS = ModelEvaluatorSpec
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.EvaluatorExecutor)
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ class Predicted:
     predictions: np.ndarray  # float64, of these rows
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class EvaluatorExecutor(base_beam_executor.BaseBeamExecutor):
     """Inputs examples, model; outputs evaluation, blessing, verdict. Raises DataVerdictError (check_eval_rows)."""
 
     def Do(

@@ -43,7 +43,7 @@ class HiveLogExampleGen(base_beam_component.BaseBeamComponent):
     """
 
     SPEC_CLASS = HiveLogExampleGenSpec
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.HiveExampleGenExecutor)
 
     def __init__(
         self,

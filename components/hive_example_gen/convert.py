@@ -16,7 +16,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from hivemill.common.errors import DataCorruptError, DataNotReadyError
 from hivemill.common.storage.atomic import cannot_write
 from hivemill.components.hive_example_gen.cache import crash_guard, partition_record
-from hivemill.components.hive_example_gen.cache.base import Entry, ensure
+from hivemill.components.hive_example_gen.cache.base import UnfinishedEntry, ensure
 from hivemill.components.hive_example_gen.cache.entries import store_at
 from hivemill.components.hive_example_gen.cache.partition_record import PartitionRecord, Shard
 from hivemill.components.hive_example_gen.cache.quarantine import QuarantineWriter
@@ -63,7 +63,7 @@ def convert_partition(
     """
     store = store_at(partitions_path)
 
-    def make(entry: Entry) -> PartitionRecord:
+    def make(entry: UnfinishedEntry) -> PartitionRecord:
         key = partition.fingerprint
         with crash_guard.noted(partition, table, partitions_path), QuarantineWriter(entry.folder) as aside:
             bad = BadRows(bad_rows, keep=aside.add)
@@ -86,7 +86,7 @@ def convert_partition(
 class _Conversion:
     partition: PlannedPartition
     table: str
-    entry: Entry
+    entry: UnfinishedEntry
     bad: BadRows
     steps: RowSteps
     summariser: Summariser | None = None

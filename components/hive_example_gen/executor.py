@@ -42,7 +42,7 @@ MANIFEST_KEY = "manifest"
 FORMAT_PROPERTIES = {"payload_format": "FORMAT_TF_EXAMPLE", "file_format": "tfrecords_gzip"}
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class HiveExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
     """See component.HiveLogExampleGen for the execution properties."""
 
     def Do(

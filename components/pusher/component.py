@@ -46,7 +46,7 @@ class StorePusher(base_component.BaseComponent):
     """
 
     SPEC_CLASS = StorePusherSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.StorePusherExecutor)
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from hivemill.serving.store.model_store import STABLE, ModelStore
 _CHUNK_BYTES = 1 << 20
 
 
-class Executor(base_executor.BaseExecutor):
+class StorePusherExecutor(base_executor.BaseExecutor):
     """Output pushed_model with the custom properties of TFX's own Pusher; the inputs are those of StorePusher."""
 
     def Do(

@@ -48,7 +48,7 @@ class ServingCheck(base_component.BaseComponent):
     """
 
     SPEC_CLASS = ServingCheckSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.ServingCheckExecutor)
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ EVAL_SPLIT = "eval"
 _START_SECONDS = 600.0  # a server that takes longer is stopped, whatever the bound says
 
 
-class Executor(base_executor.BaseExecutor):
+class ServingCheckExecutor(base_executor.BaseExecutor):
     """Inputs model, examples, blessing; output infra_blessing. Raises InfrastructureError where the check is red."""
 
     def Do(

@@ -24,7 +24,7 @@ STATISTICS = SummaryRequest(statistics=True)
 _NOT_HERE = (specs.STATS_OPTIONS_JSON_KEY, specs.SAMPLE_RATE_BY_SPLIT_KEY, specs.SHARDED_STATS_OUTPUT_KEY)
 
 
-class Executor(tfx_executor.Executor):
+class StatisticsGenExecutor(tfx_executor.Executor):
     def Do(
         self,
         input_dict: dict[str, list[Artifact]],

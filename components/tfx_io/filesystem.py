@@ -24,7 +24,7 @@ _MADE: set[str] = set()
 _BEFORE_TENSORFLOWS = -1  # TFX takes the plugin of the lowest number
 
 
-class ObjectStore(filesystem.Filesystem):
+class ObjectStoreFilesystem(filesystem.Filesystem):
     """See tfx.dsl.io.filesystem.Filesystem for what each method promises."""
 
     SUPPORTED_SCHEMES: ClassVar[list[str]] = ["s3://", "gs://"]
@@ -47,7 +47,7 @@ class ObjectStore(filesystem.Filesystem):
 
     @staticmethod
     def exists(path: PathType) -> bool:
-        return ObjectStore.isdir(path) or object_store.is_file(_text(path))
+        return ObjectStoreFilesystem.isdir(path) or object_store.is_file(_text(path))
 
     @staticmethod
     def glob(pattern: PathType) -> list[PathType]:
@@ -74,7 +74,7 @@ class ObjectStore(filesystem.Filesystem):
 
     @staticmethod
     def mkdir(path: PathType) -> None:
-        ObjectStore.makedirs(path)
+        ObjectStoreFilesystem.makedirs(path)
 
     @staticmethod
     def remove(path: PathType) -> None:
@@ -85,12 +85,12 @@ class ObjectStore(filesystem.Filesystem):
     @staticmethod
     def rename(src: PathType, dst: PathType, overwrite: bool = False) -> None:
         """Copies and deletes: no object store has a rename, so this is not atomic."""
-        ObjectStore.copy(src, dst, overwrite)
+        ObjectStoreFilesystem.copy(src, dst, overwrite)
         object_store.delete(_text(src))
 
     @staticmethod
     def rmtree(path: PathType) -> None:
-        if not ObjectStore.exists(path):
+        if not ObjectStoreFilesystem.exists(path):
             raise filesystem.NotFoundError(_text(path))
         _MADE.discard(_text(path).rstrip("/"))
         object_store.delete(_text(path))
@@ -148,4 +148,4 @@ def _check_free(path: PathType, overwrite: bool) -> None:
         raise OSError(f"{_text(path)} exists already and argument `overwrite` is false")
 
 
-filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.register(ObjectStore, priority=_BEFORE_TENSORFLOWS)
+filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.register(ObjectStoreFilesystem, priority=_BEFORE_TENSORFLOWS)

@@ -27,7 +27,7 @@ from hivemill.components.transform.materialise import write_transformed
 from hivemill.components.transform.standalone import fit_graph
 
 
-class Executor(tfx_executor.Executor):
+class TransformExecutor(tfx_executor.Executor):
     """For Hivemill's own preprocessing function (`preprocessing.preprocessing_fn`), without Transform's statistics."""
 
     def Do(

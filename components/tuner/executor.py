@@ -18,7 +18,7 @@ from hivemill.components.tuner.trial import PREDICTIONS, RESULT_JSON, read
 TUNING_JSON = "tuning.json"
 
 
-class Executor(executor.Executor):
+class TunerExecutor(executor.Executor):
     """TFX's own, without its summaries on standard output."""
 
     def Do(self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]) -> None:

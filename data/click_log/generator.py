@@ -28,7 +28,7 @@ from hivemill.common.errors import ConfigError, InfrastructureError
 from hivemill.common.storage.atomic import folder_published_at, write_json_atomically, write_text_atomically
 from hivemill.data.click_log import vocabulary as words
 from hivemill.data.click_log.faults import TextCorruption, changed_schema, drift, faulty, rows_factor
-from hivemill.data.click_log.options import ClickLogOptions, Drift, LogFault, SchemaChange, click_log_options
+from hivemill.data.click_log.options import ClickLogOptions, LogFault, PlantedDrift, SchemaChange, click_log_options
 from hivemill.data.click_log.shop import (
     CONTEXT_KEYS,
     CONTEXT_VALUES,
@@ -44,7 +44,7 @@ from hivemill.data.columns import columns_of
 from hivemill.data.hive_table import ARROW_TYPES, arrow_schema
 from hivemill.data.writers import DATA_FILE, SUCCESS_FILE, open_writer
 
-__all__ = ["ClickLogOptions", "Drift", "LogFault", "SchemaChange", "click_log_options", "generate"]
+__all__ = ["ClickLogOptions", "LogFault", "PlantedDrift", "SchemaChange", "click_log_options", "generate"]
 
 CHUNK_ROWS = 100_000
 TRUTH_FILE = "_truth.json"

@@ -31,7 +31,7 @@ class _Fault(Options):
         return dict(zip(names, parts, strict=True))
 
 
-class Drift(_Fault):
+class PlantedDrift(_Fault):
     """From day `start` on, a feature has other values."""
 
     feature: str = Field(description="The column that drifts.")
@@ -42,7 +42,7 @@ class Drift(_Fault):
     )
 
     @model_validator(mode="after")
-    def _feature_can_drift(self) -> Drift:
+    def _feature_can_drift(self) -> PlantedDrift:
         if self.feature not in NUMERIC_DRIFTS + CATEGORICAL_DRIFTS:
             raise ValueError(
                 f"{self.feature!r} cannot drift; one of {', '.join(NUMERIC_DRIFTS + CATEGORICAL_DRIFTS)} can"
@@ -149,7 +149,7 @@ class ClickLogOptions(Options):
     signal: Annotated[float, Field(ge=0, le=3)] = Field(
         1.0, description="Multiplies all effects on the click; 0 makes it a matter of pure luck."
     )
-    drift: tuple[Drift, ...] = Field((), description="`FEATURE:DAY:AMOUNT` each.")
+    drift: tuple[PlantedDrift, ...] = Field((), description="`FEATURE:DAY:AMOUNT` each.")
     faults: tuple[LogFault, ...] = Field(
         (), description="`KIND:COLUMN:DAY:AMOUNT` each: what a broken writer does to the log."
     )

@@ -85,7 +85,7 @@ class Shown:
         return float(np.sqrt((self.probability * (1 - self.probability)).sum()) / len(self.probability))
 
 
-class Traffic:
+class SimulatedTraffic:
     """Requests of the shop of a generated log; `options` are those that the log was made with."""
 
     def __init__(self, options: ClickLogOptions, num_candidates: int = 6):

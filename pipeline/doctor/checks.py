@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from hivemill.common.errors import ConfigError, HivemillError
 from hivemill.common.storage import object_store, urls
 from hivemill.pipeline.doctor import serving
-from hivemill.pipeline.doctor.findings import Finding, failed
+from hivemill.pipeline.doctor.findings import DoctorFinding, failed
 
 if TYPE_CHECKING:
     from hivemill.pipeline.config.schema import PipelineConfig
@@ -46,27 +46,27 @@ LOW_DISK_BYTES = 2 * 2**30
 _INSTALL = "Install what requirements/requirements.lock names: `make env`."
 
 
-def examine(config_path: Path, overrides: Sequence[str] = ()) -> list[Finding]:
+def examine(config_path: Path, overrides: Sequence[str] = ()) -> list[DoctorFinding]:
     """All findings, in the order in which to repair them."""
     return [*_python(), *_libraries(), *_glibc(), *_java(), *_of_config(config_path, overrides)]
 
 
-def exit_code(findings: Sequence[Finding]) -> int:
+def exit_code(findings: Sequence[DoctorFinding]) -> int:
     """That of the first failed finding; 0 without one."""
     return next((finding.exit_code for finding in findings if finding.state == "failed"), 0)
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Iterator[DoctorFinding]:
     version = platform.python_version()
     lowest, highest = PYTHONS
     if lowest <= sys.version_info[:2] <= highest:
-        yield Finding("python", "ok", version)
+        yield DoctorFinding("python", "ok", version)
     else:
         rule = f"{lowest[0]}.{lowest[1]} to {highest[0]}.{highest[1]} are supported; this is {version}"
         yield failed("python", rule, "Make the environment with Python 3.11: `make env`.")
 
 
-def _libraries() -> Iterator[Finding]:
+def _libraries() -> Iterator[DoctorFinding]:
     for name, wanted in NEEDED.items():
         installed = _version_of(name)
         if installed is None:
@@ -74,16 +74,16 @@ def _libraries() -> Iterator[Finding]:
         elif wanted and not f"{installed}.".startswith(f"{wanted}."):
             yield failed(name, f"{wanted} is needed; {installed} is installed", _INSTALL)
         else:
-            yield Finding(name, "ok", installed)
+            yield DoctorFinding(name, "ok", installed)
     tensorflows = {name: _version_of(name) for name in TENSORFLOWS}
     found = [f"{name} {version}" for name, version in tensorflows.items() if version]
     if found:
-        yield Finding("tensorflow", "ok", ", ".join(found))
+        yield DoctorFinding("tensorflow", "ok", ", ".join(found))
     else:
         yield failed("tensorflow", "neither tensorflow-cpu nor tensorflow is installed", _INSTALL)
 
 
-def _glibc() -> Iterator[Finding]:
+def _glibc() -> Iterator[DoctorFinding]:
     glibc = _glibc_version()
     for name, last_for_old in GLIBC_BOUND.items():
         installed = _version_of(name)
@@ -96,23 +96,23 @@ def _glibc() -> Iterator[Finding]:
             yield failed(name, rule, fix)
         else:
             system = f"glibc {'.'.join(map(str, glibc))}" if glibc else f"{platform.system()}, no glibc"
-            yield Finding(name, "ok", f"{installed} ({system})")
+            yield DoctorFinding(name, "ok", f"{installed} ({system})")
 
 
-def _java() -> Iterator[Finding]:
+def _java() -> Iterator[DoctorFinding]:
     java = shutil.which("java")
     if java is None:
-        yield Finding("java", "note", "not found; only Spark and Flink as Beam runners need it")
+        yield DoctorFinding("java", "note", "not found; only Spark and Flink as Beam runners need it")
         return
     try:
         said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False).stderr
     except (OSError, subprocess.SubprocessError) as error:
-        yield Finding("java", "note", f"{java} does not answer ({error}); only Beam on Spark and Flink needs it")
+        yield DoctorFinding("java", "note", f"{java} does not answer ({error}); only Beam on Spark and Flink needs it")
         return
-    yield Finding("java", "ok", (said.splitlines() or [java])[0])
+    yield DoctorFinding("java", "ok", (said.splitlines() or [java])[0])
 
 
-def _of_config(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
+def _of_config(path: Path, overrides: Sequence[str]) -> Iterator[DoctorFinding]:
     from hivemill.pipeline.config import loader as config
 
     try:
@@ -121,7 +121,7 @@ def _of_config(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
     except ConfigError as error:
         yield failed("config", error.message, error.hint or f"Correct {path}.", ConfigError)
         return
-    yield Finding("config", "ok", f"{path}: {len(loaded.config.features)} features")
+    yield DoctorFinding("config", "ok", f"{path}: {len(loaded.config.features)} features")
     yield from _bucket(loaded.config) if urls.is_url(loaded.config.root) else _root(loaded.config.root_path())
     yield from _metadata(loaded.config.metadata)
     yield from _source(loaded.config.source)
@@ -129,7 +129,7 @@ def _of_config(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
     yield from serving.findings(loaded.config)
 
 
-def _worker_pools(beam_args: Sequence[str]) -> Iterator[Finding]:
+def _worker_pools(beam_args: Sequence[str]) -> Iterator[DoctorFinding]:
     from hivemill.pipeline.doctor import worker_python
 
     pool = worker_python.pool_address(beam_args)
@@ -139,7 +139,7 @@ def _worker_pools(beam_args: Sequence[str]) -> Iterator[Finding]:
     if told is None:
         yield _silent_pool(pool, beam_args)
     elif told == wanted:
-        yield Finding("worker pool", "ok", f"{pool}: Hivemill's, Python {told[0]}, Apache Beam {told[1]}")
+        yield DoctorFinding("worker pool", "ok", f"{pool}: Hivemill's, Python {told[0]}, Apache Beam {told[1]}")
     elif told:
         fix = "Start it with this environment's Python (docs/clusters.md)."
         yield failed("worker pool", f"{pool}: Python and Apache Beam are {told}; {wanted} are needed", fix)
@@ -147,31 +147,33 @@ def _worker_pools(beam_args: Sequence[str]) -> Iterator[Finding]:
         yield _pool_of_beam(pool)
 
 
-def _silent_pool(pool: str, beam_args: Sequence[str]) -> Finding:
+def _silent_pool(pool: str, beam_args: Sequence[str]) -> DoctorFinding:
     port = pool.rpartition(":")[2]
     start = f"Start `python -m hivemill.pipeline.orchestrators.beam.worker_pool --service_port={port}` there."
     if "--job_endpoint=embed" in beam_args:
         return failed("worker pool", f"{pool} does not answer as a worker pool does", start)
     # A pool beside each task manager: what this machine sees says nothing about theirs.
-    return Finding(
+    return DoctorFinding(
         "worker pool", "note", f"{pool} does not answer from here; workers of a cluster need it there", start
     )
 
 
-def _pool_of_beam(pool: str) -> Finding:
+def _pool_of_beam(pool: str) -> DoctorFinding:
     from hivemill.pipeline.doctor.worker_python import is_local, why_wrong
 
     if not is_local(pool):
         message = f"{pool}: Beam's own, which starts `python` from a PATH that cannot be seen from here"
-        return Finding("worker pool", "note", message, "Run `hivemill doctor` there.")
+        return DoctorFinding("worker pool", "note", message, "Run `hivemill doctor` there.")
     wrong = why_wrong()
     if wrong is None:
-        return Finding("worker pool", "ok", f"{pool}: Beam's own; `python` on PATH has this version and Apache Beam")
+        return DoctorFinding(
+            "worker pool", "ok", f"{pool}: Beam's own; `python` on PATH has this version and Apache Beam"
+        )
     fix = "Put this environment's bin folder first in PATH, and start the pool again (docs/clusters.md)."
     return failed("worker pool", f"{pool}: {wrong}", fix)
 
 
-def _metadata(options: MetadataOptions) -> Iterator[Finding]:
+def _metadata(options: MetadataOptions) -> Iterator[DoctorFinding]:
     """Of a server. Its file lies below the root, which is examined anyway."""
     if options.backend == "sqlite":
         return
@@ -185,10 +187,10 @@ def _metadata(options: MetadataOptions) -> Iterator[Finding]:
     elif not os.environ.get(PASSWORD_VARIABLE):
         yield failed("metadata", f"the environment has no {PASSWORD_VARIABLE}", f"Set it for user {options.user}.")
     else:
-        yield Finding("metadata", "ok", f"{place} answers; the first run tries the login")
+        yield DoctorFinding("metadata", "ok", f"{place} answers; the first run tries the login")
 
 
-def _bucket(config: PipelineConfig) -> Iterator[Finding]:
+def _bucket(config: PipelineConfig) -> Iterator[DoctorFinding]:
     """Of a root in an object store: writes, lists, reads and removes one object, which nobody looks for."""
     place = urls.shown(config.root)
     if config.metadata.backend != "mysql":
@@ -203,13 +205,13 @@ def _bucket(config: PipelineConfig) -> Iterator[Finding]:
         yield failed("root", error.message, error.hint or "Correct `root`.", type(error))
         return
     if is_right:
-        yield Finding("root", "ok", f"{place} can be written, listed and read")
+        yield DoctorFinding("root", "ok", f"{place} can be written, listed and read")
     else:
         fix = "Locks need a store whose listings show finished writes at once (S3 and Cloud Storage do)."
         yield failed("root", f"{place}: an object that was just written was not found", fix)
 
 
-def _root(root: Path) -> Iterator[Finding]:
+def _root(root: Path) -> Iterator[DoctorFinding]:
     """Looks at the nearest folder that exists: a check must leave nothing behind."""
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     fix = "Set `root` to a folder that this user may write."
@@ -219,22 +221,22 @@ def _root(root: Path) -> Iterator[Finding]:
     if not os.access(existing, os.W_OK | os.X_OK):
         yield failed("root", f"{existing} cannot be written", fix)
         return
-    yield Finding("root", "ok", f"{root} can be written")
+    yield DoctorFinding("root", "ok", f"{root} can be written")
     free = shutil.disk_usage(existing).free
     message = f"{free / 2**30:.1f} GiB free below {existing}"
     if free < LOW_DISK_BYTES:
         rule = f"{message}; a run should have {LOW_DISK_BYTES / 2**30:.0f} GiB"
         yield failed("disk", rule, "Free some space, or set `root` to another disk.")
     else:
-        yield Finding("disk", "ok", message)
+        yield DoctorFinding("disk", "ok", message)
 
 
-def _source(source: Any) -> Iterator[Finding]:
+def _source(source: Any) -> Iterator[DoctorFinding]:
     if source.query is None and "://" not in source.place:
         yield from _folder(source)
         return
     try:
-        yield Finding("source", "ok", _answer(source))
+        yield DoctorFinding("source", "ok", _answer(source))
     except HivemillError as error:
         yield failed("source", error.message, error.hint or "Correct `source`.", type(error))
 
@@ -263,7 +265,7 @@ def _answer(source: Any) -> str:
     return f"{table_files.shown(source.place)}: {len(names)} of {min(names)} to {max(names)}"
 
 
-def _folder(source: Any) -> Iterator[Finding]:
+def _folder(source: Any) -> Iterator[DoctorFinding]:
     table = Path(source.table)
     if not table.is_dir():
         rule = f"{table} is not a folder"
@@ -276,7 +278,7 @@ def _folder(source: Any) -> Iterator[Finding]:
         return
     partitions = sorted(each.name for each in table.glob(f"{partition_columns[0]}=*") if each.is_dir())
     if partitions:
-        yield Finding("source", "ok", f"{table}: {len(partitions)} of {partitions[0]} to {partitions[-1]}")
+        yield DoctorFinding("source", "ok", f"{table}: {len(partitions)} of {partitions[0]} to {partitions[-1]}")
         return
     there = ", ".join(sorted(each.name for each in table.iterdir())[:3]) or "nothing"
     rule = f"{table} has no partition {partition_columns[0]}=...; it holds: {there}"

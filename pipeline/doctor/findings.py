@@ -9,7 +9,7 @@ from hivemill.common.errors import HivemillError, InfrastructureError
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     """One line of the examination. `exit_code` is that of a failed finding."""
 
     name: str
@@ -22,5 +22,5 @@ class Finding:
         return dataclasses.asdict(self)
 
 
-def failed(name: str, message: str, fix: str, kind: type[HivemillError] = InfrastructureError) -> Finding:
-    return Finding(name, "failed", message, fix, kind.exit_code)
+def failed(name: str, message: str, fix: str, kind: type[HivemillError] = InfrastructureError) -> DoctorFinding:
+    return DoctorFinding(name, "failed", message, fix, kind.exit_code)

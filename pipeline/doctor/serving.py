@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hivemill.common.errors import HivemillError
-from hivemill.pipeline.doctor.findings import Finding, failed
+from hivemill.pipeline.doctor.findings import DoctorFinding, failed
 
 if TYPE_CHECKING:
     from hivemill.pipeline.config.schema import PipelineConfig
@@ -26,7 +26,7 @@ _HOST, _TIMEOUT_SECONDS = "127.0.0.1", 5.0
 _LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp (net/tcp_states.h)
 
 
-def findings(config: PipelineConfig) -> Iterator[Finding]:
+def findings(config: PipelineConfig) -> Iterator[DoctorFinding]:
     """Of a config that is right."""
     from hivemill.serving.store.bucket import open_store
 
@@ -36,7 +36,7 @@ def findings(config: PipelineConfig) -> Iterator[Finding]:
     yield from _mirror(config, store)
 
 
-def ports(wanted: dict[str, int] | None = None) -> Iterator[Finding]:
+def ports(wanted: dict[str, int] | None = None) -> Iterator[DoctorFinding]:
     """`wanted`: port by what `serve` uses it for; its defaults when left out."""
     for use, port in (wanted or {"gRPC": GRPC_PORT, "REST": REST_PORT}).items():
         with socket.socket() as tried:
@@ -46,9 +46,9 @@ def ports(wanted: dict[str, int] | None = None) -> Iterator[Finding]:
             except OSError as error:
                 option = "--port" if use == "gRPC" else "--rest-port"
                 message = f"{use} of `hivemill serve`: {port} is taken ({_owner(port) or error.strerror})"
-                yield Finding(f"port {port}", "note", message, f"`hivemill serve {option} N` takes another one.")
+                yield DoctorFinding(f"port {port}", "note", message, f"`hivemill serve {option} N` takes another one.")
             else:
-                yield Finding(f"port {port}", "ok", f"{use} of `hivemill serve`: free at {_HOST}")
+                yield DoctorFinding(f"port {port}", "ok", f"{use} of `hivemill serve`: free at {_HOST}")
 
 
 def _owner(port: int) -> str | None:
@@ -72,13 +72,13 @@ def _listening_inodes(port: int) -> Iterator[str]:
                     yield columns[9]
 
 
-def _model_server(config: PipelineConfig, store: ModelStore) -> Iterator[Finding]:
+def _model_server(config: PipelineConfig, store: ModelStore) -> Iterator[DoctorFinding]:
     """Reached, and with every labelled version AVAILABLE."""
     from hivemill.serving.rollout.model_server import ModelServers
 
     name, addresses = "model server", config.rollout.addresses()
     if not addresses:
-        yield Finding(name, "note", "rollout.server is not set; rollouts need it, or --without-server")
+        yield DoctorFinding(name, "note", "rollout.server is not set; rollouts need it, or --without-server")
         return
     try:
         labels = store.labels()
@@ -90,18 +90,20 @@ def _model_server(config: PipelineConfig, store: ModelStore) -> Iterator[Finding
     yield _served(name, config.rollout.server or "", store.model, labels, states)
 
 
-def _served(name: str, place: str, model: str, labels: dict[str, int], states: dict[int, VersionState]) -> Finding:
+def _served(
+    name: str, place: str, model: str, labels: dict[str, int], states: dict[int, VersionState]
+) -> DoctorFinding:
     absent = {version for version in labels.values() if not states.get(version) or states[version].state != "AVAILABLE"}
     told = ", ".join(f"{v} {one.state} {one.error}".rstrip() for v, one in sorted(states.items())) or "no version"
     if not labels:
-        return Finding(name, "note", f"{place} answers; {model} has no version in the store yet")
+        return DoctorFinding(name, "note", f"{place} answers; {model} has no version in the store yet")
     if absent:
         rule = f"{place} must have {', '.join(map(str, sorted(absent)))} of {model} AVAILABLE; it has: {told}"
         return failed(name, rule, "See its log: does it read this store's models.config, at the same path as here?")
-    return Finding(name, "ok", f"{place} serves {model}: {told}")
+    return DoctorFinding(name, "ok", f"{place} serves {model}: {told}")
 
 
-def _mirror(config: PipelineConfig, store: ModelStore) -> Iterator[Finding]:
+def _mirror(config: PipelineConfig, store: ModelStore) -> Iterator[DoctorFinding]:
     if config.store.mirror is None:
         return
     from hivemill.serving.store.mirror import StoreMirror
@@ -117,4 +119,4 @@ def _mirror(config: PipelineConfig, store: ModelStore) -> Iterator[Finding]:
             "mirror", f"{mirror.base_path} is behind the store", "`hivemill models sync` brings it up to date."
         )
     else:
-        yield Finding("mirror", "ok", f"{mirror.base_path} answers, and is as the store")
+        yield DoctorFinding("mirror", "ok", f"{mirror.base_path} answers, and is as the store")

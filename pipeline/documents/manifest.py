@@ -28,7 +28,7 @@ class Awaited(Document):
     waited_seconds: float | None = None
 
 
-class Lateness(Document):
+class LatenessEntry(Document):
     """How an incomplete window came to be read."""
 
     policy: str = ""
@@ -80,7 +80,7 @@ class Manifest(Document):
     row_steps: dict[str, dict[str, int]] = Field({})
     sampling: Sampling | None = None
     label_join: LabelJoin | None = None
-    lateness: Lateness | None = None
+    lateness: LatenessEntry | None = None
     notes: tuple[str, ...] = ()
     num_rows: dict[str, int] = Field({})
     fingerprint: str | None = None

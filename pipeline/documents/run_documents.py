@@ -68,7 +68,7 @@ class Share(Document):
     after: float | None = None
 
 
-class Finding(Document):
+class FindingEntry(Document):
     severity: str
     kind: str | None = None
     feature: str | None = None
@@ -86,7 +86,7 @@ class Histogram(Document):
     shares: tuple[float, ...] = ()
 
 
-class Drift(Document):
+class DriftEntry(Document):
     """One feature of the drift table: this window against the last good one."""
 
     feature: str
@@ -101,7 +101,7 @@ class Drift(Document):
     after: Histogram | None = None
 
 
-class DataBaseline(Document):
+class DataBaselineEntry(Document):
     run_id: str | None = None
     date: str | None = None
     model_version: int | None = None
@@ -109,9 +109,9 @@ class DataBaseline(Document):
 
 class DataSection(Document):
     colour: str | None = None
-    baseline: DataBaseline | None = None
-    findings: tuple[Finding, ...] = ()
-    drift: tuple[Drift, ...] = ()
+    baseline: DataBaselineEntry | None = None
+    findings: tuple[FindingEntry, ...] = ()
+    drift: tuple[DriftEntry, ...] = ()
     volume: Volume = Volume()
 
 
@@ -125,7 +125,7 @@ class BoundResult(Document):
     judged: bool = True
 
 
-class Interval(Document):
+class IntervalEntry(Document):
     """`meaning` (gain, loss, noise) is there where the interval is one of a difference."""
 
     value: float
@@ -134,7 +134,7 @@ class Interval(Document):
     meaning: str | None = None
 
 
-class CalibrationBin(Document):
+class CalibrationBinEntry(Document):
     lower: float
     upper: float
     examples: float
@@ -142,20 +142,20 @@ class CalibrationBin(Document):
     click_rate: float | None = None
 
 
-class SliceMetrics(Document):
+class SliceEntry(Document):
     slice: dict[str, Any] = Field({})
     metrics: dict[str, float | None] = Field({})
-    intervals: dict[str, Interval] = Field({})
+    intervals: dict[str, IntervalEntry] = Field({})
     baseline_metrics: dict[str, float | None] | None = None
-    differences: dict[str, Interval] | None = None
-    calibration_curve: tuple[CalibrationBin, ...] = ()
+    differences: dict[str, IntervalEntry] | None = None
+    calibration_curve: tuple[CalibrationBinEntry, ...] = ()
 
 
-class Reference(Document):
+class ReferenceEntry(Document):
     name: str
     metrics: dict[str, float | None] = Field({})
-    intervals: dict[str, Interval] = Field({})
-    difference: dict[str, Interval] = Field({})
+    intervals: dict[str, IntervalEntry] = Field({})
+    difference: dict[str, IntervalEntry] = Field({})
     train_rows: int | None = None
     problem: str | None = None
 
@@ -166,7 +166,7 @@ class References(Document):
     rows: int
     train_rows: int
     candidate: dict[str, float | None] = Field({})
-    models: tuple[Reference, ...] = ()
+    models: tuple[ReferenceEntry, ...] = ()
 
 
 class ColumnImportance(Document):
@@ -203,9 +203,9 @@ class ModelSection(Document):
     version: int | None = None
     baseline_version: int | None = None
     bounds: tuple[BoundResult, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    slices: tuple[SliceMetrics, ...] = ()
-    calibration_curve: tuple[CalibrationBin, ...] = ()
+    findings: tuple[FindingEntry, ...] = ()
+    slices: tuple[SliceEntry, ...] = ()
+    calibration_curve: tuple[CalibrationBinEntry, ...] = ()
     references: References | None = None
     importance: Importance | None = None
     bootstrap: Bootstrap | None = None
@@ -240,7 +240,7 @@ class TrainingCheck(Document):
     examples_per_second: float | None = None
 
 
-class RateTable(Document):
+class RateTableEntry(Document):
     fields: tuple[str, ...]
     keys: int
     smoothing: float
@@ -252,7 +252,7 @@ class RatesSection(Document):
 
     use: str = "off"
     rows: int | None = None
-    tables: tuple[RateTable, ...] = ()
+    tables: tuple[RateTableEntry, ...] = ()
 
 
 class CalibrationSection(Document):
@@ -328,7 +328,7 @@ class Truth(Document):
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunDocuments:
     """What a run folder holds. `problems` says, by file name, why a document that exists could not be used."""
 
     path: Path
@@ -341,12 +341,12 @@ class RunFolder:
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def read_run_folder(path: Path) -> RunFolder:
+def read_run_folder(path: Path) -> RunDocuments:
     """Reads what is there. Raises nothing for absent or broken files; they end in `problems`."""
     path = Path(path)
     problems: dict[str, str] = {}
     manifest = _read(path / "manifest.json", Manifest, problems)
-    return RunFolder(
+    return RunDocuments(
         path=path,
         run=_read_run(path, problems),
         manifest=manifest,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from hivemill.common.storage.atomic import write_text_atomically
 from hivemill.pipeline.documents.run_documents import (
     ModelSection,
-    RunFolder,
+    RunDocuments,
     TrainingCheck,
     TrainingDocument,
     read_run_folder,
@@ -58,7 +58,7 @@ def render(run_folder: Path) -> str:
     return render_page("page.html.j2", **values)
 
 
-def _verdict_part(folder: RunFolder) -> dict[str, Any]:
+def _verdict_part(folder: RunDocuments) -> dict[str, Any]:
     """The head of the page: verdict, facts, key numbers."""
     rows = metrics.metric_rows(folder)
     model = folder.verdict.model if folder.verdict else None
@@ -82,7 +82,7 @@ def _verdict_part(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _why_part(folder: RunFolder) -> dict[str, Any]:
+def _why_part(folder: RunDocuments) -> dict[str, Any]:
     """Findings, trend, trivial models, importance, drift."""
     verdict = folder.verdict
     data, model = (verdict.data, verdict.model) if verdict else (None, None)
@@ -118,7 +118,7 @@ def _spark(row: findings.DriftRow) -> Markup | None:
     return sparks.pair_of_histograms(row.one.feature, row.one.before, row.one.after)
 
 
-def _volume_part(folder: RunFolder) -> dict[str, Any]:
+def _volume_part(folder: RunDocuments) -> dict[str, Any]:
     """Rows by day and hour against what is usual; all charts to one scale."""
     data = folder.verdict.data if folder.verdict else None
     days = volume.day_volumes(data.volume) if data else []
@@ -140,7 +140,7 @@ def _interval_words(model: ModelSection | None) -> str:
     return f"{100 * model.bootstrap.level:.0f} % interval (bootstrap over {model.bootstrap.unit})"
 
 
-def _model_part(folder: RunFolder) -> dict[str, Any]:
+def _model_part(folder: RunDocuments) -> dict[str, Any]:
     """Slices, calibration, training and the best reachable values."""
     model = folder.verdict.model if folder.verdict else None
     rows = slices.slice_rows(model)
@@ -161,7 +161,7 @@ def _model_part(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _training_part(folder: RunFolder) -> dict[str, Any]:
+def _training_part(folder: RunDocuments) -> dict[str, Any]:
     history = folder.history or TrainingDocument()
     drawn = [("Loss", "loss"), ("AUC", "auc")]
     made = [(title, _curve(title, field, history)) for title, field in drawn]
@@ -173,7 +173,7 @@ def _training_part(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _serving_part(folder: RunFolder) -> dict[str, Any]:
+def _serving_part(folder: RunDocuments) -> dict[str, Any]:
     """The exported model in a server."""
     found = folder.verdict.serving if folder.verdict else None
     has_judged = folder.verdict is not None and folder.verdict.model is not None and folder.verdict.exit_code == 0
@@ -187,7 +187,7 @@ def _serving_part(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _rows_part(folder: RunFolder) -> dict[str, Any]:
+def _rows_part(folder: RunDocuments) -> dict[str, Any]:
     """What the steps between table and examples did to the rows."""
     manifest = folder.manifest
     table, join = row_steps.step_table(manifest), manifest.label_join if manifest else None
@@ -216,7 +216,7 @@ def _points(checks: tuple[TrainingCheck, ...], field: str) -> tuple[tuple[float,
     return tuple((epoch, value) for epoch, value in values if numbers.is_known(value))
 
 
-def _run_part(folder: RunFolder) -> dict[str, Any]:
+def _run_part(folder: RunDocuments) -> dict[str, Any]:
     """The data's findings, the window, the nodes and the lineage."""
     days = window.days(folder)
     manifest, nodes = folder.manifest, run_times.node_rows(folder.run)
@@ -241,7 +241,7 @@ def _run_part(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _lineage(folder: RunFolder) -> list[tuple[str, Any]]:
+def _lineage(folder: RunDocuments) -> list[tuple[str, Any]]:
     """What ran, where, from which config and plan; only what was recorded."""
     run, history = folder.run, folder.history
     model = folder.verdict.model if folder.verdict else None
@@ -264,12 +264,12 @@ def _lineage(folder: RunFolder) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in rows if value is not None]
 
 
-def _no_slices(folder: RunFolder) -> str:
+def _no_slices(folder: RunDocuments) -> str:
     reason = outcome.why_absent(folder, "verdict.json", folder.verdict and folder.verdict.model)
     return reason or "The config asks for no slices (gates.slices)."
 
 
-def _no_truth(folder: RunFolder) -> str:
+def _no_truth(folder: RunDocuments) -> str:
     if folder.manifest is None:
         return outcome.why_absent(folder, "manifest.json", None) or ""
     if "_truth.json" in folder.problems:

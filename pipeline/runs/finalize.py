@@ -17,7 +17,7 @@ from hivemill.pipeline.runs.records import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class Conclusion:
+class EndedRun:
     """Concludes the run of `folder`. `record` is its run.json, which is completed in place; `say` prints a line."""
 
     folder: RunFolder

@@ -27,7 +27,7 @@ from hivemill.pipeline.metadata.root_id import identity
 from hivemill.pipeline.root.lock import LockOptions, run_lock
 from hivemill.pipeline.runs import compiled_pipeline, publish, records, wait
 from hivemill.pipeline.runs import plan as planning
-from hivemill.pipeline.runs.finalize import Conclusion, error_card, gather
+from hivemill.pipeline.runs.finalize import EndedRun, error_card, gather
 from hivemill.pipeline.runs.records import RunFolder
 from hivemill.pipeline.runs.sigterm import Stop, stopped_by_sigterm
 from hivemill.pipeline.runs.wait import Lateness
@@ -134,7 +134,7 @@ class _Run:
         minutes = self._loaded.config.alerts.max_run_minutes
         with OverrunWatch(alerts, minutes, self._run_id, self._record["date"]) as watch:
             error, node_ids = self._launch_until_judged()
-        conclusion = Conclusion(self._folder, self._record, alerts, self._console.line)
+        conclusion = EndedRun(self._folder, self._record, alerts, self._console.line)
         conclusion.conclude(self._collected, error, node_ids, watch.reports)
         conclusion.tell(time.monotonic() - started, [one.partition for one in self._plan.window.small])
         return self._record

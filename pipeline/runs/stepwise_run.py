@@ -37,7 +37,7 @@ from hivemill.pipeline.root import lock, object_root
 from hivemill.pipeline.root.lock import LockOptions, run_lock
 from hivemill.pipeline.runs import publish, records
 from hivemill.pipeline.runs.compiled_pipeline import PIPELINE_HINT, PIPELINE_JSON, read_pipeline
-from hivemill.pipeline.runs.finalize import Conclusion, gather
+from hivemill.pipeline.runs.finalize import EndedRun, gather
 from hivemill.pipeline.runs.records import NodeRecord, RunFolder
 from hivemill.pipeline.runs.sigterm import stopped_by_sigterm
 
@@ -189,7 +189,7 @@ def _launched(ir: Any, node_id: str, folder: RunFolder, console: Console) -> Nod
 
 def _concluded(loaded: LoadedConfig, folder: RunFolder, record: dict[str, Any], console: Console) -> dict[str, Any]:
     started = datetime.datetime.fromisoformat(record["started_utc"]).timestamp()
-    conclusion = Conclusion(folder, record, Alerts(loaded.config.alerts, folder.path.parents[1]), console.line)
+    conclusion = EndedRun(folder, record, Alerts(loaded.config.alerts, folder.path.parents[1]), console.line)
     collected: dict[str, Any] = {}
     node_ids: list[str] = []
     error: BaseException | None = None

@@ -13,12 +13,12 @@ from hivemill.common.errors import ConfigError, DataNotReadyError
 from hivemill.serving.experiment import decision
 from hivemill.serving.experiment.exposures.log import ExposureLog
 from hivemill.serving.experiment.exposures.split import last_split, last_version
-from hivemill.serving.experiment.exposures.users import Cells, Sample
+from hivemill.serving.experiment.exposures.users import UserDays, UserSample
 from hivemill.serving.experiment.guardrails import VariantHealth, click_cells, too_little, variant_health
 from hivemill.serving.experiment.options import ExperimentOptions
 from hivemill.serving.experiment.sample_checks import SampleChecks, check_sample, faults
 from hivemill.serving.experiment.stats import sample_ratio, sequential
-from hivemill.serving.experiment.stats.ratio import Comparison, Interval, Rate, bootstrap, compare, rate
+from hivemill.serving.experiment.stats.ratio import Interval, Rate, VariantComparison, bootstrap, compare, rate
 from hivemill.serving.experiment.stats.sequential import Look
 
 DOCUMENT_VERSION = 1
@@ -40,7 +40,7 @@ def analyse(
     looks = _looks(cells, options)
     today = today or datetime.datetime.now(datetime.timezone.utc).date()
     checks = check_sample(frame, split["treatment_share"], options)
-    evidence = decision.Evidence(
+    evidence = decision.TestEvidence(
         faults=faults(checks, options),
         guardrails=decision.judge_guardrails(health[options.control], health[options.treatment], options),
         looks=looks,
@@ -120,12 +120,12 @@ def _arms(log: ExposureLog, frame: pd.DataFrame, options: ExperimentOptions) -> 
     return arms
 
 
-def _cells(frame: pd.DataFrame, options: ExperimentOptions, covariates: tuple[str, ...] | None = None) -> Cells:
+def _cells(frame: pd.DataFrame, options: ExperimentOptions, covariates: tuple[str, ...] | None = None) -> UserDays:
     of_users = options.covariates if covariates is None else covariates
     return click_cells(frame, options.control, options.treatment, of_users, options.max_impressions_per_user)
 
 
-def _looks(cells: Cells, options: ExperimentOptions) -> list[Look]:
+def _looks(cells: UserDays, options: ExperimentOptions) -> list[Look]:
     if not len(cells.users):
         return []
     return sequential.looks(cells, alpha=options.alpha, lift_of_interest=options.lift_of_interest)
@@ -204,7 +204,9 @@ def _rate_section(one: Rate) -> dict[str, Any]:
     }
 
 
-def _lift_section(cells: Cells, looks: list[Look], options: ExperimentOptions, with_bootstrap: bool) -> dict[str, Any]:
+def _lift_section(
+    cells: UserDays, looks: list[Look], options: ExperimentOptions, with_bootstrap: bool
+) -> dict[str, Any]:
     if not looks or not looks[-1].counts:
         return {"state": "unknown", "why": too_little(looks)}
     last = looks[-1]
@@ -230,11 +232,11 @@ def _lift_section(cells: Cells, looks: list[Look], options: ExperimentOptions, w
     return section
 
 
-def _plain(sample: Sample) -> Sample:
-    return Sample(sample.clicks, sample.impressions)
+def _plain(sample: UserSample) -> UserSample:
+    return UserSample(sample.clicks, sample.impressions)
 
 
-def _comparison_section(comparison: Comparison, alpha: float) -> dict[str, Any]:
+def _comparison_section(comparison: VariantComparison, alpha: float) -> dict[str, Any]:
     """With the intervals and the p-value of ONE look."""
     reach = float(stats.norm.isf(alpha / 2))
     return {
@@ -261,14 +263,14 @@ def _look_section(look: Look) -> dict[str, Any]:
     }
 
 
-def _days(cells: Cells, options: ExperimentOptions) -> list[dict[str, Any]]:
+def _days(cells: UserDays, options: ExperimentOptions) -> list[dict[str, Any]]:
     """Each day by itself, users as the unit."""
     made = []
     for day, date in enumerate(cells.dates):
         part = cells.days == day
         treated = cells.is_treatment[cells.users]
         rates = {
-            name: rate(Sample(cells.clicks[part & chosen], cells.impressions[part & chosen]))
+            name: rate(UserSample(cells.clicks[part & chosen], cells.impressions[part & chosen]))
             for name, chosen in ((options.control, ~treated), (options.treatment, treated))
         }
         made.append({"date": date.isoformat(), **{name: _rate_section(one) for name, one in rates.items()}})
@@ -320,7 +322,7 @@ def _slice_section(
     }
 
 
-def _slice_interval(comparison: Comparison, alpha: float, options: ExperimentOptions) -> Interval | None:
+def _slice_interval(comparison: VariantComparison, alpha: float, options: ExperimentOptions) -> Interval | None:
     if options.planned_end:
         return comparison.lift_interval(float(stats.norm.isf(alpha / 2)))
     scale = sequential.comparison_scale(comparison, options.lift_of_interest, options.alpha)

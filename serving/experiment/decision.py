@@ -29,7 +29,7 @@ COLOURS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Conclusion:
+class TestConclusion:
     state: State
     title: str
     reason: str
@@ -40,7 +40,7 @@ class Conclusion:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
+class TestEvidence:
     """What is judged."""
 
     faults: Sequence[Fault]
@@ -49,7 +49,7 @@ class Evidence:
     finished: bool
 
 
-def conclude(evidence: Evidence, options: ExperimentOptions) -> Conclusion:
+def conclude(evidence: TestEvidence, options: ExperimentOptions) -> TestConclusion:
     """The first that applies: invalid, guardrail, too early, better or worse, undecided."""
     return (
         _invalid(evidence)
@@ -113,15 +113,15 @@ def _guard(
     return {"name": name, "state": state, "control": control, "treatment": treatment, "value": value, "why": absent}
 
 
-def _invalid(evidence: Evidence) -> Conclusion | None:
+def _invalid(evidence: TestEvidence) -> TestConclusion | None:
     if not evidence.faults:
         return None
     first, *others = evidence.faults
     more = "".join(f" Besides, {fault.title}: {fault.reason}" for fault in others)
-    return Conclusion("invalid", f"No conclusion: {first.title}", first.reason + more, first.hint)
+    return TestConclusion("invalid", f"No conclusion: {first.title}", first.reason + more, first.hint)
 
 
-def _guardrail(evidence: Evidence, options: ExperimentOptions) -> Conclusion | None:
+def _guardrail(evidence: TestEvidence, options: ExperimentOptions) -> TestConclusion | None:
     failed = [guard for guard in evidence.guardrails if guard["state"] == "fail"]
     if not failed:
         return None
@@ -130,14 +130,16 @@ def _guardrail(evidence: Evidence, options: ExperimentOptions) -> Conclusion | N
         f"{_short(guard['treatment'])} ({guard['rule']})"
         for guard in failed
     )
-    return Conclusion("guardrail", f"{options.treatment} breaks a guardrail", words, "Roll back and look at its log.")
+    return TestConclusion(
+        "guardrail", f"{options.treatment} breaks a guardrail", words, "Roll back and look at its log."
+    )
 
 
-def _too_early(evidence: Evidence, options: ExperimentOptions) -> Conclusion | None:
+def _too_early(evidence: TestEvidence, options: ExperimentOptions) -> TestConclusion | None:
     if not evidence.looks or not evidence.looks[-1].counts:
-        return Conclusion("too_early", "Too early to tell", f"{too_little(list(evidence.looks))}.")
+        return TestConclusion("too_early", "Too early to tell", f"{too_little(list(evidence.looks))}.")
     if options.planned_end and not evidence.finished:
-        return Conclusion(
+        return TestConclusion(
             "too_early",
             "Too early to tell",
             f"The test is looked at once, after its planned end on {options.planned_end}.",
@@ -146,14 +148,14 @@ def _too_early(evidence: Evidence, options: ExperimentOptions) -> Conclusion | N
     return None
 
 
-def _significant(evidence: Evidence, options: ExperimentOptions) -> Conclusion | None:
+def _significant(evidence: TestEvidence, options: ExperimentOptions) -> TestConclusion | None:
     crossed, when = _crossing(evidence, options)
     if crossed is None:
         return None
     better = crossed.comparison.difference > 0
     last = evidence.looks[-1].comparison
     faded = not options.planned_end and evidence.looks[-1].own_p_value > options.alpha
-    return Conclusion(
+    return TestConclusion(
         "better" if better else "worse",
         f"{options.treatment} is {'better' if better else 'worse'} than {options.control}",
         f"{_ctrs(last, options)}; {when}.",
@@ -161,7 +163,7 @@ def _significant(evidence: Evidence, options: ExperimentOptions) -> Conclusion |
     )
 
 
-def _crossing(evidence: Evidence, options: ExperimentOptions) -> tuple[Look | None, str]:
+def _crossing(evidence: TestEvidence, options: ExperimentOptions) -> tuple[Look | None, str]:
     if options.planned_end:
         last = evidence.looks[-1]
         p_value = last.comparison.p_value
@@ -172,13 +174,13 @@ def _crossing(evidence: Evidence, options: ExperimentOptions) -> tuple[Look | No
     return crossed, f"significant since {day}, always-valid p {_short(evidence.looks[-1].p_value)}"
 
 
-def _undecided(evidence: Evidence, options: ExperimentOptions) -> Conclusion:
+def _undecided(evidence: TestEvidence, options: ExperimentOptions) -> TestConclusion:
     last = evidence.looks[-1]
     hint = None if options.planned_end else "Go on, or stop without a winner; `hivemill ab power` says what it takes."
     p_value = last.comparison.p_value if options.planned_end else last.p_value
     kind = "p" if options.planned_end else "always-valid p"
     reason = f"{_ctrs(last.comparison, options)}; {kind} {_short(p_value)} is above {options.alpha:g}."
-    return Conclusion("undecided", "No difference shown", reason, hint)
+    return TestConclusion("undecided", "No difference shown", reason, hint)
 
 
 def _ctrs(comparison: Any, options: ExperimentOptions) -> str:

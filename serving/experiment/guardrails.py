@@ -10,7 +10,7 @@ import pandas as pd
 from hivemill.serving.experiment.assignment import CANARY, STABLE
 from hivemill.serving.experiment.exposures.log import ExposureLog
 from hivemill.serving.experiment.exposures.split import last_split
-from hivemill.serving.experiment.exposures.users import Cells, cells_of
+from hivemill.serving.experiment.exposures.users import UserDays, cells_of
 from hivemill.serving.experiment.stats.ratio import Interval
 from hivemill.serving.experiment.stats.sequential import MIN_CLICKS, MIN_USERS, Look, looks
 
@@ -42,7 +42,7 @@ class VariantHealth:
 
 
 @dataclasses.dataclass(frozen=True)
-class Health:
+class ExperimentHealth:
     """Both variants, and the always-valid interval of the CTR.
 
     Attributes:
@@ -70,7 +70,7 @@ def health(
     treatment: str = CANARY,
     alpha: float = 0.05,
     lift_of_interest: float = 0.1,
-) -> Health:
+) -> ExperimentHealth:
     """The state of both variants over all rows of the log; `log.between` chooses the time.
 
     The interval is of the rows under the last split alone, without users in both variants; the counts are of all rows.
@@ -84,15 +84,15 @@ def health(
     }
     missing = [name for name in (control, treatment) if name not in variants]
     if missing:
-        return Health(variants, None, None, None, 1.0, f"the log has no row of {' and '.join(missing)}")
+        return ExperimentHealth(variants, None, None, None, 1.0, f"the log has no row of {' and '.join(missing)}")
     both = frame[frame["variant"].isin([control, treatment]).to_numpy()]
     cells = click_cells(last_split(both, treatment).frame, control, treatment)
     made = looks(cells, alpha=alpha, lift_of_interest=lift_of_interest) if len(cells.users) else []
     if not made or not made[-1].counts:
-        return Health(variants, None, None, None, made[-1].p_value if made else 1.0, too_little(made))
+        return ExperimentHealth(variants, None, None, None, made[-1].p_value if made else 1.0, too_little(made))
     last = made[-1]
     reason = None if last.lift_interval else f"the CTR of {control} cannot be told from 0: any lift would fit"
-    return Health(variants, last.comparison.lift, last.lift_interval, last.interval, last.p_value, reason)
+    return ExperimentHealth(variants, last.comparison.lift, last.lift_interval, last.interval, last.p_value, reason)
 
 
 def variant_health(rows: pd.DataFrame) -> VariantHealth:
@@ -121,7 +121,7 @@ def click_cells(
     treatment: str,
     covariates: tuple[str, ...] = (),
     max_impressions_per_user: int | None = None,
-) -> Cells:
+) -> UserDays:
     """Impressions with a known click and clicks per user and day. Users in both variants are left out. Covariates are
     those of the user's first row. What a user has beyond the limit is scaled down."""
     chosen = frame["variant"].isin([control, treatment]).to_numpy()
@@ -143,7 +143,7 @@ def click_cells(
     return cells if max_impressions_per_user is None else _capped(cells, max_impressions_per_user)
 
 
-def _capped(cells: Cells, limit: int) -> Cells:
+def _capped(cells: UserDays, limit: int) -> UserDays:
     """Winsorised: a user with more impressions has `limit` of them, with the same CTR and spread over the same days."""
     totals = np.bincount(cells.users, cells.impressions, len(cells.is_treatment))
     factors = np.minimum(1.0, limit / np.maximum(totals, 1.0))[cells.users]

@@ -25,8 +25,8 @@ from hivemill.common.errors import (
 from hivemill.serving.rollout import guardrails
 from hivemill.serving.rollout.guardrails import GREEN, RED, WAIT, Judgement
 from hivemill.serving.rollout.label_transitions import ABORT, PROMOTE, ROLLBACK, START, Mover, move_from
-from hivemill.serving.rollout.metrics import Metrics
-from hivemill.serving.rollout.model_server import AVAILABLE, Server, VersionState
+from hivemill.serving.rollout.metrics import RolloutMetrics
+from hivemill.serving.rollout.model_server import AVAILABLE, LabelledServer, VersionState
 from hivemill.serving.rollout.options import RolloutOptions
 from hivemill.serving.rollout.rollout_lock import alone
 from hivemill.serving.rollout.state import ABORTED, DONE, ROLLED_BACK, Rollout, new_rollout, rollout_of
@@ -55,7 +55,11 @@ class RolloutMachine:
     """
 
     def __init__(
-        self, store: ModelStore, options: RolloutOptions, server: Server | None, mirror: StoreMirror | None = None
+        self,
+        store: ModelStore,
+        options: RolloutOptions,
+        server: LabelledServer | None,
+        mirror: StoreMirror | None = None,
     ):
         """`server` None moves labels without asking anyone. `mirror` is the store's copy in a bucket, if it has one."""
         self._store, self._options, self._server = store, options, server
@@ -72,7 +76,7 @@ class RolloutMachine:
             self._mover.carry_out(move_from(state, START, why, {CANARY: canary}, rollout, run_id=self._run_id(canary)))
             return self._outcome(f"Version {canary} is canary at {rollout.percent} %.", notes)
 
-    def step(self, metrics: Metrics, why: str | None = None, auto: bool = False) -> Outcome:
+    def step(self, metrics: RolloutMetrics, why: str | None = None, auto: bool = False) -> Outcome:
         """The next percentage, where time, sample and guardrails allow it; the last one makes canary stable.
 
         Without `auto`, raises ModelNotBlessedError where a guardrail is red, DataNotReadyError where one waits. With
@@ -151,7 +155,7 @@ class RolloutMachine:
         ended, run_id = rollout.ended(ABORTED, why), self._run_id(rollout.canary)
         self._mover.carry_out(move_from(state, ABORT, why, labels, ended, rejected, run_id))
 
-    def _judged(self, rollout: Rollout, metrics: Metrics) -> Judgement:
+    def _judged(self, rollout: Rollout, metrics: RolloutMetrics) -> Judgement:
         now = datetime.datetime.now(datetime.timezone.utc)
         refusal = guardrails.refusal(rollout, metrics, self._options, now)
         if refusal:
@@ -159,14 +163,14 @@ class RolloutMachine:
         judgement = guardrails.judge(rollout, metrics, self._options, now)
         return Judgement((*judgement.findings, *self._loaded(rollout)))
 
-    def _loaded(self, rollout: Rollout) -> list[guardrails.Finding]:
+    def _loaded(self, rollout: Rollout) -> list[guardrails.GuardrailFinding]:
         """A version that the servers lost gets no more traffic."""
         if self._server is None:
             return []
         state = self._server.states(self._store.model).get(rollout.canary, VersionState("unknown"))
         message = f"version {rollout.canary} is {state.state} at the server {state.error}".rstrip()
         colour = GREEN if state.state == AVAILABLE else RED if state.error else WAIT
-        return [guardrails.Finding("loaded", colour, message)]
+        return [guardrails.GuardrailFinding("loaded", colour, message)]
 
     def _refuse(self, rollout: Rollout, judgement: Judgement, auto: bool) -> NoReturn:
         why = "; ".join(judgement.messages(RED))

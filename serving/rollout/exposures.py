@@ -15,11 +15,11 @@ from hivemill.serving.experiment.exposures.split import last_split
 from hivemill.serving.experiment.guardrails import VariantHealth, health
 from hivemill.serving.experiment.options import ExperimentOptions
 from hivemill.serving.experiment.sample_checks import check_sample, faults
-from hivemill.serving.rollout.metrics import Lift, Metrics, SampleValidity, VariantMetrics, Variants
+from hivemill.serving.rollout.metrics import Lift, RolloutMetrics, SampleValidity, VariantMetrics, Variants
 from hivemill.serving.rollout.state import Rollout
 
 
-def metrics_of_log(rollout: Rollout, options: ExperimentOptions) -> Metrics:
+def metrics_of_log(rollout: Rollout, options: ExperimentOptions) -> RolloutMetrics:
     """Of `options.log`. Raises DataNotReadyError where the log has no row of a variant since the rollout began."""
     since = datetime.datetime.fromisoformat(rollout.started_utc)
     if options.log is None:
@@ -44,7 +44,7 @@ def metrics_of_log(rollout: Rollout, options: ExperimentOptions) -> Metrics:
     reasons = tuple(
         f"{fault.title}: {fault.reason}" for fault in faults(check_sample(split.frame, share, sample), sample)
     )
-    return Metrics(
+    return RolloutMetrics(
         version=1,
         since_utc=since,
         until_utc=last,

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from hivemill.serving.rollout.metrics import Metrics, SampleValidity, VariantMetrics
+from hivemill.serving.rollout.metrics import RolloutMetrics, SampleValidity, VariantMetrics
 from hivemill.serving.rollout.options import GuardrailOptions, RolloutOptions
 from hivemill.serving.rollout.state import Rollout
 
@@ -24,7 +24,7 @@ _Z = 3.2905  # the normal distribution's, for this chance on both sides together
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class GuardrailFinding:
     """One guardrail's word."""
 
     name: str
@@ -36,7 +36,7 @@ class Finding:
 class Judgement:
     """All guardrails' words; `colour` is the worst of them."""
 
-    findings: Sequence[Finding]
+    findings: Sequence[GuardrailFinding]
 
     @property
     def colour(self) -> str:
@@ -50,7 +50,7 @@ class Judgement:
         return [finding.message for finding in self.findings if finding.colour == colour]
 
 
-def judge(rollout: Rollout, metrics: Metrics, options: RolloutOptions, now: datetime.datetime) -> Judgement:
+def judge(rollout: Rollout, metrics: RolloutMetrics, options: RolloutOptions, now: datetime.datetime) -> Judgement:
     """Of a running rollout. `metrics` must be of its versions and its time: `refusal` tells."""
     stable, canary = metrics.variants.stable, metrics.variants.canary
     bounds = options.guardrails
@@ -68,7 +68,7 @@ def judge(rollout: Rollout, metrics: Metrics, options: RolloutOptions, now: date
     )
 
 
-def refusal(rollout: Rollout, metrics: Metrics, options: RolloutOptions, now: datetime.datetime) -> str | None:
+def refusal(rollout: Rollout, metrics: RolloutMetrics, options: RolloutOptions, now: datetime.datetime) -> str | None:
     """Why these metrics say nothing about this rollout; None where they do."""
     for name, version in (("stable", rollout.stable), ("canary", rollout.canary)):
         received = getattr(metrics.variants, name).model_version
@@ -89,16 +89,16 @@ def next_percent(rollout: Rollout, options: RolloutOptions) -> int:
     return next((percent for percent in options.percentages if percent > rollout.percent), 100)
 
 
-def _time(rollout: Rollout, options: RolloutOptions, now: datetime.datetime) -> Finding:
+def _time(rollout: Rollout, options: RolloutOptions, now: datetime.datetime) -> GuardrailFinding:
     hours = (now - datetime.datetime.fromisoformat(rollout.step_since_utc)).total_seconds() / 3600
     message = f"{hours:.1f} of at least {options.min_hours:g} hours at {rollout.percent} %"
-    return Finding("time", GREEN if hours >= options.min_hours else WAIT, message)
+    return GuardrailFinding("time", GREEN if hours >= options.min_hours else WAIT, message)
 
 
-def _sample(rollout: Rollout, canary: VariantMetrics, options: RolloutOptions) -> Finding:
+def _sample(rollout: Rollout, canary: VariantMetrics, options: RolloutOptions) -> GuardrailFinding:
     num = new_impressions(rollout, canary)
     message = f"{num} of at least {options.min_impressions} impressions of canary at {rollout.percent} %"
-    return Finding("sample", GREEN if num >= options.min_impressions else WAIT, message)
+    return GuardrailFinding("sample", GREEN if num >= options.min_impressions else WAIT, message)
 
 
 def new_impressions(rollout: Rollout, canary: VariantMetrics) -> int:
@@ -107,56 +107,58 @@ def new_impressions(rollout: Rollout, canary: VariantMetrics) -> int:
     return canary.impressions - before
 
 
-def _validity(sample: SampleValidity | None, options: RolloutOptions) -> Finding:
+def _validity(sample: SampleValidity | None, options: RolloutOptions) -> GuardrailFinding:
     """A sample that may not be compared says nothing of clicks, errors or latency."""
     if sample is None:
-        return Finding("validity", GREEN, "not judged: the metrics do not say whether the sample is valid")
+        return GuardrailFinding("validity", GREEN, "not judged: the metrics do not say whether the sample is valid")
     if sample.valid:
-        return Finding("validity", GREEN, "the users of both variants may be compared")
+        return GuardrailFinding("validity", GREEN, "the users of both variants may be compared")
     colour = RED if options.on_invalid_sample == "abort" else WAIT
-    return Finding("validity", colour, f"the sample is invalid: {'; '.join(sample.reasons) or 'no reason given'}")
+    return GuardrailFinding(
+        "validity", colour, f"the sample is invalid: {'; '.join(sample.reasons) or 'no reason given'}"
+    )
 
 
-def _errors(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions) -> Finding:
+def _errors(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions) -> GuardrailFinding:
     if not canary.impressions or not stable.impressions:
-        return Finding("errors", WAIT, "no impressions to count errors in yet")
+        return GuardrailFinding("errors", WAIT, "no impressions to count errors in yet")
     if canary.errors is None or stable.errors is None:
-        return Finding("errors", WAIT, "not judged: errors are not known (log the column `error`)")
+        return GuardrailFinding("errors", WAIT, "not judged: errors are not known (log the column `error`)")
     share, reference = canary.errors / canary.impressions, stable.errors / stable.impressions
     bound = reference + bounds.max_error_increase
     message = f"errors {share:.3%} of canary, {reference:.3%} of stable; at most {bound:.3%}"
     if share <= bound:
-        return Finding("errors", GREEN, message)
+        return GuardrailFinding("errors", GREEN, message)
     by_chance = binomial_tail(canary.errors, canary.impressions, bound)
-    return Finding("errors", RED if by_chance < _CHANCE else WAIT, message)
+    return GuardrailFinding("errors", RED if by_chance < _CHANCE else WAIT, message)
 
 
-def _latency(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions, enough: int) -> Finding:
+def _latency(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions, enough: int) -> GuardrailFinding:
     if canary.p99_latency_seconds is None:
-        return Finding("latency", WAIT, "canary's p99_latency_seconds is not known")
+        return GuardrailFinding("latency", WAIT, "canary's p99_latency_seconds is not known")
     bound = bounds.max_p99_seconds
     if stable.p99_latency_seconds is not None:
         bound = min(bound, bounds.max_p99_ratio * stable.p99_latency_seconds)
     message = f"p99 {canary.p99_latency_seconds * 1e3:.1f} ms of canary; at most {bound * 1e3:.1f} ms"
     if canary.p99_latency_seconds <= bound:
-        return Finding("latency", GREEN, message)
-    return Finding("latency", RED if canary.impressions >= enough else WAIT, message)
+        return GuardrailFinding("latency", GREEN, message)
+    return GuardrailFinding("latency", RED if canary.impressions >= enough else WAIT, message)
 
 
-def _calibration(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions) -> Finding:
+def _calibration(stable: VariantMetrics, canary: VariantMetrics, bounds: GuardrailOptions) -> GuardrailFinding:
     if canary.mean_prediction is None:
-        return Finding("calibration", WAIT, "canary's mean_prediction is not known")
+        return GuardrailFinding("calibration", WAIT, "canary's mean_prediction is not known")
     expected = canary.mean_prediction * canary.num_judged()
     if not canary.clicks:
         colour = RED if math.exp(-expected) < _CHANCE else WAIT
-        return Finding("calibration", colour, f"no click of canary yet; {expected:.1f} were predicted")
+        return GuardrailFinding("calibration", colour, f"no click of canary yet; {expected:.1f} were predicted")
     ratio = expected / canary.clicks
     limit = max(1 + bounds.max_calibration_error, _miscalibration(stable))
     message = f"mean prediction / click rate {ratio:.3f} of canary; {1 / limit:.3f} to {limit:.3f}"
     beyond = abs(math.log(ratio)) - math.log(limit) if ratio > 0 else math.inf
     if beyond <= 0:
-        return Finding("calibration", GREEN, message)
-    return Finding("calibration", RED if beyond > _Z / math.sqrt(canary.clicks) else WAIT, message)
+        return GuardrailFinding("calibration", GREEN, message)
+    return GuardrailFinding("calibration", RED if beyond > _Z / math.sqrt(canary.clicks) else WAIT, message)
 
 
 def _miscalibration(variant: VariantMetrics) -> float:
@@ -167,21 +169,21 @@ def _miscalibration(variant: VariantMetrics) -> float:
     return max(expected / variant.clicks, variant.clicks / expected)
 
 
-def _ctr(metrics: Metrics, bounds: GuardrailOptions, is_last: bool) -> Finding:
+def _ctr(metrics: RolloutMetrics, bounds: GuardrailOptions, is_last: bool) -> GuardrailFinding:
     lift = metrics.lift
     stable, canary = metrics.variants.stable, metrics.variants.canary
     expected = stable.clicks / stable.num_judged() * canary.num_judged() if stable.num_judged() else 0.0
     if not canary.clicks and expected >= _MANY_CLICKS:
-        return Finding("ctr", RED, f"no click of canary, where stable's rate gives {expected:,.0f}")
+        return GuardrailFinding("ctr", RED, f"no click of canary, where stable's rate gives {expected:,.0f}")
     if lift is None:
-        return Finding("ctr", WAIT, "the interval of the lift in CTR is not known (hivemill ab report)")
+        return GuardrailFinding("ctr", WAIT, "the interval of the lift in CTR is not known (hivemill ab report)")
     message = f"lift in CTR {lift.low:+.2%} to {lift.high:+.2%}"
     if lift.high < -bounds.max_ctr_loss:
-        return Finding("ctr", RED, f"{message}; all of it below {-bounds.max_ctr_loss:+.2%}")
+        return GuardrailFinding("ctr", RED, f"{message}; all of it below {-bounds.max_ctr_loss:+.2%}")
     lowest = -bounds.max_ctr_loss_at_end
     if is_last and lift.low < lowest:
-        return Finding("ctr", WAIT, f"{message}; canary gets all once it begins above {lowest:+.2%}")
-    return Finding("ctr", GREEN, message)
+        return GuardrailFinding("ctr", WAIT, f"{message}; canary gets all once it begins above {lowest:+.2%}")
+    return GuardrailFinding("ctr", GREEN, message)
 
 
 def binomial_tail(count: int, total: int, share: float) -> float:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hivemill.common.errors import InfrastructureError
-from hivemill.serving.rollout.model_server import Server, wait_until_available
+from hivemill.serving.rollout.model_server import LabelledServer, wait_until_available
 from hivemill.serving.rollout.state import Rollout
 from hivemill.serving.store.labels import StoreState
 from hivemill.serving.store.model_store import ModelStore
@@ -88,7 +88,7 @@ class Mover:
     def __init__(
         self,
         store: ModelStore,
-        server: Server | None,
+        server: LabelledServer | None,
         load_timeout_seconds: float,
         mirror: StoreMirror | None = None,
         server_reads_mirror: bool = False,

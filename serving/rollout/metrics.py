@@ -73,7 +73,7 @@ class Variants(Options):
     canary: VariantMetrics
 
 
-class Metrics(Options):
+class RolloutMetrics(Options):
     """One metrics document."""
 
     version: int = Field(ge=1, le=1)
@@ -84,7 +84,7 @@ class Metrics(Options):
     sample: SampleValidity | None = None
 
     @model_validator(mode="after")
-    def _ordered(self) -> Metrics:
+    def _ordered(self) -> RolloutMetrics:
         if self.since_utc > self.until_utc:
             raise ValueError("since_utc must not be after until_utc")
         return self
@@ -93,12 +93,12 @@ class Metrics(Options):
         return (now - self.until_utc).total_seconds() / 3600
 
 
-def read_metrics(path: Path) -> Metrics:
+def read_metrics(path: Path) -> RolloutMetrics:
     """Raises DataNotReadyError naming the file, the key, the rule and the value."""
     try:
         text = Path(path).read_text("utf-8")
         json.loads(text)
-        return Metrics.model_validate_json(text, strict=True)
+        return RolloutMetrics.model_validate_json(text, strict=True)
     except OSError as error:
         raise DataNotReadyError(
             f"metrics {path}: {error.strerror}", hint="What writes them? docs/rollout.md, rollout.metrics, --metrics."

@@ -30,7 +30,7 @@ class VersionState:
     error: str = ""
 
 
-class Server(Protocol):
+class LabelledServer(Protocol):
     """One server or several that act as one. Both raise InfrastructureError where one is not reached or refuses."""
 
     def reload(self, config_text: str) -> None:
@@ -107,7 +107,7 @@ class ModelServers:
         }
 
 
-def wait_until_available(server: Server, model: str, versions: Sequence[int], timeout_seconds: float) -> None:
+def wait_until_available(server: LabelledServer, model: str, versions: Sequence[int], timeout_seconds: float) -> None:
     """Returns once all `versions` are AVAILABLE on all servers.
 
     Raises InfrastructureError where a version cannot be loaded, as soon as that is known, or is not there in time.

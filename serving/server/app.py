@@ -28,7 +28,7 @@ from hivemill.serving.server.in_flight import InFlight
 from hivemill.serving.server.loading import config_file
 from hivemill.serving.server.loading.models import Models
 from hivemill.serving.server.loading.servable import Servable
-from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.metrics import ServerMetrics
 from hivemill.serving.server.options import ServerOptions
 from hivemill.serving.server.request_log import RequestLog
 from hivemill.serving.tls import ServerTls
@@ -51,13 +51,13 @@ def _to_standard_error(line: str) -> None:
     print(f"{now} {line}", file=sys.stderr, flush=True)
 
 
-class Server:
+class DevServer:
     """`start`, then `stop`. One process may have several, as tests do."""
 
     def __init__(self, options: ServerOptions, log: Log = _to_standard_error):
         """Reads the config. Raises ConfigError where it is absent or wrong."""
         self.options, self._log = options, log
-        self.metrics = Metrics()
+        self.metrics = ServerMetrics()
         self.models = Models(self._load, log)
         self._text, wanted = _first_config(options.model_config)
         self._roots = config_file.roots_of(options.model_config, wanted.values())
@@ -66,7 +66,7 @@ class Server:
         self._grpc: Any = None
         self._rest: HttpServer | None = None
         self._in_flight = InFlight(options.max_in_flight_bytes)
-        self._health = grpc_service.Health()
+        self._health = grpc_service.HealthService()
         self._request_log = RequestLog(log)
         self._request_log.assign(wanted)
         self.port, self.rest_port = 0, 0
@@ -244,7 +244,7 @@ def serve(options: ServerOptions, exit_with_parent: bool = False, log: Log = _to
         signal.signal(number, lambda *_: ending.set())
     if exit_with_parent:
         threading.Thread(target=_wait_for_end_of_input, args=(ending,), daemon=True).start()
-    server = Server(options, log)
+    server = DevServer(options, log)
     server.start()
     places = {"grpc": server.port, "rest": server.rest_port, "socket": options.socket_path}
     log(f"listening at {options.host}: {json.dumps({key: value for key, value in places.items() if value})}")

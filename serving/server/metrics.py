@@ -19,7 +19,7 @@ _ROWS_BOUNDS = tuple(2**power for power in range(11))
 Labels = tuple[tuple[str, str], ...]
 
 
-class Metrics:
+class ServerMetrics:
     """Counts of one server, thread-safe. The values of labels come from the config, never from what a request says."""
 
     def __init__(self) -> None:

@@ -123,7 +123,7 @@ def target_of(protocol: str) -> Callable[[bytes], str]:
     served.work()
     asked = operations.Operations(served, REQUEST_BYTES)
     claims = in_flight.InFlight(64 * REQUEST_BYTES)
-    answers = rest.RestAnswers(asked, metrics.Metrics(), str, request_log.RequestLog(lambda _: None))
+    answers = rest.RestAnswers(asked, metrics.ServerMetrics(), str, request_log.RequestLog(lambda _: None))
     start = _peak()
 
     def ask_rest(data: bytes) -> str:

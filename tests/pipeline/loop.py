@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hivemill.data.click_log.simulation import Requests, Shown, Traffic
+from hivemill.data.click_log.simulation import Requests, Shown, SimulatedTraffic
 from hivemill.serving.client import Answer, PredictionClient, split_of_store
 from hivemill.serving.experiment.assignment import CANARY, STABLE
 
@@ -56,7 +56,7 @@ class Served:
 class Application:
     """Asks for each request's candidates, shows the best one, logs exposures and features, a file a day."""
 
-    def __init__(self, folder: Path, traffic: Traffic, address: str, model_folder: Path, salt: str):
+    def __init__(self, folder: Path, traffic: SimulatedTraffic, address: str, model_folder: Path, salt: str):
         self.traffic, self.folder = traffic, folder
         self._model_folder, self._salt = model_folder, salt
         self._address, self._model = address, model_folder.name

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from hivemill.data.click_log.generator import click_log_options, generate
-from hivemill.data.click_log.simulation import Traffic
-from hivemill.serving.server.app import Server
+from hivemill.data.click_log.simulation import SimulatedTraffic
+from hivemill.serving.server.app import DevServer
 from hivemill.serving.server.options import ServerOptions
 from hivemill.serving.store.model_store import ModelStore
 from tests.pipeline.loop import CANARY, STABLE, Application, Clock, without_items
@@ -52,7 +52,7 @@ class Shop:
         self.store = ModelStore(folder / "root" / "models", "shop")
         options = click_log_options(start_date=START, days=7, rows_per_day=1_500, format="parquet", **LOG)
         generate(options, folder / "log" / "clicks")
-        self.traffic, self.server, self.application = Traffic(options), None, None
+        self.traffic, self.server, self.application = SimulatedTraffic(options), None, None
 
     def configure(self, features, train_days=12):
         document = {
@@ -117,7 +117,7 @@ class Shop:
 
     def serve(self):
         options = ServerOptions(self.store.path / "models.config", port=0, rest_port=None, poll_seconds=0.5)
-        self.server = Server(options, log=lambda _: None)
+        self.server = DevServer(options, log=lambda _: None)
         self.server.start()
         assert self.server.wait_until_loaded(60)
         address = f"127.0.0.1:{self.server.port}"

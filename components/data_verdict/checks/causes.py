@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hivemill.components.data_verdict.checks.evidence import DriftRow, Evidence
+from hivemill.components.data_verdict.checks.evidence import DriftEvidence, WindowEvidence
 from hivemill.components.data_verdict.comparison.columns import compare
 from hivemill.components.data_verdict.profile.window_profile import GROWTH, Distribution, shifted
 
@@ -33,7 +33,7 @@ class Cause:
     because: str
 
 
-def cause_of(evidence: Evidence, column: str, drift: Mapping[str, DriftRow]) -> Cause | None:
+def cause_of(evidence: WindowEvidence, column: str, drift: Mapping[str, DriftEvidence]) -> Cause | None:
     """The most specific cause that fits; None where only the change itself can be said. `drift` is of all columns."""
     row = drift.get(column)
     if row is None or not row.is_beyond:
@@ -41,7 +41,7 @@ def cause_of(evidence: Evidence, column: str, drift: Mapping[str, DriftRow]) -> 
     return swapped(row, drift) or scaled(row) or dead(row) or vocabulary_cause(row)
 
 
-def swapped(row: DriftRow, drift: Mapping[str, DriftRow]) -> Cause | None:
+def swapped(row: DriftEvidence, drift: Mapping[str, DriftEvidence]) -> Cause | None:
     """Another column that changed too holds now what this one held, and the other way round."""
     best: tuple[float, str] | None = None
     for other in drift.values():
@@ -55,11 +55,11 @@ def swapped(row: DriftRow, drift: Mapping[str, DriftRow]) -> Cause | None:
     return Cause("swapped_columns", f"its values are distributed as those of `{best[1]}` were, and the other way round")
 
 
-def _rest(row: DriftRow, before: Distribution, after: Distribution) -> float:
+def _rest(row: DriftEvidence, before: Distribution, after: Distribution) -> float:
     return compare(row.kind, before, after).value / row.comparison.value if row.comparison.value else math.inf
 
 
-def scaled(row: DriftRow) -> Cause | None:
+def scaled(row: DriftEvidence) -> Cause | None:
     """One factor takes the old numbers to the new ones; a unit change where the factor is one of a unit."""
     if row.kind != "number":
         return None
@@ -78,7 +78,7 @@ def scaled(row: DriftRow) -> Cause | None:
     return Cause("scaled_values", f"all values are times {factor:.3g}")
 
 
-def _positive(row: DriftRow) -> bool:
+def _positive(row: DriftEvidence) -> bool:
     return _median(row.before) > 0 and _median(row.after) > 0
 
 
@@ -100,7 +100,7 @@ def _value(bucket: int) -> float:
     return math.copysign(GROWTH ** (abs(bucket) - 601), bucket) if bucket else 0.0
 
 
-def dead(row: DriftRow) -> Cause | None:
+def dead(row: DriftEvidence) -> Cause | None:
     """One value in all rows of a column that had several."""
     if len(row.after.counts) != 1 or row.after.other or (row.before.is_whole and len(row.before.counts) < 2):
         return None
@@ -109,7 +109,7 @@ def dead(row: DriftRow) -> Cause | None:
     return Cause("dead_feature", f"every row that has a value has {shown}")
 
 
-def vocabulary_cause(row: DriftRow) -> Cause | None:
+def vocabulary_cause(row: DriftEvidence) -> Cause | None:
     """What new and lost values say, for columns whose values are all counted by name."""
     if row.kind not in ("value", "list") or not (row.before.is_whole and row.after.is_whole):
         return None

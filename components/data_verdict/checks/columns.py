@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 
 from hivemill.components.data_verdict.checks import causes
-from hivemill.components.data_verdict.checks.evidence import DriftRow, Evidence, Learnt, learnt
+from hivemill.components.data_verdict.checks.evidence import DriftEvidence, Learnt, WindowEvidence, learnt
 from hivemill.components.data_verdict.comparison.columns import shown_value
 from hivemill.components.data_verdict.comparison.reference import usual
-from hivemill.components.data_verdict.findings import Finding
+from hivemill.components.data_verdict.findings import DataFinding
 from hivemill.components.data_verdict.profile.window_profile import Distribution
 
 SIGMAS = 6.0
@@ -20,14 +20,14 @@ _DEPENDENCE = Learnt(amber=0.15, red=0.4, source="default")
 _CARDINALITY = Learnt(amber=2.0, red=4.0, source="default")
 
 
-def distributions_hold(evidence: Evidence) -> Iterator[Finding]:
+def distributions_hold(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """Jensen-Shannon divergence of each judged day, of numbers in bins, of values and list elements by name."""
     for name, row in evidence.drift.items():
         if row.is_beyond:
             yield _drift_finding(evidence, name, row)
 
 
-def _drift_finding(evidence: Evidence, name: str, row: DriftRow) -> Finding:
+def _drift_finding(evidence: WindowEvidence, name: str, row: DriftEvidence) -> DataFinding:
     cause = causes.cause_of(evidence, name, evidence.drift)
     comparison = row.comparison
     severity = evidence.severity(name, comparison.value, row.bounds)
@@ -35,7 +35,7 @@ def _drift_finding(evidence: Evidence, name: str, row: DriftRow) -> Finding:
     arithmetic = tuple(comparison.arithmetic())
     bins = "; ".join(f"{one['bin']}: {percent(one['before'])} -> {percent(one['after'])}" for one in arithmetic)
     because = f"; {cause.because}" if cause else ""
-    return Finding(
+    return DataFinding(
         severity, "drift", name, evidence.split_of(row.day),
         f"{name}: JS {comparison.value:.2g} > {bound:.2g} on {_days(row)}{because}; {bins}",
         measure="js", value=round(comparison.value, 5), threshold=round(bound, 5),
@@ -43,13 +43,13 @@ def _drift_finding(evidence: Evidence, name: str, row: DriftRow) -> Finding:
     )  # fmt: skip
 
 
-def _days(row: DriftRow) -> str:
+def _days(row: DriftEvidence) -> str:
     if len(row.days_beyond) == 1:
         return row.day
     return f"{row.day} (and on {len(row.days_beyond) - 1} other days, the first {min(row.days_beyond)})"
 
 
-def values_are_present(evidence: Evidence) -> Iterator[Finding]:
+def values_are_present(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """The share of rows without a value, by day."""
     for name in evidence.compared_columns:
         worst = _worst_missing(evidence, name)
@@ -62,7 +62,7 @@ def values_are_present(evidence: Evidence) -> Iterator[Finding]:
             continue
         severity = evidence.severity(name, change, bounds)  # fewer missing values never stop a run
         bound = bounds.red if severity == "red" else bounds.amber
-        yield Finding(
+        yield DataFinding(
             severity, "missing", name, evidence.split_of(day),
             f"{name}: {percent(after.missing_share)} of the rows of {day} have no value, "
             f"{percent(before.missing_share)} before; change {change:+.2g} beyond {bound:.2g}",
@@ -73,21 +73,21 @@ def values_are_present(evidence: Evidence) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _missing_bounds(evidence: Evidence, name: str) -> Learnt:
+def _missing_bounds(evidence: WindowEvidence, name: str) -> Learnt:
     chosen = evidence.options.columns.get(name)
     if chosen is not None and chosen.missing is not None:
         return Learnt(chosen.missing.amber, chosen.missing.red, "config")
     return learnt(evidence.options.missing, _usual_missing(evidence, name))
 
 
-def _worst_missing(evidence: Evidence, name: str) -> tuple[str, Distribution, Distribution] | None:
+def _worst_missing(evidence: WindowEvidence, name: str) -> tuple[str, Distribution, Distribution] | None:
     days = {day: evidence.profile.columns[name].days.get(day) for day in evidence.judged_days}
     pairs = [(day, evidence.reference.column(name, day), after) for day, after in days.items() if after]
     found = [one for one in pairs if one[1].rows and one[2].rows]
     return max(found, key=lambda one: abs(one[2].missing_share - one[1].missing_share), default=None)
 
 
-def _usual_missing(evidence: Evidence, name: str) -> float:
+def _usual_missing(evidence: WindowEvidence, name: str) -> float:
     shares = [one.missing_share for one in evidence.reference.profile.columns[name].days.values() if one.rows]
     mean = sum(shares) / len(shares) if shares else 0.0
     return usual([abs(share - mean) for share in shares])
@@ -100,14 +100,14 @@ def missing_sigmas(before: Distribution, after: Distribution) -> float:
     return (after.missing_share - before.missing_share) / math.sqrt(max(variance, 1e-12))
 
 
-def _missing_cause(evidence: Evidence, name: str, before: Distribution, after: Distribution) -> str:
+def _missing_cause(evidence: WindowEvidence, name: str, before: Distribution, after: Distribution) -> str:
     if after.missing_share > 0.99 and before.missing_share < 0.9:
         return "dead_feature"
     cause = causes.cause_of(evidence, name, evidence.drift)
     return cause.name if cause else "missing_values"
 
 
-def vocabulary_holds(evidence: Evidence) -> Iterator[Finding]:
+def vocabulary_holds(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """New and lost values of columns whose values are few enough to be known by name."""
     for name in evidence.compared_columns:
         if evidence.profile.columns[name].kind not in ("value", "list"):
@@ -119,7 +119,7 @@ def vocabulary_holds(evidence: Evidence) -> Iterator[Finding]:
             yield worst
 
 
-def _values_finding(evidence: Evidence, name: str, day: str, bounds: Learnt) -> Finding | None:
+def _values_finding(evidence: WindowEvidence, name: str, day: str, bounds: Learnt) -> DataFinding | None:
     after = evidence.profile.columns[name].days.get(day)
     before = evidence.reference.column(name, day)
     if after is None or not (after.is_whole and before.is_whole and after.present and before.present):
@@ -140,7 +140,7 @@ def _values_finding(evidence: Evidence, name: str, day: str, bounds: Learnt) -> 
     arithmetic = tuple(
         pair(shown_value(one), causes.share_of(before, [one]), causes.share_of(after, [one])) for one in shown
     )
-    return Finding(
+    return DataFinding(
         severity, "values", name, evidence.split_of(day),
         f"{name}: {len(new if what == 'new' else lost):,} values that {words} make {percent(value)} of {day} > "
         f"{percent(bound)}: {', '.join(map(repr, shown))}",
@@ -150,7 +150,7 @@ def _values_finding(evidence: Evidence, name: str, day: str, bounds: Learnt) -> 
     )  # fmt: skip
 
 
-def _usual_change(evidence: Evidence, name: str) -> float:
+def _usual_change(evidence: WindowEvidence, name: str) -> float:
     """How many values are new or lost on a day of the reference, against its other days."""
     profile = evidence.reference.profile
     by_day = profile.columns[name].days
@@ -163,7 +163,7 @@ def _usual_change(evidence: Evidence, name: str) -> float:
     return usual(changes)
 
 
-def ids_are_as_many(evidence: Evidence) -> Iterator[Finding]:
+def ids_are_as_many(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """Different values per day, of columns that have too many of them to be known by name."""
     for name in evidence.compared_columns:
         found = [(ratio, day) for day in evidence.judged_days if (ratio := _cardinality(evidence, name, day))]
@@ -175,7 +175,7 @@ def ids_are_as_many(evidence: Evidence) -> Iterator[Finding]:
             continue
         severity = evidence.severity(name, factor, _CARDINALITY)
         bound = _CARDINALITY.red if severity == "red" else _CARDINALITY.amber
-        yield Finding(
+        yield DataFinding(
             severity, "values", name, evidence.split_of(day),
             f"{name}: {evidence.profile.columns[name].days[day].distinct:,} different values on {day}, {ratio:.2g} "
             f"times as many as usual; the bound is a factor of {bound:g}",
@@ -184,7 +184,7 @@ def ids_are_as_many(evidence: Evidence) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _cardinality(evidence: Evidence, name: str, day: str) -> float | None:
+def _cardinality(evidence: WindowEvidence, name: str, day: str) -> float | None:
     """Different values over those of the reference's days of about as many rows; None where nothing compares."""
     now = evidence.profile.columns[name].days.get(day)
     if now is None or now.is_whole or not now.distinct:
@@ -198,7 +198,7 @@ def _cardinality(evidence: Evidence, name: str, day: str) -> float | None:
     return now.distinct / sorted(alike)[len(alike) // 2] if alike else None
 
 
-def eval_values_are_known(evidence: Evidence) -> Iterator[Finding]:
+def eval_values_are_known(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """Share of the eval split's values that training has not seen: rises where vocabularies or ids broke."""
     if evidence.baseline is None:
         return
@@ -214,7 +214,7 @@ def eval_values_are_known(evidence: Evidence) -> Iterator[Finding]:
             severity = evidence.severity(name, change, bounds)
             bound = bounds.red if severity == "red" else bounds.amber
             cause = causes.cause_of(evidence, name, evidence.drift)
-            yield Finding(
+            yield DataFinding(
                 severity, "coverage", name, "eval",
                 f"{name}: training lacks {percent(after)} of eval's values, {percent(before)} in the last good window; "
                 f"change {change:+.2g} > {bound:.2g}",
@@ -224,7 +224,7 @@ def eval_values_are_known(evidence: Evidence) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def columns_belong_together(evidence: Evidence) -> Iterator[Finding]:
+def columns_belong_together(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """What columns say about each other, by day: each may look as before, and still be that of other rows."""
     if evidence.reference is None:
         return
@@ -246,18 +246,18 @@ def columns_belong_together(evidence: Evidence) -> Iterator[Finding]:
             yield _dependence_finding(evidence, first, second, *worst)
 
 
-def _has_cause(evidence: Evidence, name: str) -> bool:
+def _has_cause(evidence: WindowEvidence, name: str) -> bool:
     """Another column's values, new ones or none at all: of course nothing fits any more."""
     return causes.cause_of(evidence, name, evidence.drift) is not None
 
 
 def _dependence_finding(
-    evidence: Evidence, first: str, second: str, lost: float, day: str, before: float, after: float
-) -> Finding:
+    evidence: WindowEvidence, first: str, second: str, lost: float, day: str, before: float, after: float
+) -> DataFinding:
     is_used = evidence.roles.is_used(first) or evidence.roles.is_used(second)
     severity = evidence.severity(first if evidence.roles.is_used(first) or not is_used else second, lost, _DEPENDENCE)
     bound = _DEPENDENCE.red if severity == "red" else _DEPENDENCE.amber
-    return Finding(
+    return DataFinding(
         severity, "dependence", first, evidence.split_of(day),
         f"{first}: with {second} it has {after:.2f} of the information that one could give about the other on {day}, "
         f"{before:.2f} before; {percent(lost)} is lost > {percent(bound)}",
@@ -266,7 +266,7 @@ def _dependence_finding(
     )  # fmt: skip
 
 
-def no_column_tells_the_label(evidence: Evidence) -> Iterator[Finding]:
+def no_column_tells_the_label(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """The AUC of one column alone, learnt on half of a day's rows and measured on the other half."""
     if evidence.profile is None:
         return
@@ -286,7 +286,7 @@ def no_column_tells_the_label(evidence: Evidence) -> Iterator[Finding]:
             yield finding
 
 
-def _leak_finding(evidence: Evidence, name: str, auc: float, day: str, clicks: int) -> Finding | None:
+def _leak_finding(evidence: WindowEvidence, name: str, auc: float, day: str, clicks: int) -> DataFinding | None:
     bounds = evidence.options.leak
     before = _usual_auc(evidence, name, day)
     jump = auc - (before or 0.5)
@@ -303,7 +303,7 @@ def _leak_finding(evidence: Evidence, name: str, auc: float, day: str, clicks: i
         else bounds.amber
     )
     told = f", {before:.2f} before" if before is not None else ""
-    return Finding(
+    return DataFinding(
         severity, "leak", name, evidence.split_of(day),
         f"{name}: alone it tells clicks from non-clicks with AUC {auc:.2f} on {day}{told}; the bound is {bound:.2f}",
         measure="label_auc", value=round(auc, 4), threshold=round(bound, 4), threshold_source="default",
@@ -311,7 +311,7 @@ def _leak_finding(evidence: Evidence, name: str, auc: float, day: str, clicks: i
     )  # fmt: skip
 
 
-def _usual_auc(evidence: Evidence, name: str, day: str) -> float | None:
+def _usual_auc(evidence: WindowEvidence, name: str, day: str) -> float | None:
     if evidence.reference is None or name not in evidence.reference.profile.columns:
         return None
     days = evidence.reference.profile.columns[name].days

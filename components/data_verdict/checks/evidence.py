@@ -9,8 +9,8 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from hivemill.components.data_verdict.comparison.columns import Comparison
-from hivemill.components.data_verdict.comparison.reference import Baseline, History, Reference, usual
+from hivemill.components.data_verdict.comparison.columns import ColumnComparison
+from hivemill.components.data_verdict.comparison.reference import Baseline, History, ReferenceWindow, usual
 from hivemill.components.data_verdict.findings import Severity, ThresholdSource
 from hivemill.components.data_verdict.options import Bounds, DataVerdictOptions
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, Kind
@@ -38,13 +38,13 @@ class Learnt:
 
 
 @dataclasses.dataclass(frozen=True)
-class DriftRow:
+class DriftEvidence:
     """One column against the reference: its worst day, and how many of the judged days are beyond the bound."""
 
     column: str
     kind: Kind
     day: str
-    comparison: Comparison
+    comparison: ColumnComparison
     bounds: Learnt
     days_beyond: tuple[str, ...]
     before: Distribution
@@ -56,7 +56,7 @@ class DriftRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
+class WindowEvidence:
     """Statistics and TFDV's anomalies of each split, the schema that judged them, and the profile of the window.
 
     `profile` is None where only schema and label are to be judged; `baseline` before the first push; `serving` without
@@ -86,13 +86,13 @@ class Evidence:
         return self.baseline.history if self.baseline else History()
 
     @functools.cached_property
-    def reference(self) -> Reference | None:
+    def reference(self) -> ReferenceWindow | None:
         """None where there is nothing to compare with: no profile, or a first window of one or two days."""
         if self.profile is None:
             return None
         if self.baseline is not None:
-            return Reference(self.baseline.profile, self.profile)
-        return Reference(self.profile, self.profile) if len(self.profile.days) >= 3 else None
+            return ReferenceWindow(self.baseline.profile, self.profile)
+        return ReferenceWindow(self.profile, self.profile) if len(self.profile.days) >= 3 else None
 
     @functools.cached_property
     def judged_days(self) -> list[str]:
@@ -121,7 +121,7 @@ class Evidence:
         ]
 
     @functools.cached_property
-    def drift(self) -> dict[str, DriftRow]:
+    def drift(self) -> dict[str, DriftEvidence]:
         """Every column that has values, by name; clocks have a check of their own."""
         columns = [name for name in self.compared_columns if self.profile.columns[name].kind != "time"]
         rows = {name: self._drift_row(name) for name in columns}
@@ -155,7 +155,7 @@ class Evidence:
         one = self.profile.columns[name].days[day]
         return one.present > 0 and (one.is_whole or len(self.reference.days_for(day)) >= _MIN_DAYS_FOR_IDS)
 
-    def _drift_row(self, name: str) -> DriftRow | None:
+    def _drift_row(self, name: str) -> DriftEvidence | None:
         column, bounds = self.profile.columns[name], self.drift_bounds(name)
         judged = [day for day in self.judged_days if day in column.days and self._can_compare(name, day)]
         if not judged:
@@ -164,7 +164,7 @@ class Evidence:
         beyond = tuple(day for day, one in by_day.items() if one.value > bounds.amber and one.is_real)
         worst = max(beyond or judged, key=lambda day: by_day[day].value)
         before = self.reference.column(name, worst)
-        return DriftRow(name, column.kind, worst, by_day[worst], bounds, beyond, before, column.days[worst])
+        return DriftEvidence(name, column.kind, worst, by_day[worst], bounds, beyond, before, column.days[worst])
 
 
 def learnt(given: Bounds, usual_value: float, num_known: int = 0) -> Learnt:

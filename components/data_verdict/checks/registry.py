@@ -11,39 +11,39 @@ from collections.abc import Callable, Iterable, Iterator
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from hivemill.components.data_verdict.checks import causes, columns, skew, window
-from hivemill.components.data_verdict.checks.evidence import Evidence
-from hivemill.components.data_verdict.findings import Finding, Severity, ranked
+from hivemill.components.data_verdict.checks.evidence import WindowEvidence
+from hivemill.components.data_verdict.findings import DataFinding, Severity, ranked
 
-__all__ = ["CHECKS", "Evidence", "Finding", "run_checks"]
+__all__ = ["CHECKS", "DataFinding", "WindowEvidence", "run_checks"]
 
 _Anomaly = anomalies_pb2.AnomalyInfo
-Check = Callable[[Evidence], Iterable[Finding]]
+Check = Callable[[WindowEvidence], Iterable[DataFinding]]
 
 
-def run_checks(evidence: Evidence) -> list[Finding]:
+def run_checks(evidence: WindowEvidence) -> list[DataFinding]:
     """Findings of all checks, red ones first, the most probable root cause first among them."""
     return ranked(finding for check in CHECKS for finding in check(evidence))
 
 
-def splits_have_rows(evidence: Evidence) -> Iterator[Finding]:
+def splits_have_rows(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """Every split has rows, and there is one to train on and one to evaluate on."""
     for split in sorted({"train", "eval", *evidence.statistics}, key=_split_order):
         statistics = evidence.statistics.get(split)
         if statistics is None or statistics.num_examples == 0:
-            yield Finding("red", "rows", "", split, f"{split}: the split has no rows", cause="no_rows")
+            yield DataFinding("red", "rows", "", split, f"{split}: the split has no rows", cause="no_rows")
 
 
-def label_is_binary(evidence: Evidence) -> Iterator[Finding]:
+def label_is_binary(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """The label is an integer 0 or 1 in every row, and both occur in every split."""
     label = evidence.label_column
     for split, statistics in _with_rows(evidence):
         feature = _feature_statistics(statistics, label)
         problem = _label_problem(label, feature, int(statistics.num_examples))
         if problem:
-            yield Finding("red", "label", label, split, f"{split}: {problem}", cause="label")
+            yield DataFinding("red", "label", label, split, f"{split}: {problem}", cause="label")
 
 
-def schema_holds(evidence: Evidence) -> Iterator[Finding]:
+def schema_holds(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """TFDV's anomalies: the table has the columns, types, values and presence that the schema states."""
     for split, _ in _with_rows(evidence):
         anomalies = evidence.anomalies.get(split, anomalies_pb2.Anomalies())
@@ -54,10 +54,10 @@ def schema_holds(evidence: Evidence) -> Iterator[Finding]:
             message = _type_mismatch(evidence, split, feature) or _described(feature, anomaly)
             severity = _severity(evidence, feature, anomaly)
             name = cause.name if cause else "schema"
-            yield Finding(severity, "schema", feature, split, f"{split}: {message}", cause=name)
+            yield DataFinding(severity, "schema", feature, split, f"{split}: {message}", cause=name)
         if anomalies.HasField("dataset_anomaly_info"):
             text = anomalies.dataset_anomaly_info.description or anomalies.dataset_anomaly_info.short_description
-            yield Finding(evidence.options.on_anomaly, "schema", "", split, f"{split}: {text}")
+            yield DataFinding(evidence.options.on_anomaly, "schema", "", split, f"{split}: {text}")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -98,7 +98,7 @@ _EXPECTED_OF_NEW_DAYS = frozenset(
 )
 
 
-def _is_judged_elsewhere(evidence: Evidence, feature: str, anomaly: _Anomaly) -> bool:
+def _is_judged_elsewhere(evidence: WindowEvidence, feature: str, anomaly: _Anomaly) -> bool:
     """A new date is no news; and how many new values or missing ones are too many, the checks of columns know better
     than a schema that was inferred from one week."""
     reasons = _reasons(anomaly)
@@ -112,7 +112,7 @@ def _reasons(anomaly: _Anomaly) -> set[int]:
     return {reason.type for reason in anomaly.reason}
 
 
-def _severity(evidence: Evidence, feature: str, anomaly: _Anomaly) -> Severity:
+def _severity(evidence: WindowEvidence, feature: str, anomaly: _Anomaly) -> Severity:
     reasons = _reasons(anomaly)
     expected = evidence.schema_is_inferred and bool(reasons) and reasons <= _EXPECTED_OF_NEW_DAYS
     return "amber" if expected and feature != evidence.label_column else evidence.options.on_anomaly
@@ -134,7 +134,7 @@ def _label_problem(label: str, feature: statistics_pb2.FeatureNameStatistics | N
     return None
 
 
-def _type_mismatch(evidence: Evidence, split: str, feature: str) -> str | None:
+def _type_mismatch(evidence: WindowEvidence, split: str, feature: str) -> str | None:
     """Our own words where the type is the matter; TFDV's name a column's type only in part of the cases."""
     stated = next((column.type for column in evidence.schema.feature if column.name == feature), None)
     found = _feature_statistics(evidence.statistics[split], feature)
@@ -170,7 +170,7 @@ def _feature_statistics(
     return None
 
 
-def _with_rows(evidence: Evidence) -> list[tuple[str, statistics_pb2.DatasetFeatureStatistics]]:
+def _with_rows(evidence: WindowEvidence) -> list[tuple[str, statistics_pb2.DatasetFeatureStatistics]]:
     """Splits that have rows, in the order of time; those without are `splits_have_rows`'s matter."""
     splits = sorted(evidence.statistics, key=_split_order)
     return [(split, evidence.statistics[split]) for split in splits if evidence.statistics[split].num_examples]

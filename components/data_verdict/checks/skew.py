@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hivemill.components.data_verdict.checks.columns import SIGMAS, missing_sigmas, pair, percent
-from hivemill.components.data_verdict.checks.evidence import Evidence, Learnt, learnt
+from hivemill.components.data_verdict.checks.evidence import Learnt, WindowEvidence, learnt
 from hivemill.components.data_verdict.comparison.columns import compare
-from hivemill.components.data_verdict.findings import Finding
+from hivemill.components.data_verdict.findings import DataFinding
 from hivemill.components.data_verdict.profile.window_profile import Distribution
 
 
-def eval_is_like_train(evidence: Evidence) -> Iterator[Finding]:
+def eval_is_like_train(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """The eval days against the train days of the same window; amber. Silent where the drift check names the day."""
     profile = evidence.profile
     if profile is None or profile.thinned or not profile.splits.get("train") or not profile.splits.get("eval"):
@@ -27,7 +27,7 @@ def eval_is_like_train(evidence: Evidence) -> Iterator[Finding]:
             yield finding
 
 
-def serving_is_like_train(evidence: Evidence) -> Iterator[Finding]:
+def serving_is_like_train(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """What serving saw against the training split: distribution, missing values, and columns that serving lacks."""
     if evidence.serving is None or evidence.profile is None:
         return
@@ -38,7 +38,7 @@ def serving_is_like_train(evidence: Evidence) -> Iterator[Finding]:
             continue
         if name not in evidence.serving.columns:
             if evidence.roles.is_used(name):
-                yield Finding(
+                yield DataFinding(
                     "red" if evidence.options.on_drift == "red" else "amber", "skew", name, split,
                     f"{name}: the serving log does not have this column, and a feature reads it", cause="serving_skew",
                 )  # fmt: skip
@@ -52,7 +52,7 @@ def serving_is_like_train(evidence: Evidence) -> Iterator[Finding]:
         if abs(change) > evidence.options.missing.amber and abs(missing_sigmas(before, after)) > SIGMAS:
             severity = evidence.severity(name, abs(change), evidence.options.missing)
             bound = evidence.options.missing.red if severity == "red" else evidence.options.missing.amber
-            yield Finding(
+            yield DataFinding(
                 severity, "skew", name, split,
                 f"{name}: {percent(after.missing_share)} of serving's rows have no value, "
                 f"{percent(before.missing_share)} of training's; change {change:+.2g} beyond {bound:g}",
@@ -63,14 +63,14 @@ def serving_is_like_train(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _finding(
-    evidence: Evidence,
+    evidence: WindowEvidence,
     kind: str,
     name: str,
     split: str,
     before: Distribution,
     after: Distribution,
     words: tuple[str, str],
-) -> Finding | None:
+) -> DataFinding | None:
     if not before.present or not after.present:
         return None
     comparison = compare(evidence.profile.columns[name].kind, before, after)
@@ -81,7 +81,7 @@ def _finding(
     bound = bounds.red if severity == "red" else bounds.amber
     arithmetic = tuple(comparison.arithmetic())
     bins = "; ".join(f"{one['bin']}: {percent(one['before'])} -> {percent(one['after'])}" for one in arithmetic)
-    return Finding(
+    return DataFinding(
         severity, kind, name, split,
         f"{name}: JS {comparison.value:.2g} > {bound:.2g} from {words[0]} to {words[1]}; {bins}",
         measure="js", value=round(comparison.value, 5), threshold=round(bound, 5),
@@ -90,7 +90,7 @@ def _finding(
     )  # fmt: skip
 
 
-def _bounds(evidence: Evidence, name: str) -> Learnt:
+def _bounds(evidence: WindowEvidence, name: str) -> Learnt:
     if evidence.reference is not None and name in evidence.compared_columns:
         return evidence.drift_bounds(name)
     return learnt(evidence.options.drift, 0.0)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from hivemill.components.data_verdict.checks.columns import percent
-from hivemill.components.data_verdict.checks.evidence import Evidence, Learnt, learnt
+from hivemill.components.data_verdict.checks.evidence import Learnt, WindowEvidence, learnt
 from hivemill.components.data_verdict.comparison import distances
 from hivemill.components.data_verdict.comparison.reference import usual
-from hivemill.components.data_verdict.findings import Finding
+from hivemill.components.data_verdict.findings import DataFinding
 from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile, date_of
 
 _MIN_EXPECTED_ROWS = 30
@@ -25,19 +25,19 @@ _COPIES = Learnt(amber=0.02, red=0.2, source="default")
 _SAME_SHARE = 1e-4
 
 
-def nothing_is_missing(evidence: Evidence) -> Iterator[Finding]:
+def nothing_is_missing(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """Partitions that the window goes on without, by the config's own wish: said, not stopped."""
     names = [str(name) for key in ("missing", "late", "empty") for name in evidence.manifest.get(key, ())]
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        yield Finding(
+        yield DataFinding(
             "amber", "volume", "", "", f"the window goes on without {len(names)} partitions: {shown}",
             measure="partitions", value=float(len(names)), threshold=0.0, threshold_source="config",
             cause="missing_hour",
         )  # fmt: skip
 
 
-def days_have_their_rows(evidence: Evidence) -> Iterator[Finding]:
+def days_have_their_rows(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """Rows of a day against the same weekday of earlier good windows, else against the other days."""
     if evidence.reference is None:
         return
@@ -58,7 +58,7 @@ def days_have_their_rows(evidence: Evidence) -> Iterator[Finding]:
     severity = evidence.severity(None, factor if is_weekday else min(factor, bounds.red), bounds)
     bound = bounds.red if severity == "red" else bounds.amber
     rows = evidence.profile.day_rows(day)
-    yield Finding(
+    yield DataFinding(
         severity, "volume", "", evidence.split_of(day),
         f"{day} has {rows:,} rows, {ratio:.2f} times the {expected:,.0f} of "
         f"{'the same weekday' if is_weekday else 'a day'} before; the bound is a factor of {bound:.2f}",
@@ -68,7 +68,7 @@ def days_have_their_rows(evidence: Evidence) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _expected_rows(evidence: Evidence, day: str) -> tuple[float, bool]:
+def _expected_rows(evidence: WindowEvidence, day: str) -> tuple[float, bool]:
     """Median of the same weekday, else of all days; 0 where no other day is known."""
     rows = {} if evidence.profile.thinned else dict(evidence.history.rows)
     rows |= {other: evidence.reference.profile.day_rows(other) for other in evidence.reference.days_for(day)}
@@ -78,7 +78,7 @@ def _expected_rows(evidence: Evidence, day: str) -> tuple[float, bool]:
     return (float(np.median(chosen)) if chosen else 0.0), bool(same)
 
 
-def _volume_bounds(evidence: Evidence) -> Learnt:
+def _volume_bounds(evidence: WindowEvidence) -> Learnt:
     """Widened by how much the same weekday usually differs from week to week, where that is known."""
     rows = evidence.history.rows
     changes = []
@@ -96,7 +96,7 @@ def _volume_bounds(evidence: Evidence) -> Learnt:
     return Learnt(amber, red, "learnt" if amber > floor.amber else "default")
 
 
-def hours_have_their_rows(evidence: Evidence) -> Iterator[Finding]:
+def hours_have_their_rows(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """Rows of an hour against the same hour of the reference: none, hardly any, or several times as many."""
     if evidence.reference is None or not evidence.profile.knows_hours:
         return
@@ -118,11 +118,11 @@ def hours_have_their_rows(evidence: Evidence) -> Iterator[Finding]:
             yield _hour_finding(evidence, places, bound, cause)
 
 
-def _hour_finding(evidence: Evidence, places: list, bound: float, cause: str) -> Finding:
+def _hour_finding(evidence: WindowEvidence, places: list, bound: float, cause: str) -> DataFinding:
     _, day, hour, rows, expected = min(places)
     more = f", and {len(places) - 1} hours more" if len(places) > 1 else ""
     is_red = cause == "missing_hour" and evidence.options.on_drift == "red"
-    return Finding(
+    return DataFinding(
         "red" if is_red else "amber", "volume", "", evidence.split_of(day),
         f"{day} hour {hour:02}: {rows:,} rows, {expected:,.0f} are usual{more}; the bound is {bound:g} times the usual",
         measure="rows_ratio", value=round(rows / expected, 4), threshold=bound, threshold_source="default",
@@ -130,7 +130,7 @@ def _hour_finding(evidence: Evidence, places: list, bound: float, cause: str) ->
     )  # fmt: skip
 
 
-def expected_hours(evidence: Evidence, day: str) -> dict[int, float]:
+def expected_hours(evidence: WindowEvidence, day: str) -> dict[int, float]:
     """Median rows by hour of the reference's days of the same kind (weekday or weekend), else of all."""
     profile = evidence.reference.profile
     days = evidence.reference.days_for(day)
@@ -143,7 +143,7 @@ def expected_hours(evidence: Evidence, day: str) -> dict[int, float]:
     )
 
 
-def clicks_arrive(evidence: Evidence) -> Iterator[Finding]:
+def clicks_arrive(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """The click rate of a day, and of each of its hours."""
     if evidence.reference is None:
         return
@@ -164,7 +164,7 @@ def clicks_arrive(evidence: Evidence) -> Iterator[Finding]:
         return
     severity = evidence.severity(None, abs(change), bounds)
     bound = bounds.red if severity == "red" else bounds.amber
-    yield Finding(
+    yield DataFinding(
         severity, "label", evidence.label_column, evidence.split_of(day),
         f"click rate of {day} is {percent(after)}, {percent(before)} before; change {change:+.0%} beyond {bound:.0%}",
         measure="click_rate_change", value=round(change, 4), threshold=round(bound, 4),
@@ -174,7 +174,7 @@ def clicks_arrive(evidence: Evidence) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _lost_hours(evidence: Evidence) -> Iterator[Finding]:
+def _lost_hours(evidence: WindowEvidence) -> Iterator[DataFinding]:
     places = []
     for day in evidence.judged_days:
         for hour, rows in evidence.profile.sampled.get(day, {}).items():
@@ -189,7 +189,7 @@ def _lost_hours(evidence: Evidence) -> Iterator[Finding]:
         return
     _, day, hour, rows, clicks, rate = min(places)
     more = f", and {len(places) - 1} hours more" if len(places) > 1 else ""
-    yield Finding(
+    yield DataFinding(
         evidence.options.on_drift, "label", evidence.label_column, evidence.split_of(day),
         f"{day} hour {hour:02}: {clicks:,} clicks in {rows:,} rows, {rows * rate:.0f} are usual{more}; the bound is "
         "half of them",
@@ -212,7 +212,7 @@ def _sums(profile: Profile, day: str, hour: int | None = None) -> tuple[int, int
     return sum(sampled.values()), sum(clicks.values())
 
 
-def _usual_rate_change(evidence: Evidence) -> float:
+def _usual_rate_change(evidence: WindowEvidence) -> float:
     profile = evidence.reference.profile
     changes = []
     for day in profile.days:
@@ -223,7 +223,7 @@ def _usual_rate_change(evidence: Evidence) -> float:
     return usual(changes)
 
 
-def rows_are_no_copies(evidence: Evidence) -> Iterator[Finding]:
+def rows_are_no_copies(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """The share of rows that are exact copies of others of their day."""
     if evidence.reference is None:
         return
@@ -235,7 +235,7 @@ def rows_are_no_copies(evidence: Evidence) -> Iterator[Finding]:
         return
     severity = evidence.severity(None, after - before, _COPIES)
     bound = _COPIES.red if severity == "red" else _COPIES.amber
-    yield Finding(
+    yield DataFinding(
         severity, "volume", "", evidence.split_of(day),
         f"{percent(after)} of the rows of {day} are exact copies of others, {percent(before)} before; the bound is "
         f"{percent(bound)} more",
@@ -244,7 +244,7 @@ def rows_are_no_copies(evidence: Evidence) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def no_user_is_the_traffic(evidence: Evidence) -> Iterator[Finding]:
+def no_user_is_the_traffic(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """The share of a day's rows that its ten busiest users made."""
     user = evidence.roles.user
     if evidence.reference is None or user is None or user not in evidence.compared_columns:
@@ -258,7 +258,7 @@ def no_user_is_the_traffic(evidence: Evidence) -> Iterator[Finding]:
     severity = evidence.severity(user, after, bounds)
     bound = bounds.red if severity == "red" else bounds.amber
     top = sorted(days[day].counts.items(), key=lambda one: -one[1])[:3]
-    yield Finding(
+    yield DataFinding(
         severity, "traffic", user, evidence.split_of(day),
         f"{user}: the {_TOP_USERS} busiest of {day} made {percent(after)} of the rows > {percent(bound)}; usual are "
         f"{percent(before)}; the first are {', '.join(f'{name} ({count:,} rows)' for name, count in top)}",
@@ -273,7 +273,7 @@ def _top_share(distribution: Distribution) -> float:
     return sum(top) / distribution.present if distribution.present else 0.0
 
 
-def clocks_are_right(evidence: Evidence) -> Iterator[Finding]:
+def clocks_are_right(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """Times against the partition that they are in: how many rows have a distance that was never seen before."""
     for name in evidence.compared_columns:
         if evidence.profile.columns[name].kind != "time":
@@ -293,15 +293,15 @@ def _unknown_share(before: Distribution, after: Distribution) -> float:
 
 
 def _clock_finding(
-    evidence: Evidence, name: str, share: float, day: str, before: Distribution, after: Distribution
-) -> Iterator[Finding]:
+    evidence: WindowEvidence, name: str, share: float, day: str, before: Distribution, after: Distribution
+) -> Iterator[DataFinding]:
     if share <= _CLOCK.amber:
         return
     # No feature need read a time for a wrong clock to do harm: it decides which day a row belongs to.
     severity = evidence.severity(None, share, _CLOCK)
     bound = _CLOCK.red if severity == "red" else _CLOCK.amber
     usually, now = (max(one.counts, key=lambda hours: one.counts[hours]) for one in (before, after))
-    yield Finding(
+    yield DataFinding(
         severity, "clock", name, evidence.split_of(day),
         f"{name}: {percent(share)} of the rows of {day} > {percent(bound)} are as far from the start of their "
         f"partition as no row was before; most are {now:+d} h from it, {usually:+d} h before",
@@ -310,7 +310,7 @@ def _clock_finding(
     )  # fmt: skip
 
 
-def hours_are_where_they_were(evidence: Evidence) -> Iterator[Finding]:
+def hours_are_where_they_were(evidence: WindowEvidence) -> Iterator[DataFinding]:
     """A day whose hours look like those of other days, but some hours later: partitions written by a moved clock."""
     if evidence.reference is None or not evidence.profile.knows_hours:
         return
@@ -325,7 +325,7 @@ def hours_are_where_they_were(evidence: Evidence) -> Iterator[Finding]:
         if lag and values[0] > evidence.options.drift.red and values[lag] < values[0] / 4:
             hours = lag if lag <= 12 else lag - 24
             severity = evidence.severity(None, values[0], evidence.options.drift)
-            yield Finding(
+            yield DataFinding(
                 severity, "clock", "", evidence.split_of(day),
                 f"{day}: rows by hour are those of other days, {hours:+d} h: JS {values[0]:.2g} > "
                 f"{evidence.options.drift.red:g}, {values[lag]:.2g} when moved",

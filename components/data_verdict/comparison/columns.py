@@ -19,7 +19,7 @@ NEW, OTHER = "(new values)", "(other values)"
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class ColumnComparison:
     """`value` is the Jensen-Shannon divergence less what chance gives; `is_real` says that it is beyond chance."""
 
     value: float
@@ -64,11 +64,11 @@ class Comparison:
         return labels, _folded(self.before, [*kept, *new], others), _folded(self.after, [*kept, *new], others)
 
 
-def compare(kind: Kind, before: Distribution, after: Distribution) -> Comparison:
+def compare(kind: Kind, before: Distribution, after: Distribution) -> ColumnComparison:
     """Numbers and times in bins of about equal reference mass, with one beyond each end; values by name."""
     labels, old, new = _number_bins(before, after) if kind == "number" else _value_bins(kind, before, after)
     value, is_real = distances.corrected_jensen_shannon(old, new)
-    return Comparison(value, is_real, labels, old, new)
+    return ColumnComparison(value, is_real, labels, old, new)
 
 
 def _number_bins(before: Distribution, after: Distribution) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hivemill.common.errors import InfrastructureError
-from hivemill.components.data_verdict.comparison.columns import Comparison, compare
+from hivemill.components.data_verdict.comparison.columns import ColumnComparison, compare
 from hivemill.components.data_verdict.profile import window_profile as profiles
 from hivemill.components.data_verdict.profile.column_roles import Kind
 from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile, date_of
@@ -61,7 +61,7 @@ def read_baseline(path: str) -> Baseline:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reference:
+class ReferenceWindow:
     """The days to compare a day with, and how much days differ among themselves."""
 
     profile: Profile
@@ -80,7 +80,7 @@ class Reference:
     def column(self, name: str, day: str) -> Distribution:
         return self.profile.distribution(name, self.days_for(day))
 
-    def drift_of_day(self, kind: Kind, name: str, day: str, now: Distribution) -> Comparison:
+    def drift_of_day(self, kind: Kind, name: str, day: str, now: Distribution) -> ColumnComparison:
         """Against all days, or against the same weekday where that is nearer: a Sunday may be like Sundays only."""
         others = self.days_for(day)
         against_all = compare(kind, self.profile.distribution(name, others), now)

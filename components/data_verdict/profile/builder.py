@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from hivemill.common.errors import DataVerdictError
 from hivemill.components.data_verdict.checks import dependence
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, Kind, guessed_kind
-from hivemill.components.data_verdict.profile.window_profile import Column, Distribution, Profile, buckets_of
+from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile, ProfiledColumn, buckets_of
 
 MAX_VALUES = 500
 """A day with more different values keeps the HEAD_VALUES most frequent ones."""
@@ -104,7 +104,9 @@ def _dependence(codes: Mapping[str, np.ndarray], window: _Window) -> dict[str, d
     }
 
 
-def _column(name: str, chunked: pa.ChunkedArray, window: _Window, roles: ColumnRoles) -> tuple[Column, np.ndarray]:
+def _column(
+    name: str, chunked: pa.ChunkedArray, window: _Window, roles: ColumnRoles
+) -> tuple[ProfiledColumn, np.ndarray]:
     """The column, and one code per row of it."""
     column = _combined(chunked)
     lengths_N = np.asarray(pc.fill_null(pc.list_value_length(column), -1)).astype(np.int64)
@@ -121,7 +123,7 @@ def _column(name: str, chunked: pa.ChunkedArray, window: _Window, roles: ColumnR
     for day, auc in _label_aucs(code_N, window).items():
         days[day] = dataclasses.replace(days[day], label_auc=auc)
     unseen = _unseen(elements, window) if kind in ("value", "list") else None
-    return Column(kind, days, unseen), code_N
+    return ProfiledColumn(kind, days, unseen), code_N
 
 
 def _combined(chunked: pa.ChunkedArray) -> pa.ListArray:

@@ -14,7 +14,7 @@ from hivemill.components.data_verdict.profile import row_sample
 from hivemill.components.data_verdict.profile.builder import profile_of
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles, Kind
 from hivemill.components.data_verdict.profile.serving_log_plan import plan_of_serving
-from hivemill.components.data_verdict.profile.window_profile import Column, Distribution, Profile, buckets_of
+from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile, ProfiledColumn, buckets_of
 from hivemill.components.hive_example_gen import convert
 from hivemill.components.hive_example_gen.cache.entries import store_at
 from hivemill.components.hive_example_gen.options import SourceOptions
@@ -63,7 +63,7 @@ def profile_of_statistics(statistics: statistics_pb2.DatasetFeatureStatistics, r
     return Profile(splits={"all": (_STATISTICS_DAY,)}, columns=columns, rows=rows, sampled=rows, clicks={})
 
 
-def _column_of(feature: statistics_pb2.FeatureNameStatistics, kind: Kind | None) -> Column:
+def _column_of(feature: statistics_pb2.FeatureNameStatistics, kind: Kind | None) -> ProfiledColumn:
     stats = getattr(feature, feature.WhichOneof("stats") or "num_stats")
     common = stats.common_stats
     rows = int(common.num_non_missing + common.num_missing)
@@ -74,7 +74,7 @@ def _column_of(feature: statistics_pb2.FeatureNameStatistics, kind: Kind | None)
         counts = {bucket.label: round(bucket.sample_count) for bucket in feature.string_stats.rank_histogram.buckets}
         other, kind = max(0, int(common.tot_num_values) - sum(counts.values())), kind or "value"
     one = Distribution(rows, int(common.num_missing), counts, other, len(counts))
-    return Column(kind, {_STATISTICS_DAY: one})
+    return ProfiledColumn(kind, {_STATISTICS_DAY: one})
 
 
 def _numbers(stats: statistics_pb2.NumericStatistics) -> dict[int, int]:

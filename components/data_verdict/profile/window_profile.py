@@ -57,7 +57,7 @@ class Distribution:
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
+class ProfiledColumn:
     """A column by day. `unseen` is the share of the eval split's values that the train split does not have."""
 
     kind: Kind
@@ -71,7 +71,7 @@ class Profile:
     that were looked at; `repeated` the share of rows that have an exact copy; `fingerprints` tell rewritten days."""
 
     splits: dict[str, tuple[str, ...]]
-    columns: dict[str, Column]
+    columns: dict[str, ProfiledColumn]
     rows: dict[str, dict[int, int]]
     sampled: dict[str, dict[int, int]]
     clicks: dict[str, dict[int, int]]
@@ -176,13 +176,13 @@ def date_of(day: str) -> datetime.date:
     return datetime.date.fromisoformat(day)
 
 
-def _column(document: dict[str, Any]) -> Column:
+def _column(document: dict[str, Any]) -> ProfiledColumn:
     numeric = document["kind"] in ("number", "time")
     days = {}
     for day, one in document["days"].items():
         counts = {int(key) if numeric else key: count for key, count in one["counts"].items()}
         days[day] = Distribution(**{**one, "counts": counts})
-    return Column(document["kind"], days, document["unseen"])
+    return ProfiledColumn(document["kind"], days, document["unseen"])
 
 
 def _by_hour(document: dict[str, Any]) -> dict[str, dict[int, int]]:

@@ -22,7 +22,7 @@ from hivemill.components.evaluator.one_machine.summaries import summaries_by_sli
 from hivemill.components.evaluator.options import GateOptions
 
 
-class Executor(executor.Executor):
+class OneMachineExecutor(executor.EvaluatorExecutor):
     """The same artifacts as the Beam executor's, in TFMA's own files."""
 
     def _evaluate(

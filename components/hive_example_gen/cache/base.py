@@ -59,7 +59,7 @@ class Kind(Generic[Record]):
             return None
 
 
-class Entry(Protocol):
+class UnfinishedEntry(Protocol):
     """An entry that is being written: files in `folder`, which is on this machine."""
 
     @property
@@ -88,7 +88,7 @@ class Store(Protocol):
     def find(self, kind: Kind[Record], keys: Iterable[str]) -> dict[str, Record]:
         """The records of those entries that are whole: every file is there and has the size that the record says."""
 
-    def writing(self, kind: Kind[Any], key: str) -> contextlib.AbstractContextManager[Entry]:
+    def writing(self, kind: Kind[Any], key: str) -> contextlib.AbstractContextManager[UnfinishedEntry]:
         """For one entry. It is published if the block ends well, record last; otherwise nothing of it is seen.
 
         Raises OSError where it cannot be written, or where another one published it in the meantime.
@@ -128,7 +128,7 @@ class Store(Protocol):
         """
 
 
-def ensure(store: Store, kind: Kind[Record], key: str, make: Callable[[Entry], Record]) -> Record:
+def ensure(store: Store, kind: Kind[Record], key: str, make: Callable[[UnfinishedEntry], Record]) -> Record:
     """The record of the entry, found or made now. Raises what `make` raises, and InfrastructureError."""
     try:
         if found := store.find(kind, [key]):

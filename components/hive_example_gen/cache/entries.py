@@ -8,7 +8,7 @@ from pathlib import Path
 from hivemill.common.storage import urls
 from hivemill.components.hive_example_gen.cache.base import Store
 from hivemill.components.hive_example_gen.cache.local import FolderStore
-from hivemill.components.hive_example_gen.cache.object_store import ObjectStore
+from hivemill.components.hive_example_gen.cache.object_store import ObjectStoreCache
 
 
 def store_at(place: str) -> Store:
@@ -21,4 +21,4 @@ def store_at(place: str) -> Store:
 @functools.lru_cache(maxsize=4)
 def _of_url(place: str) -> Store:
     """One per process, because it remembers records."""
-    return ObjectStore(place)
+    return ObjectStoreCache(place)

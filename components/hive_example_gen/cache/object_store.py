@@ -60,7 +60,7 @@ class ObjectEntry:
                 object_store.delete(url)
 
 
-class ObjectStore:
+class ObjectStoreCache:
     """Entries below a URL. See base.Store for the methods."""
 
     seconds_between_looks = 10.0

@@ -25,7 +25,7 @@ from hivemill.components.hive_example_gen.catalog.partition_files import (
     unreadable,
 )
 from hivemill.components.hive_example_gen.catalog.partition_names import date_text, value_of
-from hivemill.components.hive_example_gen.catalog.table_files import Entry
+from hivemill.components.hive_example_gen.catalog.table_files import ListedEntry
 from hivemill.components.hive_example_gen.options import SourceOptions
 
 # A request to an object store takes tens of milliseconds, and an hourly day needs 25 of them.
@@ -153,7 +153,7 @@ class _Walk:
             self.notes[f"{name} holds rows without a date; they belong to no window and are left out"] = None
         return known
 
-    def _subfolders(self, folder: str, entries: list[Entry], column: str) -> list[str]:
+    def _subfolders(self, folder: str, entries: list[ListedEntry], column: str) -> list[str]:
         names = [entry.name for entry in entries if entry.is_folder and not is_hidden(entry.name)]
         strange = [name for name in names if not _is_of(name, column)]
         files = [entry.name for entry in entries if is_data(entry, self.source.success_file)]

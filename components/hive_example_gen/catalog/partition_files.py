@@ -11,7 +11,7 @@ from hivemill.common.errors import ConfigError, DataNotReadyError, HivemillError
 from hivemill.common.storage import urls
 from hivemill.components.hive_example_gen.catalog import table_files
 from hivemill.components.hive_example_gen.catalog.listing import SourceFile
-from hivemill.components.hive_example_gen.catalog.table_files import Entry
+from hivemill.components.hive_example_gen.catalog.table_files import ListedEntry
 
 _ACID_FOLDERS = ("base_", "delta_", "delete_delta_")
 # Google's client says with Arrow's own errors that credentials cannot be read.
@@ -20,7 +20,7 @@ _Result = TypeVar("_Result")
 
 
 def data_files(
-    entries: Sequence[Entry],
+    entries: Sequence[ListedEntry],
     folder: str,
     prefix: str,
     success_file: str | None,
@@ -46,7 +46,7 @@ def data_files(
     return tuple(SourceFile(table_files.joined(prefix, e.name), e.num_bytes, e.modified_ns) for e in kept)
 
 
-def is_data(entry: Entry, success_file: str | None) -> bool:
+def is_data(entry: ListedEntry, success_file: str | None) -> bool:
     name = entry.name
     return not (entry.is_folder or is_hidden(name) or name.endswith((".crc", "_$folder$")) or name == success_file)
 
@@ -55,7 +55,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(("_", "."))
 
 
-def entries_of(folder: str) -> list[Entry]:
+def entries_of(folder: str) -> list[ListedEntry]:
     """Raises DataNotReadyError (local), InfrastructureError (a URL), FileNotFoundError."""
     return translated(table_files.entries, folder)
 

@@ -24,7 +24,7 @@ _SECOND_NS = 10**9
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedEntry:
     """A file or folder; `modified_ns` is 0 where the filesystem does not say."""
 
     name: str
@@ -51,7 +51,7 @@ def open_file(path: str) -> BinaryIO:
     return open(local(path), "rb")
 
 
-def status(path: str) -> Entry:
+def status(path: str) -> ListedEntry:
     """Raises FileNotFoundError, OSError."""
     if is_url(path):
         filesystem, inner = filesystem_of(path)
@@ -61,7 +61,7 @@ def status(path: str) -> Entry:
         return _entry(found)
     found = os.stat(local(path))
     is_folder = stat.S_ISDIR(found.st_mode)
-    return Entry(os.path.basename(path), is_folder, found.st_size, found.st_mtime_ns)
+    return ListedEntry(os.path.basename(path), is_folder, found.st_size, found.st_mtime_ns)
 
 
 def is_folder(path: str) -> bool:
@@ -73,7 +73,7 @@ def is_folder(path: str) -> bool:
     return False
 
 
-def entries(folder: str) -> list[Entry]:
+def entries(folder: str) -> list[ListedEntry]:
     """Everything directly in `folder`, by name. Raises FileNotFoundError, OSError."""
     if is_url(folder):
         filesystem, inner = filesystem_of(folder)
@@ -85,7 +85,7 @@ def entries(folder: str) -> list[Entry]:
         return sorted(_local_entries(scanned), key=lambda entry: entry.name)
 
 
-def _from_everything_below(filesystem: pyarrow.fs.FileSystem, inner: str) -> list[Entry]:
+def _from_everything_below(filesystem: pyarrow.fs.FileSystem, inner: str) -> list[ListedEntry]:
     """Google's store, where Arrow lists a folder only if an object marks it (dt=2026-11-15/), which few writers make.
 
     So that no day is missed, all that lies below is listed: 1,000 objects per request.
@@ -93,10 +93,10 @@ def _from_everything_below(filesystem: pyarrow.fs.FileSystem, inner: str) -> lis
     found = filesystem.get_file_info(pyarrow.fs.FileSelector(inner, allow_not_found=True, recursive=True))
     if not found and filesystem.get_file_info(inner).type == pyarrow.fs.FileType.NotFound:
         raise FileNotFoundError(inner)
-    first: dict[tuple[str, bool], Entry] = {}
+    first: dict[tuple[str, bool], ListedEntry] = {}
     for each in found:
         name, deeper, _ = each.path.removeprefix(f"{inner}/").partition("/")
-        entry = Entry(name, True, 0, 0) if deeper else _entry(each)
+        entry = ListedEntry(name, True, 0, 0) if deeper else _entry(each)
         first[name, entry.is_folder] = entry
     return sorted(first.values(), key=lambda entry: entry.name)
 
@@ -108,7 +108,7 @@ def names(folder: str) -> list[str]:
     return sorted(os.listdir(local(folder)))
 
 
-def _local_entries(scanned: Iterator[os.DirEntry]) -> Iterator[Entry]:
+def _local_entries(scanned: Iterator[os.DirEntry]) -> Iterator[ListedEntry]:
     for entry in scanned:
         try:
             found = entry.stat()
@@ -116,11 +116,11 @@ def _local_entries(scanned: Iterator[os.DirEntry]) -> Iterator[Entry]:
             if entry.is_symlink():
                 raise  # a link to nothing is no file that went away: its rows would be missing
             continue
-        yield Entry(entry.name, stat.S_ISDIR(found.st_mode), found.st_size, found.st_mtime_ns)
+        yield ListedEntry(entry.name, stat.S_ISDIR(found.st_mode), found.st_size, found.st_mtime_ns)
 
 
-def _entry(info: pyarrow.fs.FileInfo) -> Entry:
+def _entry(info: pyarrow.fs.FileInfo) -> ListedEntry:
     is_folder = info.type == pyarrow.fs.FileType.Directory
     # Whole seconds: S3 gives milliseconds in a listing and seconds when asked about one object.
     seconds = (info.mtime_ns or 0) // _SECOND_NS
-    return Entry(info.base_name, is_folder, info.size or 0, seconds * _SECOND_NS)
+    return ListedEntry(info.base_name, is_folder, info.size or 0, seconds * _SECOND_NS)

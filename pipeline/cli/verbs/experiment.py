@@ -14,7 +14,7 @@ from hivemill.pipeline.cli.output import Output, add_verb, count, table
 
 if TYPE_CHECKING:
     from hivemill.serving.experiment.options import ExperimentOptions
-    from hivemill.serving.experiment.stats.power import Test, Traffic
+    from hivemill.serving.experiment.stats.power import ExpectedTraffic, Test
 
 NO_CONCLUSION = 4
 """Exit code of a report whose data may not be compared, as of a red data verdict."""
@@ -203,7 +203,7 @@ def _users(words: list[str]) -> list[str]:
     return users
 
 
-def _traffic(arguments: argparse.Namespace) -> tuple[Traffic, float | None]:
+def _traffic(arguments: argparse.Namespace) -> tuple[ExpectedTraffic, float | None]:
     from hivemill.serving.experiment.stats import power as sizes
 
     stated = [
@@ -224,10 +224,12 @@ def _traffic(arguments: argparse.Namespace) -> tuple[Traffic, float | None]:
         raise ConfigError("what is the click-through rate?", hint="Give --ctr 0.05, or --log with an exposure log.")
     per_user = 1.0 if arguments.impressions_per_user is None else arguments.impressions_per_user
     effect = 1.0 if arguments.design_effect is None else arguments.design_effect
-    return sizes.Traffic(arguments.ctr, per_user, effect), None
+    return sizes.ExpectedTraffic(arguments.ctr, per_user, effect), None
 
 
-def _size(traffic: Traffic, lift: float, tests: dict[str, Test], impressions_per_day: float | None) -> dict[str, Any]:
+def _size(
+    traffic: ExpectedTraffic, lift: float, tests: dict[str, Test], impressions_per_day: float | None
+) -> dict[str, Any]:
     from hivemill.serving.experiment.stats import power as sizes
 
     made: dict[str, Any] = {"lift": lift}

@@ -16,7 +16,7 @@ from hivemill.pipeline.cli.output import Output, add_verb, say, table
 if TYPE_CHECKING:
     from hivemill.pipeline.config.schema import PipelineConfig
     from hivemill.serving.rollout.controller import Outcome, RolloutMachine
-    from hivemill.serving.rollout.metrics import Metrics
+    from hivemill.serving.rollout.metrics import RolloutMetrics
     from hivemill.serving.rollout.model_server import ModelServers
     from hivemill.serving.rollout.state import Rollout
     from hivemill.serving.store.mirror import StoreMirror
@@ -173,7 +173,7 @@ def _mirror(config: PipelineConfig, store: ModelStore) -> StoreMirror | None:
     return StoreMirror(store, config.store.mirror)
 
 
-def _metrics(given: Path | None, config: PipelineConfig, rollout: Rollout) -> Metrics:
+def _metrics(given: Path | None, config: PipelineConfig, rollout: Rollout) -> RolloutMetrics:
     from hivemill.serving.rollout.metrics import read_metrics
 
     if given is not None:

@@ -27,7 +27,7 @@ from hivemill.pipeline.config.loader import load
 from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.root import object_root
 from hivemill.pipeline.runs import collect_artifacts, records
-from hivemill.pipeline.runs.finalize import Conclusion
+from hivemill.pipeline.runs.finalize import EndedRun
 from hivemill.pipeline.runs.records import RunFolder
 from hivemill.pipeline.runs.run import library_versions
 
@@ -43,7 +43,7 @@ _READ = {
 }
 
 
-class Executor(base_executor.BaseExecutor):
+class ConclusionExecutor(base_executor.BaseExecutor):
     """Writes into `root` of the config. Raises ModelNotBlessedError for a model that was refused."""
 
     def Do(
@@ -61,7 +61,7 @@ class Executor(base_executor.BaseExecutor):
         record = _record(facts, folder)
         collected = collect_artifacts.collected(_artifacts(input_dict), folder)
         _keep_lateness(folder, facts["lateness"])
-        Conclusion(folder, record, Alerts(config.alerts, root), _say).conclude(collected, None, ())
+        EndedRun(folder, record, Alerts(config.alerts, root), _say).conclude(collected, None, ())
         object_root.put_changes(root)
         if record["exit_code"] == ModelNotBlessedError.exit_code:
             raise ModelNotBlessedError(record["error"]["message"], hint=record["error"]["hint"])
@@ -89,7 +89,7 @@ class RunConclusion(base_component.BaseComponent):
     """`nodes` are all others of the DAG; `run` has run_id, date, started_utc, lateness and what else run.json has."""
 
     SPEC_CLASS = RunConclusionSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ConclusionExecutor)
 
     def __init__(self, nodes: Sequence[base_node.BaseNode], config: PipelineConfig, run: dict[str, Any]):
         by_id = {node.id: node for node in nodes}

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from hivemill.pipeline.documents.run_documents import CalibrationBin
+from hivemill.pipeline.documents.run_documents import CalibrationBinEntry
 from hivemill.pipeline.report.sections import numbers
 
 _WIDTH = 400
@@ -78,7 +78,7 @@ def line_chart(name: str, title: str, series: Sequence[Series], *, best_epoch: f
     return markup(svg)
 
 
-def reliability_chart(name: str, bins: Sequence[CalibrationBin]) -> Markup | None:
+def reliability_chart(name: str, bins: Sequence[CalibrationBinEntry]) -> Markup | None:
     """Click rate over mean prediction, one point per bin, with the number of impressions as bars below (log scale)."""
     bins = [one for one in bins if one.examples > 0 and _known(one.mean_prediction) and _known(one.click_rate)]
     if not bins:
@@ -102,7 +102,7 @@ def reliability_chart(name: str, bins: Sequence[CalibrationBin]) -> Markup | Non
     return markup(svg)
 
 
-def _bar(svg: ElementTree.Element, frame: Frame, one: CalibrationBin, top: float) -> None:
+def _bar(svg: ElementTree.Element, frame: Frame, one: CalibrationBinEntry, top: float) -> None:
     left, right = frame.x(min(one.lower, top)), frame.x(min(one.upper, top))
     y = frame.y(math.log10(one.examples + 1))
     box = {"class": "count", "x": left + 1, "y": y, "width": max(right - left - 2, 2), "height": frame.y(0) - y}
@@ -154,11 +154,11 @@ def _describe_lines(series: Sequence[Series]) -> str:
     )
 
 
-def _describe_bins(bins: Sequence[CalibrationBin]) -> str:
+def _describe_bins(bins: Sequence[CalibrationBinEntry]) -> str:
     return "On the diagonal the model is right on average. " + "; ".join(_bin_words(one) for one in bins)
 
 
-def _bin_words(one: CalibrationBin) -> str:
+def _bin_words(one: CalibrationBinEntry) -> str:
     return (
         f"predicted {numbers.percent(one.mean_prediction)}, clicked {numbers.percent(one.click_rate)} "
         f"of {numbers.count(one.examples)} impressions"

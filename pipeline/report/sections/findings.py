@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hivemill.common.text import shortened
-from hivemill.pipeline.documents.run_documents import Drift, Finding, Interval, LineageArtifact, RunFolder
+from hivemill.pipeline.documents.run_documents import (
+    DriftEntry,
+    FindingEntry,
+    IntervalEntry,
+    LineageArtifact,
+    RunDocuments,
+)
 from hivemill.pipeline.report.sections import metrics, numbers, slices
 
 MAX_FINDINGS, MAX_ARITHMETIC, MAX_DRIFT, MAX_IMPORTANCE = 60, 6, 120, 60
@@ -47,14 +53,14 @@ class FindingRow:
 @dataclass(frozen=True)
 class ReferenceRow:
     label: str
-    cells: tuple[metrics.Cell, ...]
+    cells: tuple[metrics.MetricCell, ...]
     train_rows: int | None = None
     problem: str = ""  # why there are no cells
 
 
 @dataclass(frozen=True)
 class DriftRow:
-    one: Drift
+    one: DriftEntry
     state: str  # pass, note, fail, idle: the badge
     words: str
 
@@ -79,7 +85,7 @@ class TrendRow:
     inside: bool
 
 
-def finding_rows(folder: RunFolder) -> list[FindingRow]:
+def finding_rows(folder: RunDocuments) -> list[FindingRow]:
     """Findings on data and model, red before amber, each side the likeliest cause first."""
     verdict = folder.verdict
     if verdict is None:
@@ -90,7 +96,7 @@ def finding_rows(folder: RunFolder) -> list[FindingRow]:
     return [_finding_row(about, one) for about, one in found]
 
 
-def _finding_row(about: str, one: Finding) -> FindingRow:
+def _finding_row(about: str, one: FindingEntry) -> FindingRow:
     subject = one.feature or (slices.slice_label(one.slice) if one.slice else "") or one.kind or ""
     where = f"{about}, {one.split}" if one.split else about
     known = [each for each in one.arithmetic if numbers.is_known(each.before) and numbers.is_known(each.after)]
@@ -110,14 +116,14 @@ def _finding_row(about: str, one: Finding) -> FindingRow:
     return FindingRow(one.severity, shortened(subject, 80), where, shortened(one.message, 600), words, arithmetic)
 
 
-def change_of(seen: Interval | None, digits: int) -> tuple[str, str]:
+def change_of(seen: IntervalEntry | None, digits: int) -> tuple[str, str]:
     """(words, CSS class) of a difference with an interval: `+0.0035 gain`, `+0.0004 noise`."""
     if seen is None or seen.meaning is None:
         return "", ""
     return f"{numbers.signed(seen.value, digits)} {seen.meaning}", metrics.TENDENCIES[seen.meaning]
 
 
-def trend_rows(folder: RunFolder) -> list[TrendRow]:
+def trend_rows(folder: RunDocuments) -> list[TrendRow]:
     rows = []
     for one in folder.verdict.trend if folder.verdict else ():
         kind = metrics.metric_kind(one.metric)
@@ -127,14 +133,14 @@ def trend_rows(folder: RunFolder) -> list[TrendRow]:
     return rows
 
 
-def reference_rows(folder: RunFolder) -> tuple[list[str], list[ReferenceRow]]:
+def reference_rows(folder: RunDocuments) -> tuple[list[str], list[ReferenceRow]]:
     """(metric labels, rows): this model first, then the reference models, on the same sample."""
     model = folder.verdict.model if folder.verdict else None
     if model is None or model.references is None:
         return [], []
     kinds = [metrics.METRICS[name] for name in _REFERENCE_METRICS]
     mine = [
-        metrics.Cell(numbers.decimal(model.references.candidate.get(name), kind.digits))
+        metrics.MetricCell(numbers.decimal(model.references.candidate.get(name), kind.digits))
         for name, kind in zip(_REFERENCE_METRICS, kinds, strict=True)
     ]
     rows = [ReferenceRow("This model", tuple(mine))]
@@ -148,19 +154,19 @@ def reference_rows(folder: RunFolder) -> tuple[list[str], list[ReferenceRow]]:
             change, css = change_of(one.difference.get(name), kind.digits)
             value = numbers.decimal(one.metrics.get(name), kind.digits)
             words = f"this model {change}" if change else ""
-            cells.append(metrics.Cell(value, metrics.between(one.intervals.get(name), kind.digits), words, css))
+            cells.append(metrics.MetricCell(value, metrics.between(one.intervals.get(name), kind.digits), words, css))
         rows.append(ReferenceRow(label, tuple(cells), one.train_rows))
     return [kind.label for kind in kinds], rows
 
 
-def drift_rows(folder: RunFolder) -> list[DriftRow]:
+def drift_rows(folder: RunDocuments) -> list[DriftRow]:
     """Features, the farthest beyond their bound first."""
     data = folder.verdict.data if folder.verdict else None
     rows = [_drift_row(one) for one in (data.drift if data else ())]
     return sorted(rows, key=lambda row: ({"fail": 0, "note": 1, "pass": 2, "idle": 3}[row.state], -_excess(row.one)))
 
 
-def _drift_row(one: Drift) -> DriftRow:
+def _drift_row(one: DriftEntry) -> DriftRow:
     if not (numbers.is_known(one.value) and numbers.is_known(one.threshold)):
         return DriftRow(one, "idle", "not judged")
     if one.value > one.threshold:
@@ -170,11 +176,11 @@ def _drift_row(one: Drift) -> DriftRow:
     return DriftRow(one, "pass", "✓ as before")
 
 
-def _excess(one: Drift) -> float:
+def _excess(one: DriftEntry) -> float:
     return (one.value or 0) / one.threshold if one.threshold else 0.0
 
 
-def importance_rows(folder: RunFolder) -> list[ImportanceRow]:
+def importance_rows(folder: RunDocuments) -> list[ImportanceRow]:
     model = folder.verdict.model if folder.verdict else None
     columns = model.importance.columns if model and model.importance else ()
     largest = max((one.logloss_rise for one in columns), default=0) or 1

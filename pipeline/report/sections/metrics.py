@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from hivemill.pipeline.documents.run_documents import (
     BoundResult,
-    Interval,
+    IntervalEntry,
     ModelSection,
-    RunFolder,
-    SliceMetrics,
+    RunDocuments,
+    SliceEntry,
     Truth,
 )
 from hivemill.pipeline.report.sections import numbers
@@ -49,7 +49,7 @@ _TRUTH_FIELDS = {"auc": "best_auc", "logloss": "best_logloss"}
 
 
 @dataclass(frozen=True)
-class Cell:
+class MetricCell:
     """A metric of one slice or one model: texts, ready to show; `css` is the class of what changed."""
 
     value: str
@@ -83,7 +83,7 @@ class MetricRow:
         return ("worse", f"✕ {failed} of {len(judged)} failed") if failed else ("better", "✓ in bounds")
 
 
-def whole_eval(model: ModelSection | None) -> SliceMetrics | None:
+def whole_eval(model: ModelSection | None) -> SliceEntry | None:
     return next((one for one in model.slices if not one.slice), None) if model else None
 
 
@@ -91,7 +91,7 @@ def metric_kind(name: str) -> MetricKind:
     return METRICS.get(name) or MetricKind(name, 4, "", "")
 
 
-def metric_rows(folder: RunFolder) -> list[MetricRow]:
+def metric_rows(folder: RunDocuments) -> list[MetricRow]:
     """Metrics of the whole eval split, the known ones in the order of METRICS, then any others."""
     model = folder.verdict.model if folder.verdict else None
     if model is None:
@@ -116,7 +116,7 @@ def metric_rows(folder: RunFolder) -> list[MetricRow]:
     ]
 
 
-def _with_intervals(row: MetricRow, name: str, overall: SliceMetrics | None) -> MetricRow:
+def _with_intervals(row: MetricRow, name: str, overall: SliceEntry | None) -> MetricRow:
     """With an interval the data says what a difference means; without one the last digit shown has to."""
     seen = overall.intervals.get(name) if overall else None
     change = ((overall.differences if overall else None) or {}).get(name)
@@ -127,7 +127,7 @@ def _with_intervals(row: MetricRow, name: str, overall: SliceMetrics | None) -> 
     return replace(row, meaning=words, tendency=TENDENCIES[change.meaning])
 
 
-def between(seen: Interval | None, digits: int, signed: bool = False) -> str:
+def between(seen: IntervalEntry | None, digits: int, signed: bool = False) -> str:
     """`0.7301 to 0.7391`; empty without an interval."""
     shown = numbers.signed if signed else numbers.decimal
     return f"{shown(seen.lower, digits)} to {shown(seen.upper, digits)}" if seen else ""
@@ -166,7 +166,7 @@ def tendency(value: float | None, baseline: float | None, kind: MetricKind) -> s
     return "better" if gain[kind.better] > 0 else "worse"
 
 
-def truth_of_eval_days(folder: RunFolder) -> Truth | None:
+def truth_of_eval_days(folder: RunDocuments) -> Truth | None:
     """The generated log's best reachable values, eval days only; None for a log that nobody knows the truth of."""
     if not (folder.truth and folder.manifest):
         return None
@@ -174,7 +174,7 @@ def truth_of_eval_days(folder: RunFolder) -> Truth | None:
     return Truth(days=days) if days else None
 
 
-def best_reachable(folder: RunFolder) -> dict[str, float]:
+def best_reachable(folder: RunDocuments) -> dict[str, float]:
     """Best reachable AUC and logloss on the eval days: exact for one day, the mean weighted by rows for several."""
     truth = truth_of_eval_days(folder)
     result = {}

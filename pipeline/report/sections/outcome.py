@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from hivemill.pipeline.documents import verdict_summary
-from hivemill.pipeline.documents.run_documents import Run, RunFolder
+from hivemill.pipeline.documents.run_documents import Run, RunDocuments
 
 COLOUR_WORDS = {**verdict_summary.WORDS, "running": "Running", "grey": "Unknown"}
 _SYMBOLS = {**verdict_summary.SYMBOLS, "running": "…", "grey": "?"}
@@ -32,7 +32,7 @@ class Headline:
         return _SYMBOLS[self.colour]
 
 
-def headline(folder: RunFolder) -> Headline:
+def headline(folder: RunDocuments) -> Headline:
     """The verdict's own words where there is a verdict, else those of the run, else that neither is there."""
     run, verdict = folder.run, folder.verdict
     error = run.error if run else None
@@ -54,11 +54,11 @@ def headline(folder: RunFolder) -> Headline:
     return Headline("red", _title("red", code, folder), reason, hint, code)
 
 
-def _title(colour: str, code: int | None, folder: RunFolder) -> str:
+def _title(colour: str, code: int | None, folder: RunDocuments) -> str:
     return verdict_summary.title_of(colour, code, pushed_version(folder))
 
 
-def exit_words(folder: RunFolder) -> str:
+def exit_words(folder: RunDocuments) -> str:
     """What the exit code means, for readers who do not know the table in docs/cli.md."""
     code = headline(folder).exit_code
     if code is None:
@@ -86,7 +86,7 @@ def has_died(run: Run) -> bool:
     return False
 
 
-def pushed_version(folder: RunFolder) -> int | None:
+def pushed_version(folder: RunDocuments) -> int | None:
     """The model version that this run pushed; None where it pushed none."""
     model = folder.verdict.model if folder.verdict else None
     if folder.run and folder.run.model_version is not None:
@@ -94,7 +94,7 @@ def pushed_version(folder: RunFolder) -> int | None:
     return model.version if model and model.blessed else None
 
 
-def why_absent(folder: RunFolder, name: str, section: object) -> str | None:
+def why_absent(folder: RunDocuments, name: str, section: object) -> str | None:
     """Why a section of the page has nothing to show; None where it has. `name` is the file that it comes from."""
     if section:
         return None

@@ -20,7 +20,7 @@ _TAKES = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class StepCell:
     """A count, and below it what it means; texts, ready to show."""
 
     count: str
@@ -32,7 +32,7 @@ class StepTable:
     """Splits down, steps across; only steps that the run had."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    rows: tuple[tuple[str, tuple[StepCell, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class _SplitRows:
         return self.counts.get("without_key", 0) + self.counts.get("without_time", 0)
 
     @property
-    def clicked(self) -> Cell:
+    def clicked(self) -> StepCell:
         """Impressions with a click, and the click rate before any of them is sampled away."""
         labelled = self.counts.get("labelled", 0)
-        return Cell(numbers.count(labelled), _share(labelled, self.read - self.counts.get("duplicates", 0)))
+        return StepCell(numbers.count(labelled), _share(labelled, self.read - self.counts.get("duplicates", 0)))
 
-    def share_of_table(self, rows: int) -> Cell:
-        return Cell(numbers.count(rows), _share(rows, self.in_table))
+    def share_of_table(self, rows: int) -> StepCell:
+        return StepCell(numbers.count(rows), _share(rows, self.in_table))
 
 
 # Heading and the count behind it, in the order in which rows are left out.
@@ -79,9 +79,9 @@ def step_table(manifest: Manifest | None) -> StepTable | None:
     headings += ["With a click"] * ("labelled" in known) + ["No key or time"] * without
     rows = []
     for name, one in splits.items():
-        cells = [Cell(numbers.count(one.in_table)), one.share_of_table(one.bad)]
+        cells = [StepCell(numbers.count(one.in_table)), one.share_of_table(one.bad)]
         cells += [one.share_of_table(one.counts.get(count, 0)) for _, count in losses]
-        cells += [Cell(numbers.count(one.examples))]
+        cells += [StepCell(numbers.count(one.examples))]
         cells += [one.clicked] * ("labelled" in known) + [one.share_of_table(one.without_match)] * without
         rows.append((name, tuple(cells)))
     return StepTable(tuple(headings), tuple(rows))

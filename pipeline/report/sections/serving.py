@@ -11,7 +11,7 @@ _SERVER_WORDS = {"dev server": "Hivemill's dev server", "tensorflow_model_server
 NOT_CHECKED = "Not checked: serving_check.enabled is false, or the run is of an earlier Hivemill."
 
 
-class Server(Document):
+class ServerEntry(Document):
     kind: str
     version: str | None = None
 
@@ -39,7 +39,7 @@ class ServingBound(Document):
 class Serving(Document):
     state: str
     reason: str | None = None
-    server: Server | None = None
+    server: ServerEntry | None = None
     rows: int | None = None
     load_seconds: float | None = None
     memory_bytes: int | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from hivemill.common.text import shortened
 from hivemill.components.evaluator.gate_entries import slice_key
-from hivemill.pipeline.documents.run_documents import BoundResult, ModelSection, SliceMetrics
+from hivemill.pipeline.documents.run_documents import BoundResult, ModelSection, SliceEntry
 from hivemill.pipeline.report.sections import metrics, numbers
 
 MAX_SLICES = 150
@@ -20,7 +20,7 @@ class SliceRow:
     label: str
     examples: str
     clicks: str
-    cells: tuple[metrics.Cell, ...]
+    cells: tuple[metrics.MetricCell, ...]
     bounds: tuple[BoundResult, ...]
 
 
@@ -33,18 +33,18 @@ def slice_rows(model: ModelSection | None) -> list[SliceRow]:
         by_slice.setdefault(slice_key(bound.slice), []).append(bound)
     known = {slice_key(one.slice): one for one in model.slices}
     for key, bounds in by_slice.items():
-        known.setdefault(key, SliceMetrics(slice=bounds[0].slice))
+        known.setdefault(key, SliceEntry(slice=bounds[0].slice))
     known.pop((), None)
     order = sorted(known.items(), key=lambda item: _slice_rank(item[1], by_slice.get(item[0], ())))
     return [_slice_row(one, by_slice.get(key, ())) for key, one in order]
 
 
-def _slice_rank(one: SliceMetrics, bounds: Sequence[BoundResult]) -> tuple:
+def _slice_rank(one: SliceEntry, bounds: Sequence[BoundResult]) -> tuple:
     failed = any(bound.judged and not bound.passed for bound in bounds)
     return (not failed, -(one.metrics.get("example_count") or 0), slice_label(one.slice))
 
 
-def _slice_row(one: SliceMetrics, bounds: Sequence[BoundResult]) -> SliceRow:
+def _slice_row(one: SliceEntry, bounds: Sequence[BoundResult]) -> SliceRow:
     baselines = one.baseline_metrics or {}
     cells = []
     for name in SLICE_METRICS:
@@ -55,7 +55,7 @@ def _slice_row(one: SliceMetrics, bounds: Sequence[BoundResult]) -> SliceRow:
             better = metrics.TENDENCIES[change.meaning]
         between = metrics.between(one.intervals.get(name), kind.digits)
         words = f"{difference} {better}" if difference else ""
-        cells.append(metrics.Cell(numbers.decimal(value, kind.digits), between, words, better))
+        cells.append(metrics.MetricCell(numbers.decimal(value, kind.digits), between, words, better))
     count, clicks = one.metrics.get("example_count"), one.metrics.get("clicks")
     return SliceRow(slice_label(one.slice), numbers.count(count), numbers.count(clicks), tuple(cells), tuple(bounds))
 

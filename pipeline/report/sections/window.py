@@ -8,7 +8,7 @@ from typing import Any
 
 from hivemill.common.text import shortened
 from hivemill.pipeline.documents.manifest import Partition
-from hivemill.pipeline.documents.run_documents import RunFolder
+from hivemill.pipeline.documents.run_documents import RunDocuments
 
 MAX_DAYS, MAX_NAMED = 400, 50
 
@@ -43,7 +43,7 @@ class RowCount:
     share: float | None
 
 
-def days(folder: RunFolder) -> list[Day]:
+def days(folder: RunDocuments) -> list[Day]:
     """The window's days in order, with what was read of each and what is missing or late."""
     manifest = folder.manifest
     if manifest is None:
@@ -65,7 +65,7 @@ def days(folder: RunFolder) -> list[Day]:
     ]
 
 
-def split_totals(folder: RunFolder) -> list[SplitTotal]:
+def split_totals(folder: RunDocuments) -> list[SplitTotal]:
     if folder.manifest is None:
         return []
     totals = []
@@ -84,14 +84,14 @@ def _totals(partitions: Sequence[Partition]) -> tuple[int | None, int | None]:
     return total([one.rows for one in partitions]), total([one.bytes for one in partitions])
 
 
-def left_out(folder: RunFolder) -> dict[str, list[str]]:
+def left_out(folder: RunDocuments) -> dict[str, list[str]]:
     """Partitions of the window that were not read: `missing`, `late`, `empty`, `small`; only kinds that occur."""
     manifest = folder.manifest
     kinds = {kind: getattr(manifest, kind, ()) for kind in ("missing", "late", "empty", "small")}
     return {kind: [partition_name(one) for one in entries] for kind, entries in kinds.items() if entries}
 
 
-def odd_rows(folder: RunFolder) -> list[RowCount]:
+def odd_rows(folder: RunDocuments) -> list[RowCount]:
     """The rows of each split that something was wrong with: `left out` ones first, with their share of the split."""
     manifest = folder.manifest
     found = []

@@ -35,7 +35,7 @@ _NUMBERS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class BadRow:
+class BadExposure:
     """A row that was left out: `value` breaks `rule`. `row` counts the file's rows from 1, a CSV's header not."""
 
     file: str
@@ -49,7 +49,7 @@ class BadRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class Counts:
+class LogCounts:
     """Rows of the files, and what became of them.
 
     Attributes:
@@ -83,8 +83,8 @@ class ExposureLog:
     """
 
     frame: pd.DataFrame
-    counts: Counts
-    bad_rows: tuple[BadRow, ...]
+    counts: LogCounts
+    bad_rows: tuple[BadExposure, ...]
     places: tuple[str, ...]
 
     def variants(self) -> list[str]:
@@ -144,7 +144,7 @@ class _Reader:
 
     def __init__(self, names: Mapping[str, str], slices: Sequence[str], covariates: Sequence[str]):
         self.names, self.slices, self.covariates = names, slices, covariates
-        self.bad_rows: list[BadRow] = []
+        self.bad_rows: list[BadExposure] = []
         self.num_bad = 0
         self._zones: dict[bool, str] = {}
 
@@ -196,7 +196,7 @@ class _Reader:
         room = MAX_NAMED_ROWS - len(self.bad_rows)
         for row in np.flatnonzero(column.is_bad & ~known)[: max(room, 0)]:
             value = repr(given[int(row)].as_py())[:60]
-            self.bad_rows.append(BadRow(place, int(row) + 1, name, value, column.rule))
+            self.bad_rows.append(BadExposure(place, int(row) + 1, name, value, column.rule))
 
 
 def _names(columns: Mapping[str, str], slices: Sequence[str], covariates: Sequence[str]) -> dict[str, str]:
@@ -238,7 +238,7 @@ def _cleaned(frame: pd.DataFrame, reader: _Reader, places: tuple[str, ...]) -> E
             hint="Write one id for each impression, such as request/position, or leave the column out.",
         )
     frame = unique
-    counts = Counts(
+    counts = LogCounts(
         rows=rows,
         bad_rows=reader.num_bad,
         rows_without_user=int(nobody.sum()),

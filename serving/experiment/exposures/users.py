@@ -13,7 +13,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Sample:
+class UserSample:
     """One variant. Shapes: clicks [users], impressions [users] (all above 0), covariates [users, columns] or None."""
 
     clicks: np.ndarray
@@ -25,7 +25,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Cells:
+class UserDays:
     """One entry for each user and day with impressions, in order of days.
 
     Attributes:
@@ -45,12 +45,12 @@ class Cells:
     dates: tuple[datetime.date, ...]
     covariates: np.ndarray | None = None
 
-    def samples(self) -> tuple[Sample, Sample]:
+    def samples(self) -> tuple[UserSample, UserSample]:
         """Control and treatment over all days."""
         *_, last = self.looks()
         return last
 
-    def looks(self) -> Iterator[tuple[Sample, Sample]]:
+    def looks(self) -> Iterator[tuple[UserSample, UserSample]]:
         """Control and treatment as they stood at the end of each day."""
         num_users = len(self.is_treatment)
         impressions, clicks = np.zeros(num_users), np.zeros(num_users)
@@ -67,9 +67,9 @@ class Cells:
                 self._sample(seen & self.is_treatment, impressions, clicks),
             )
 
-    def _sample(self, chosen: np.ndarray, impressions: np.ndarray, clicks: np.ndarray) -> Sample:
+    def _sample(self, chosen: np.ndarray, impressions: np.ndarray, clicks: np.ndarray) -> UserSample:
         covariates = None if self.covariates is None else self.covariates[chosen]
-        return Sample(clicks[chosen], impressions[chosen], covariates)
+        return UserSample(clicks[chosen], impressions[chosen], covariates)
 
 
 def cells_of(
@@ -79,12 +79,12 @@ def cells_of(
     clicks: np.ndarray,
     is_treatment: np.ndarray,
     covariates: np.ndarray | None = None,
-) -> Cells:
+) -> UserDays:
     """Sums rows into cells. `users` are indices into `is_treatment`; `days` are numpy datetime64 of any unit."""
     dates, day_index = np.unique(np.asarray(days).astype("datetime64[D]"), return_inverse=True)
     num_users = max(len(is_treatment), 1)
     keys, cell = np.unique(day_index.astype(np.int64) * num_users + users, return_inverse=True)
-    return Cells(
+    return UserDays(
         users=keys % num_users,
         days=keys // num_users,
         impressions=np.bincount(cell, impressions, len(keys)),

@@ -13,7 +13,7 @@ from scipy import optimize, stats
 
 from hivemill.common.errors import ConfigError
 from hivemill.serving.experiment.exposures.log import ExposureLog
-from hivemill.serving.experiment.exposures.users import Sample
+from hivemill.serving.experiment.exposures.users import UserSample
 from hivemill.serving.experiment.stats import sequential
 from hivemill.serving.experiment.stats.ratio import rate
 
@@ -22,7 +22,7 @@ MIN_LOG_USERS = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Traffic:
+class ExpectedTraffic:
     """What is known before the test.
 
     Attributes:
@@ -61,7 +61,7 @@ class Test:
         _require(self.power > self.alpha, f"power must be above alpha; received {self.power:g} and {self.alpha:g}")
 
 
-def users_needed(traffic: Traffic, lift: float, test: Test) -> int:
+def users_needed(traffic: ExpectedTraffic, lift: float, test: Test) -> int:
     """Users in both variants together that find the relative `lift` with the test's power. Raises ConfigError."""
     _check_lift(traffic, lift)
     if _excess(_MOST_USERS, traffic, lift, test) < 0:
@@ -70,7 +70,7 @@ def users_needed(traffic: Traffic, lift: float, test: Test) -> int:
     return math.ceil(math.exp(found))
 
 
-def detectable_lift(traffic: Traffic, users: int, test: Test) -> float | None:
+def detectable_lift(traffic: ExpectedTraffic, users: int, test: Test) -> float | None:
     """The smallest relative lift upwards that `users` find; None where not even a CTR of 1 would be found."""
     _require(users >= 2, f"a test needs 2 users or more; received {users}")
     largest = (1 - traffic.ctr) / traffic.ctr * (1 - 1e-9)
@@ -79,7 +79,7 @@ def detectable_lift(traffic: Traffic, users: int, test: Test) -> float | None:
     return float(optimize.brentq(lambda lift: _excess(users, traffic, lift, test), largest * 1e-9, largest))
 
 
-def traffic_of(log: ExposureLog) -> tuple[Traffic, float, float]:
+def traffic_of(log: ExposureLog) -> tuple[ExpectedTraffic, float, float]:
     """The traffic as a log shows it, with its impressions and users per day. Raises ConfigError for too small a log.
 
     The design effect grows with the impressions per user: take a log about as long as the test will be.
@@ -88,7 +88,7 @@ def traffic_of(log: ExposureLog) -> tuple[Traffic, float, float]:
     codes = np.unique(frame["user_id"].cat.codes.to_numpy(), return_inverse=True)[1]
     impressions = np.bincount(codes) if len(codes) else np.zeros(0)
     clicks = np.bincount(codes, frame["click"].to_numpy()) if len(codes) else np.zeros(0)
-    found = rate(Sample(clicks, impressions))
+    found = rate(UserSample(clicks, impressions))
     effect = found.design_effect
     if found.users < MIN_LOG_USERS or effect is None:
         raise ConfigError(
@@ -96,11 +96,11 @@ def traffic_of(log: ExposureLog) -> tuple[Traffic, float, float]:
             hint=f"Give a log of at least {MIN_LOG_USERS} users, with clicks, or --ctr and --design-effect.",
         )
     days = len(np.unique(frame["request_time"].to_numpy().astype("datetime64[D]")))
-    traffic = Traffic(found.value, found.impressions / found.users, max(effect, 1.0))
+    traffic = ExpectedTraffic(found.value, found.impressions / found.users, max(effect, 1.0))
     return traffic, found.impressions / days, found.users / days
 
 
-def _excess(users: float, traffic: Traffic, lift: float, test: Test) -> float:
+def _excess(users: float, traffic: ExpectedTraffic, lift: float, test: Test) -> float:
     """Above 0 where `users` are enough: the lift in standard errors, less those that the test asks for."""
     error = _standard_error(users, traffic, lift, test)
     needed = stats.norm.isf(test.alpha / 2)
@@ -110,7 +110,7 @@ def _excess(users: float, traffic: Traffic, lift: float, test: Test) -> float:
     return abs(lift) * traffic.ctr / error - needed - stats.norm.ppf(test.power)
 
 
-def _standard_error(users: float, traffic: Traffic, lift: float, test: Test) -> float:
+def _standard_error(users: float, traffic: ExpectedTraffic, lift: float, test: Test) -> float:
     """Of the difference of the CTRs. What users differ by grows with the lift: each rate is times 1 + lift."""
     ctr, treated = traffic.ctr, traffic.ctr * (1 + lift)
     control = ctr * (1 - ctr)
@@ -120,7 +120,7 @@ def _standard_error(users: float, traffic: Traffic, lift: float, test: Test) -> 
     return math.sqrt(per_impression / (users * traffic.impressions_per_user))
 
 
-def _check_lift(traffic: Traffic, lift: float) -> None:
+def _check_lift(traffic: ExpectedTraffic, lift: float) -> None:
     _require(math.isfinite(lift) and lift != 0, f"the lift must be a number other than 0; received {lift:g}")
     reached = traffic.ctr * (1 + lift)
     _require(0 < reached < 1, f"a lift of {lift:g} makes a CTR of {reached:g}, which is no share of impressions")

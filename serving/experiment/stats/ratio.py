@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from hivemill.serving.experiment.exposures.users import Sample
+from hivemill.serving.experiment.exposures.users import UserSample
 
 
 class Interval(NamedTuple):
@@ -44,7 +44,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VariantComparison:
     """Treatment against control. `variance_reduction` is CUPED's share of the variance removed; None without it."""
 
     control: Rate
@@ -90,7 +90,7 @@ class Comparison:
         return Interval(max((product - root) / a - 1, -1.0), (product + root) / a - 1)  # no CTR is below 0
 
 
-def rate(sample: Sample) -> Rate:
+def rate(sample: UserSample) -> Rate:
     """The CTR of one variant. Needs two users; without any impression, or with one user, its variance is NaN."""
     users, impressions, clicks = len(sample), float(sample.impressions.sum()), float(sample.clicks.sum())
     if users < 2 or impressions <= 0:
@@ -101,16 +101,16 @@ def rate(sample: Sample) -> Rate:
     return Rate(users, impressions, clicks, value, variance)
 
 
-def compare(control: Sample, treatment: Sample) -> Comparison:
+def compare(control: UserSample, treatment: UserSample) -> VariantComparison:
     """Treatment against control, adjusted by the covariates where the samples have them."""
-    plain = Comparison(rate(control), rate(treatment))
+    plain = VariantComparison(rate(control), rate(treatment))
     if control.covariates is None or treatment.covariates is None or not plain.standard_error > 0:
         return plain
     return _adjusted(plain, control, treatment)
 
 
 def bootstrap(
-    control: Sample, treatment: Sample, *, alpha: float = 0.05, rounds: int = 2000, seed: int = 1
+    control: UserSample, treatment: UserSample, *, alpha: float = 0.05, rounds: int = 2000, seed: int = 1
 ) -> tuple[Interval, Interval | None]:
     """Percentile intervals of the difference and of the lift, users drawn with replacement. For one look.
 
@@ -127,7 +127,7 @@ def _middle(values: np.ndarray, alpha: float) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _drawn_rates(sample: Sample, rounds: int, random: np.random.Generator) -> np.ndarray:
+def _drawn_rates(sample: UserSample, rounds: int, random: np.random.Generator) -> np.ndarray:
     kinds, counts = np.unique(np.stack([sample.clicks, sample.impressions], axis=1), axis=0, return_counts=True)
     rates = np.empty(rounds)
     step = max(1, 4_000_000 // len(kinds))
@@ -138,7 +138,7 @@ def _drawn_rates(sample: Sample, rounds: int, random: np.random.Generator) -> np
     return rates
 
 
-def _adjusted(plain: Comparison, control: Sample, treatment: Sample) -> Comparison:
+def _adjusted(plain: VariantComparison, control: UserSample, treatment: UserSample) -> VariantComparison:
     """CUPED for a ratio: its linearisation is regressed on the covariates, with one slope for both variants.
 
     Unknown covariates become the mean of the known ones: they adjust nothing. The covariates' mean over all users is
@@ -158,8 +158,8 @@ def _adjusted(plain: Comparison, control: Sample, treatment: Sample) -> Comparis
         for one, value, part in zip(rates, values, parts, strict=True)
     ]
     first, second = adjusted
-    made = Comparison(first, second)
-    return Comparison(first, second, variance_reduction=1 - made.standard_error**2 / plain.standard_error**2)
+    made = VariantComparison(first, second)
+    return VariantComparison(first, second, variance_reduction=1 - made.standard_error**2 / plain.standard_error**2)
 
 
 def _adjusted_rate(one: Rate, adjusted_values: np.ndarray, shift: float) -> Rate:

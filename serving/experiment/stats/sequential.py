@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 from scipy import optimize, stats
 
-from hivemill.serving.experiment.exposures.users import Cells
-from hivemill.serving.experiment.stats.ratio import Comparison, Interval, compare
+from hivemill.serving.experiment.exposures.users import UserDays
+from hivemill.serving.experiment.stats.ratio import Interval, VariantComparison, compare
 
 MIN_USERS = 100
 MIN_CLICKS = 20
@@ -42,7 +42,7 @@ class Look:
     """
 
     date: datetime.date
-    comparison: Comparison
+    comparison: VariantComparison
     p_value: float
     own_p_value: float
     interval: Interval | None
@@ -50,7 +50,7 @@ class Look:
     counts: bool
 
 
-def looks(cells: Cells, *, alpha: float = 0.05, lift_of_interest: float = 0.1) -> list[Look]:
+def looks(cells: UserDays, *, alpha: float = 0.05, lift_of_interest: float = 0.1) -> list[Look]:
     """One look for each day with impressions. What a look says depends on nothing that came later."""
     made: list[Look] = []
     smallest = 1.0
@@ -91,7 +91,7 @@ def mixture_scale(lift_of_interest: float, ctr: float, alpha: float = 0.05, powe
     return lift_of_interest * ctr / (reach + stats.norm.ppf(power)) / math.sqrt(r)
 
 
-def comparison_scale(comparison: Comparison, lift_of_interest: float, alpha: float = 0.05) -> float:
+def comparison_scale(comparison: VariantComparison, lift_of_interest: float, alpha: float = 0.05) -> float:
     """`mixture_scale` at the CTR of both variants together."""
     parts = (comparison.control, comparison.treatment)
     ctr = sum(one.clicks for one in parts) / sum(one.impressions for one in parts)
@@ -109,7 +109,7 @@ def smallest_multiplier(alpha: float = 0.05) -> float:
     return float(found.fun)
 
 
-def _counts(comparison: Comparison) -> bool:
+def _counts(comparison: VariantComparison) -> bool:
     enough = all(
         one.users >= MIN_USERS and one.clicks >= MIN_CLICKS for one in (comparison.control, comparison.treatment)
     )

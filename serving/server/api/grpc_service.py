@@ -26,7 +26,7 @@ from tensorflow_serving.apis import (
 from hivemill.serving.server.api.errors import MAX_MESSAGE, ServingError
 from hivemill.serving.server.api.operations import Operations
 from hivemill.serving.server.in_flight import DECODED_FACTOR, InFlight
-from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.metrics import ServerMetrics
 from hivemill.serving.server.options import ServerOptions
 from hivemill.serving.server.request_log import RequestLog
 
@@ -43,12 +43,12 @@ _HEALTH_CALLS = 64  # answered beside the most requests that may be in progress
 
 def make_server(
     operations: Operations,
-    metrics: Metrics,
+    metrics: ServerMetrics,
     reload: Reload,
     options: ServerOptions,
     ending: threading.Event,
     in_flight: InFlight,
-    health_service: Health,
+    health_service: HealthService,
     request_log: RequestLog,
 ) -> grpc.Server:
     """Not started, without ports. `reload(ModelServerConfig)` applies a config or raises ServingError. Once `ending`
@@ -84,7 +84,7 @@ def make_server(
     return server
 
 
-class Health:
+class HealthService:
     """grpc.health.v1, answered in threads of its own; NOT_SERVING until every model has an available version."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class _Calls:
     def __init__(
         self,
         operations: Operations,
-        metrics: Metrics,
+        metrics: ServerMetrics,
         ending: threading.Event,
         in_flight: InFlight,
         max_concurrent: int,

@@ -27,7 +27,7 @@ from hivemill.serving.server.api.operations import SIGNATURE_FIELD, Operations
 from hivemill.serving.server.http_server import Reply
 from hivemill.serving.server.in_flight import DECODED_FACTOR, Claim
 from hivemill.serving.server.loading.saved_model import DEFAULT_SIGNATURE
-from hivemill.serving.server.metrics import Metrics
+from hivemill.serving.server.metrics import ServerMetrics
 from hivemill.serving.server.request_log import RequestLog
 
 _MODEL = r"/v1/models(?:/(?P<model>[^/:]+))?(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -42,7 +42,7 @@ Page = Callable[[], str]
 class RestAnswers:
     """Requests to replies; errors are replies too."""
 
-    def __init__(self, operations: Operations, metrics: Metrics, page: Page, request_log: RequestLog):
+    def __init__(self, operations: Operations, metrics: ServerMetrics, page: Page, request_log: RequestLog):
         """`page()` is Prometheus' page."""
         self._operations, self._metrics, self._page, self._log = operations, metrics, page, request_log
 

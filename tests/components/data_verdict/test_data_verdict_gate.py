@@ -14,8 +14,8 @@ from tfx.types import channel_utils, standard_artifacts
 from hivemill.common.errors import DataVerdictError
 from hivemill.components.artifacts import DataVerdict
 from hivemill.components.data_verdict.component import DataVerdictGate
-from hivemill.components.data_verdict.executor import Executor, raise_if_red
-from hivemill.components.data_verdict.findings import Finding
+from hivemill.components.data_verdict.executor import DataVerdictExecutor, raise_if_red
+from hivemill.components.data_verdict.findings import DataFinding
 from hivemill.components.data_verdict.options import DataVerdictOptions
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
 
@@ -95,7 +95,7 @@ def judge(tmp_path_factory):
         }
         verdict = artifact(DataVerdict, here / "verdict")
         properties = {"options": DataVerdictOptions(**options).model_dump_json(), "roles": ROLES.model_dump_json()}
-        Executor(plain).Do(inputs, {"verdict": [verdict]}, properties)
+        DataVerdictExecutor(plain).Do(inputs, {"verdict": [verdict]}, properties)
         return verdict
 
     return run
@@ -153,7 +153,7 @@ def test_an_empty_split_is_red(judge):
 
 
 def test_the_message_lists_ten_findings_and_counts_the_rest():
-    findings = [Finding("red", "schema", f"f{i}", "eval", f"finding {i}") for i in range(13)]
+    findings = [DataFinding("red", "schema", f"f{i}", "eval", f"finding {i}") for i in range(13)]
     with pytest.raises(DataVerdictError) as caught:
         raise_if_red(findings)
     lines = caught.value.message.splitlines()

@@ -18,7 +18,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from hivemill.common.errors import ConfigError, DataNotReadyError, DataVerdictError
 from hivemill.components.artifacts import DataVerdict, WindowManifest
 from hivemill.components.data_verdict.comparison.reference import read_baseline
-from hivemill.components.data_verdict.executor import Executor
+from hivemill.components.data_verdict.executor import DataVerdictExecutor
 from hivemill.components.data_verdict.options import DataVerdictOptions
 from hivemill.components.data_verdict.profile import row_sample
 from hivemill.components.data_verdict.profile.builder import profile_of
@@ -96,7 +96,7 @@ class Gate:
             "partitions_path": self.kept or str(here / "partitions"),
         }
         plain = base_executor.BaseExecutor.Context(tmp_dir=str(here), unique_id="1")
-        Executor(plain).Do(inputs, {"verdict": [verdict]}, properties)
+        DataVerdictExecutor(plain).Do(inputs, {"verdict": [verdict]}, properties)
         return here / "verdict"
 
     def _statistics(self, here: Path) -> dict:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from hivemill.components.data_verdict.checks.registry import Evidence, run_checks
 from hivemill.components.data_verdict.comparison.reference import Baseline, History
-from hivemill.components.data_verdict.findings import Finding, ranked
+from hivemill.components.data_verdict.findings import DataFinding, ranked
 from hivemill.components.data_verdict.options import DataVerdictOptions
 from hivemill.components.data_verdict.profile.builder import WindowFacts, profile_of
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
@@ -101,6 +101,6 @@ def evidence_of(profile: Profile | None, baseline: Profile | None = None, **fact
     )  # fmt: skip
 
 
-def judged(evidence: Evidence) -> list[Finding]:
+def judged(evidence: Evidence) -> list[DataFinding]:
     """Findings but those of statistics, which are not given here."""
     return ranked(finding for finding in run_checks(evidence) if finding.kind != "rows")

@@ -80,7 +80,7 @@ class Case:
         self.manifest_artifact.uri = str(self.folder / name / "manifest")
         outputs = {"examples": [self.examples], "manifest": [self.manifest_artifact]}
         context = BaseBeamExecutor.Context(beam_arguments, tmp_dir=str(self.folder / "tmp"), unique_id=name)
-        executor.Executor(context).Do({}, outputs, self.component(**arguments).exec_properties)
+        executor.HiveExampleGenExecutor(context).Do({}, outputs, self.component(**arguments).exec_properties)
 
     def shards(self, split):
         return sorted(Path(self.examples.uri, f"Split-{split}").iterdir())
@@ -165,7 +165,9 @@ def test_the_manifest(case):
 def test_a_second_run_converts_nothing_and_gives_the_same(case, monkeypatch):
     case.run()
     first = case.manifest()
-    monkeypatch.setattr(executor.Executor, "_make_beam_pipeline", lambda self: pytest.fail("a pipeline was made"))
+    monkeypatch.setattr(
+        executor.HiveExampleGenExecutor, "_make_beam_pipeline", lambda self: pytest.fail("a pipeline was made")
+    )
     case.run("again")
     assert case.manifest() == first
     dataset = tf.data.TFRecordDataset(list(map(str, case.shards("train"))), compression_type="GZIP")

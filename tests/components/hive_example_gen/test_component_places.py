@@ -42,7 +42,9 @@ def _run(source, folder):
     examples, written = standard_artifacts.Examples(), WindowManifest()
     examples.uri, written.uri = str(folder / "examples"), str(folder / "manifest")
     context = BaseBeamExecutor.Context(IN_MEMORY, tmp_dir=str(folder / "tmp"), unique_id="run")
-    executor.Executor(context).Do({}, {"examples": [examples], "manifest": [written]}, component.exec_properties)
+    executor.HiveExampleGenExecutor(context).Do(
+        {}, {"examples": [examples], "manifest": [written]}, component.exec_properties
+    )
     assert all(any(Path(examples.uri, f"Split-{split}").iterdir()) for split in ("train", "eval"))
     return json.loads(Path(written.uri, "manifest.json").read_text())
 

@@ -13,7 +13,7 @@ from hivemill.common.errors import BaselineMovedError, InfrastructureError
 from hivemill.common.storage.atomic import fingerprint
 from hivemill.components.artifacts import ModelVerdict
 from hivemill.components.pusher.component import StorePusher
-from hivemill.components.pusher.executor import Executor, saved_model_fingerprint
+from hivemill.components.pusher.executor import StorePusherExecutor, saved_model_fingerprint
 from hivemill.components.pusher.options import StoreOptions
 from hivemill.serving.store.model_store import ModelStore
 from tests.support import s3_server
@@ -51,7 +51,7 @@ def push(tmp_path):
             "run_id": "2026-11-15",
             "run_date": "2026-11-15",
         } | properties
-        Executor(base_executor.BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")).Do(
+        StorePusherExecutor(base_executor.BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")).Do(
             {"model": [model], "blessing": [blessing], "model_verdict": [verdict]}
             | ({"examples": [examples]} if examples else {})
             | ({"infra_blessing": [check]} if checked is not None else {}),

@@ -14,7 +14,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from hivemill.common.errors import InfrastructureError
 from hivemill.components.serving_check import judge, replay, requests
-from hivemill.components.serving_check.executor import Executor, check
+from hivemill.components.serving_check.executor import ServingCheckExecutor, check
 from hivemill.components.serving_check.options import ServingCheckOptions
 from hivemill.components.serving_check.server_process import find_server, running_server
 from tests.serving.server.click_model import example, rows, save
@@ -47,7 +47,7 @@ def execute(tmp_path):
         output = standard_artifacts.InfraBlessing()
         output.uri = str(tmp_path / "output")
         Path(output.uri).mkdir()
-        Executor(base_executor.BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")).Do(
+        ServingCheckExecutor(base_executor.BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")).Do(
             {"model": [model], "examples": [examples], "blessing": [blessing]},
             {"infra_blessing": [output]},
             {"options": ServingCheckOptions(**QUICK, **options).model_dump_json(), "label_column": "click"},

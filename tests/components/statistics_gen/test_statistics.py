@@ -86,7 +86,9 @@ def test_the_executor_writes_tfxs_artifact(files, tmp_path):
     examples, made = standard_artifacts.Examples(), standard_artifacts.ExampleStatistics()
     examples.uri, examples.split_names, examples.span = str(Path(files[0]).parents[1]), '["train", "eval"]', 7
     made.uri = str(tmp_path)
-    executor.Executor().Do({"examples": [examples]}, {"statistics": [made]}, {"exclude_splits": '["eval"]'})
+    executor.StatisticsGenExecutor().Do(
+        {"examples": [examples]}, {"statistics": [made]}, {"exclude_splits": '["eval"]'}
+    )
     assert (made.split_names, made.span) == ('["train"]', 7)
     read = tfdv.load_stats_binary(str(tmp_path / "Split-train" / "FeatureStats.pb"))
     assert read.datasets[0].num_examples == 3000
@@ -94,4 +96,6 @@ def test_the_executor_writes_tfxs_artifact(files, tmp_path):
 
 def test_other_options_are_refused_by_name(files):
     with pytest.raises(ConfigError, match="StatisticsGen: stats_options_json is not supported on one machine"):
-        executor.Executor().Do({"examples": []}, {"statistics": []}, {"stats_options_json": '{"sample_rate": 0.5}'})
+        executor.StatisticsGenExecutor().Do(
+            {"examples": []}, {"statistics": []}, {"stats_options_json": '{"sample_rate": 0.5}'}
+        )

@@ -7,7 +7,7 @@ import pytest
 
 from hivemill.data.click_log.generator import click_log_options
 from hivemill.data.click_log.shop import draw
-from hivemill.data.click_log.simulation import Traffic, _taken
+from hivemill.data.click_log.simulation import SimulatedTraffic, _taken
 from hivemill.data.click_log.truth import MAX_LEVEL, probabilities
 
 DAY = datetime.date(2025, 9, 8)
@@ -16,7 +16,7 @@ OPTIONS = click_log_options(hours=False, num_users=500, num_items=200, signal=1.
 
 @pytest.fixture(scope="module")
 def traffic():
-    return Traffic(OPTIONS, num_candidates=5)
+    return SimulatedTraffic(OPTIONS, num_candidates=5)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def requests(traffic):
 
 
 def test_the_same_options_give_the_same_requests(traffic, requests):
-    again = Traffic(OPTIONS, 5).requests(DAY, 20, 2_000)
+    again = SimulatedTraffic(OPTIONS, 5).requests(DAY, 20, 2_000)
     assert again.table.equals(requests.table) and (again.probability == requests.probability).all()
     assert (again.luck == requests.luck).all() and again.request_ids == requests.request_ids
     assert not traffic.requests(DAY, 21, 2_000).table.equals(requests.table)
@@ -64,7 +64,7 @@ def test_ragged_lists_follow_their_rows(traffic):
 
 def test_a_request_of_one_candidate_is_an_impression_of_the_log(traffic):
     """The true probabilities are those that the generator draws clicks from."""
-    single = Traffic(OPTIONS, num_candidates=1)
+    single = SimulatedTraffic(OPTIONS, num_candidates=1)
     impressions = draw(single._shop, DAY, 13, 0, 1, 300)
     wanted = probabilities()[single._model.levels(impressions) + MAX_LEVEL]
     assert single.requests(DAY, 13, 300).probability[:, 0] == pytest.approx(wanted)

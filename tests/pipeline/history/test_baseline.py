@@ -13,7 +13,7 @@ import yaml
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.components.data_verdict.comparison.reference import read_baseline
-from hivemill.components.data_verdict.profile.window_profile import Column, Distribution, Profile
+from hivemill.components.data_verdict.profile.window_profile import Distribution, Profile, ProfiledColumn
 from hivemill.pipeline.config import loader as config_module
 from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.history.baseline import BASELINE_JSON, DataBaseline, add_to_history, write_baseline
@@ -40,7 +40,7 @@ def load(folder: Path, **data_verdict) -> PipelineConfig:
 
 def profile_of(value: str, day: str = "2026-11-08") -> Profile:
     """A profile of one day with one text column."""
-    column = Column("text", {day: Distribution(rows=3, counts={value: 3})})
+    column = ProfiledColumn("text", {day: Distribution(rows=3, counts={value: 3})})
     by_hour = {day: {-1: 3}}
     return Profile({"train": (day,)}, {"city": column}, by_hour, by_hour, {day: {-1: 1}})
 

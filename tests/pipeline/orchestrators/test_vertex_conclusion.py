@@ -69,7 +69,7 @@ def conclude(root: Path, folder: Path, blessed: bool, **changed: list) -> None:
     path = root.with_name("hivemill.yaml")
     path.write_text(yaml.safe_dump(CONFIG | {"root": str(root)}, sort_keys=False))
     properties = {"config": load(path).config.to_yaml(), "run": json.dumps(RUN)}
-    conclusion.Executor().Do(inputs_of(folder, blessed) | changed, {}, properties)
+    conclusion.ConclusionExecutor().Do(inputs_of(folder, blessed) | changed, {}, properties)
 
 
 def test_record_verdict_page_and_profile_are_there_as_after_any_run(tmp_path):

@@ -2,7 +2,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hivemill.pipeline.documents.run_documents import CalibrationBin
+from hivemill.pipeline.documents.run_documents import CalibrationBinEntry
 from hivemill.pipeline.report.charts import svg as charts
 
 
@@ -49,7 +49,7 @@ def test_a_chart_has_a_title_and_says_its_numbers_in_words():
 def test_nothing_to_draw_is_no_chart():
     assert charts.line_chart("c", "Loss", [charts.Series("train", "train", ())]) is None
     assert charts.reliability_chart("r", []) is None
-    assert charts.reliability_chart("r", [CalibrationBin(lower=0, upper=1, examples=0)]) is None
+    assert charts.reliability_chart("r", [CalibrationBinEntry(lower=0, upper=1, examples=0)]) is None
 
 
 def test_one_epoch_is_a_point_inside_the_plot():
@@ -60,9 +60,9 @@ def test_one_epoch_is_a_point_inside_the_plot():
 
 def test_the_reliability_chart_shows_each_bin_with_its_count():
     bins = [
-        CalibrationBin(lower=0, upper=0.1, examples=1000, mean_prediction=0.05, click_rate=0.04),
-        CalibrationBin(lower=0.1, upper=0.2, examples=10, mean_prediction=0.12, click_rate=0.2),
-        CalibrationBin(lower=0.2, upper=0.3, examples=0, mean_prediction=None, click_rate=None),
+        CalibrationBinEntry(lower=0, upper=0.1, examples=1000, mean_prediction=0.05, click_rate=0.04),
+        CalibrationBinEntry(lower=0.1, upper=0.2, examples=10, mean_prediction=0.12, click_rate=0.2),
+        CalibrationBinEntry(lower=0.2, upper=0.3, examples=0, mean_prediction=None, click_rate=None),
     ]
     svg = _svg(charts.reliability_chart("r", bins))
     assert len(svg.findall("circle")) == len(svg.findall("rect")) == 2
@@ -72,7 +72,7 @@ def test_the_reliability_chart_shows_each_bin_with_its_count():
 
 
 def test_the_diagonal_is_where_prediction_equals_click_rate():
-    bins = [CalibrationBin(lower=0, upper=1, examples=5, mean_prediction=0.5, click_rate=0.5)]
+    bins = [CalibrationBinEntry(lower=0, upper=1, examples=5, mean_prediction=0.5, click_rate=0.5)]
     svg = _svg(charts.reliability_chart("r", bins))
     line = next(one for one in svg.iter("line") if one.get("class") == "diagonal")
     dot = svg.find("circle")

@@ -11,7 +11,7 @@ from scipy import stats
 from benchmarks import ab
 from hivemill.common.errors import ConfigError
 from hivemill.serving.experiment.analysis import holm
-from hivemill.serving.experiment.exposures.users import Sample, cells_of
+from hivemill.serving.experiment.exposures.users import UserSample, cells_of
 from hivemill.serving.experiment.stats import power, ratio, sample_ratio, sequential
 
 RANDOM = np.random.default_rng(1)
@@ -21,13 +21,13 @@ def sample(users, ctr, visits=3.0, concentration=30.0, seed=0, covariates=None):
     random = np.random.default_rng(seed)
     impressions = 1 + random.poisson(visits, users)
     rate = random.beta(ctr * concentration, (1 - ctr) * concentration, users)
-    return Sample(random.binomial(impressions, rate).astype(float), impressions.astype(float), covariates)
+    return UserSample(random.binomial(impressions, rate).astype(float), impressions.astype(float), covariates)
 
 
 def test_one_impression_a_user_is_the_test_of_two_means():
     """Then the ratio is a mean over users, and the test is Welch's, but for normal instead of t quantiles."""
     one, other = (RANDOM.random(4000) < 0.1).astype(float), (RANDOM.random(5000) < 0.12).astype(float)
-    made = ratio.compare(Sample(one, np.ones(4000)), Sample(other, np.ones(5000)))
+    made = ratio.compare(UserSample(one, np.ones(4000)), UserSample(other, np.ones(5000)))
     welch = stats.ttest_ind(other, one, equal_var=False)
     assert made.p_value == pytest.approx(welch.pvalue, rel=1e-3)
     assert made.interval(stats.norm.isf(0.025)) == pytest.approx(tuple(welch.confidence_interval()), abs=1e-5)
@@ -35,7 +35,7 @@ def test_one_impression_a_user_is_the_test_of_two_means():
 
 def test_delta_method_by_hand():
     """Users (clicks, impressions): (1, 2), (0, 3), (2, 5). R = 0.3; residuals 0.4, -0.9, 0.5."""
-    made = ratio.rate(Sample(np.array([1.0, 0, 2]), np.array([2.0, 3, 5])))
+    made = ratio.rate(UserSample(np.array([1.0, 0, 2]), np.array([2.0, 3, 5])))
     assert made.value == pytest.approx(0.3)
     assert made.variance == pytest.approx((0.16 + 0.81 + 0.25) / 100 * 3 / 2)
     assert made.design_effect == pytest.approx(made.variance / (0.3 * 0.7 / 10))
@@ -65,7 +65,7 @@ def test_clustered_users_are_wider_than_impressions():
     """All impressions of a user alike: the design effect is the mean of squares over the mean of impressions."""
     impressions = RANDOM.integers(1, 20, 5000).astype(float)
     clicks = impressions * (RANDOM.random(5000) < 0.3)
-    made = ratio.rate(Sample(clicks, impressions))
+    made = ratio.rate(UserSample(clicks, impressions))
     assert made.design_effect == pytest.approx((impressions**2).mean() / impressions.mean(), rel=0.05)
 
 
@@ -73,7 +73,7 @@ def test_clustered_users_are_wider_than_impressions():
     st.floats(0.01, 0.5), st.floats(0.01, 0.5), st.floats(1e-5, 0.1), st.floats(1e-5, 0.1), st.floats(0.5, 5)
 )  # fmt: skip
 def test_fieller_leaves_out_zero_exactly_where_the_difference_does(control, treatment, error, other, reach):
-    made = ratio.Comparison(
+    made = ratio.VariantComparison(
         ratio.Rate(100, 1000, 10, control, error**2), ratio.Rate(100, 1000, 10, treatment, other**2)
     )
     lift, (low, high) = made.lift_interval(reach), made.interval(reach)
@@ -91,7 +91,7 @@ def test_fieller_covers_the_true_lift():
     held = 0
     for _ in range(1000):
         control, treatment = (
-            Sample(random.binomial(5, random.beta(2, 38, 800) * factor).astype(float), np.full(800, 5.0))
+            UserSample(random.binomial(5, random.beta(2, 38, 800) * factor).astype(float), np.full(800, 5.0))
             for factor in (1.0, 1.2)
         )
         low, high = ratio.compare(control, treatment).lift_interval(reach)
@@ -100,12 +100,12 @@ def test_fieller_covers_the_true_lift():
 
 
 def test_no_lift_where_control_has_hardly_a_click():
-    control = Sample(np.r_[1.0, np.zeros(999)], np.ones(1000))
+    control = UserSample(np.r_[1.0, np.zeros(999)], np.ones(1000))
     made = ratio.compare(control, sample(1000, 0.05))
     assert made.lift_interval(1.96) is None
-    nothing = ratio.compare(Sample(np.zeros(1000), np.ones(1000)), Sample(np.zeros(1000), np.ones(1000)))
+    nothing = ratio.compare(UserSample(np.zeros(1000), np.ones(1000)), UserSample(np.zeros(1000), np.ones(1000)))
     assert (nothing.lift, nothing.p_value) == (None, None)
-    nobody = ratio.compare(control, Sample(np.zeros(0), np.zeros(0)))
+    nobody = ratio.compare(control, UserSample(np.zeros(0), np.zeros(0)))
     assert (nobody.lift, nobody.p_value) == (None, None)
 
 
@@ -119,7 +119,7 @@ def test_cuped_takes_away_what_was_known_before_and_moves_no_mean():
             rate = random.beta(1, 9, 2000)
             covariates = random.binomial(50, rate).astype(float)[:, None]
             covariates[:100] = np.nan
-            pair.append(Sample(random.binomial(20, rate).astype(float), np.full(2000, 20.0), covariates))
+            pair.append(UserSample(random.binomial(20, rate).astype(float), np.full(2000, 20.0), covariates))
         made = ratio.compare(*pair)
         reductions.append(made.variance_reduction)
         differences.append(made.difference / made.standard_error)
@@ -131,7 +131,7 @@ def test_cuped_takes_away_what_was_known_before_and_moves_no_mean():
 
 def test_a_covariate_that_says_nothing_changes_nothing():
     plain = sample(500, 0.1, seed=1), sample(500, 0.1, seed=2)
-    constant = [Sample(one.clicks, one.impressions, np.full((500, 1), 3.0)) for one in plain]
+    constant = [UserSample(one.clicks, one.impressions, np.full((500, 1), 3.0)) for one in plain]
     made = ratio.compare(*constant)
     assert made.difference == pytest.approx(ratio.compare(*plain).difference)
     assert made.variance_reduction == pytest.approx(0, abs=1e-9)
@@ -227,21 +227,21 @@ def test_power_is_as_promised(is_sequential):
 
 def test_users_needed_by_hand():
     """Two proportions of 5 % and 6 %, one look: n = (1.96 + 0.8416)^2 (p q + p q) / d^2 in each variant."""
-    users = power.users_needed(power.Traffic(0.05), 0.2, power.Test(sequential=False))
+    users = power.users_needed(power.ExpectedTraffic(0.05), 0.2, power.Test(sequential=False))
     by_hand = 2 * (1.95996 + 0.84162) ** 2 * (0.05 * 0.95 + 0.06 * 0.94) / 0.01**2
     assert users == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_detectable_lift_is_the_inverse():
-    traffic = power.Traffic(0.03, 6.0, 2.2)
+    traffic = power.ExpectedTraffic(0.03, 6.0, 2.2)
     for test in (power.Test(share=0.2), power.Test(sequential=False, power=0.9)):
         users = power.users_needed(traffic, 0.07, test)
         assert power.detectable_lift(traffic, users, test) == pytest.approx(0.07, rel=1e-3)
-    assert power.detectable_lift(power.Traffic(0.5), 20, power.Test()) is None
+    assert power.detectable_lift(power.ExpectedTraffic(0.5), 20, power.Test()) is None
 
 
 def test_uneven_shares_small_lifts_and_daily_looks_cost():
-    traffic = power.Traffic(0.05, 4.0, 1.5)
+    traffic = power.ExpectedTraffic(0.05, 4.0, 1.5)
     base = power.users_needed(traffic, 0.1, power.Test())
     assert power.users_needed(traffic, 0.1, power.Test(share=0.01)) > 10 * base
     assert power.users_needed(traffic, 0.05, power.Test()) == pytest.approx(4 * base, rel=0.1)
@@ -251,18 +251,18 @@ def test_uneven_shares_small_lifts_and_daily_looks_cost():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: power.Traffic(0.0),
-        lambda: power.Traffic(1.0),
-        lambda: power.Traffic(0.05, 0.5),
-        lambda: power.Traffic(0.05, 2, -1),
-        lambda: power.Traffic(float("nan")),
+        lambda: power.ExpectedTraffic(0.0),
+        lambda: power.ExpectedTraffic(1.0),
+        lambda: power.ExpectedTraffic(0.05, 0.5),
+        lambda: power.ExpectedTraffic(0.05, 2, -1),
+        lambda: power.ExpectedTraffic(float("nan")),
         lambda: power.Test(alpha=0),
         lambda: power.Test(power=1.0),
         lambda: power.Test(share=1.2),
-        lambda: power.users_needed(power.Traffic(0.05), 0.0, power.Test()),
-        lambda: power.users_needed(power.Traffic(0.5), 1.0, power.Test()),
-        lambda: power.users_needed(power.Traffic(0.05), 1e-9, power.Test()),
-        lambda: power.detectable_lift(power.Traffic(0.05), 1, power.Test()),
+        lambda: power.users_needed(power.ExpectedTraffic(0.05), 0.0, power.Test()),
+        lambda: power.users_needed(power.ExpectedTraffic(0.5), 1.0, power.Test()),
+        lambda: power.users_needed(power.ExpectedTraffic(0.05), 1e-9, power.Test()),
+        lambda: power.detectable_lift(power.ExpectedTraffic(0.05), 1, power.Test()),
     ],
 )
 def test_impossible_plans_are_refused(make):

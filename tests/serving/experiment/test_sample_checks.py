@@ -11,10 +11,10 @@ import pytest
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.serving.experiment.analysis import analyse
-from hivemill.serving.experiment.exposures.log import Counts, ExposureLog
+from hivemill.serving.experiment.exposures.log import ExposureLog, LogCounts
 from hivemill.serving.experiment.options import ExperimentOptions
 from hivemill.serving.experiment.sample_checks import check_sample, faults
-from hivemill.serving.experiment.stats.ratio import Comparison, Rate
+from hivemill.serving.experiment.stats.ratio import Rate, VariantComparison
 from hivemill.serving.rollout.exposures import metrics_of_log
 from hivemill.serving.rollout.state import new_rollout
 from tests.serving.experiment.exposure_logs import exposures
@@ -23,7 +23,7 @@ from tests.serving.experiment.exposure_logs import exposures
 def _report(frame: pd.DataFrame, **options):
     for name in ("user_id", "variant"):
         frame[name] = frame[name].astype(str).astype("category")
-    log = ExposureLog(frame, Counts(len(frame), 0, 0, 0, 0, 0), (), ("log",))
+    log = ExposureLog(frame, LogCounts(len(frame), 0, 0, 0, 0, 0), (), ("log",))
     return analyse(log, ExperimentOptions(**options), today=datetime.date(2026, 12, 1))
 
 
@@ -102,7 +102,7 @@ def test_few_rows_without_a_click_are_too_early():
 
 
 def test_no_lift_is_below_minus_100_percent():
-    comparison = Comparison(Rate(100, 1000, 100, 0.1, 1e-5), Rate(100, 1000, 1, 0.001, 1e-4))
+    comparison = VariantComparison(Rate(100, 1000, 100, 0.1, 1e-5), Rate(100, 1000, 1, 0.001, 1e-4))
     assert comparison.lift_interval(2.0).low == -1
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hivemill.common.errors import InfrastructureError
 from hivemill.common.storage.atomic import write_json_atomically
 from hivemill.serving.rollout.controller import RolloutMachine
-from hivemill.serving.rollout.metrics import Metrics
+from hivemill.serving.rollout.metrics import RolloutMetrics
 from hivemill.serving.rollout.model_server import VersionState
 from hivemill.serving.rollout.options import RolloutOptions
 from hivemill.serving.store.bucket import open_store
@@ -93,4 +93,4 @@ def metrics(store: ModelStore, canary: dict | None = None, lift: tuple[float, fl
         "lift": {"low": lift[0], "high": lift[1]} if lift else None,
         **more,
     }
-    return Metrics.model_validate_json(json.dumps(document), strict=True)
+    return RolloutMetrics.model_validate_json(json.dumps(document), strict=True)

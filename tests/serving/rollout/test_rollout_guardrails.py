@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from hivemill.common.errors import DataNotReadyError
 from hivemill.serving.rollout import guardrails
-from hivemill.serving.rollout.metrics import Metrics, read_metrics
+from hivemill.serving.rollout.metrics import RolloutMetrics, read_metrics
 from hivemill.serving.rollout.options import RolloutOptions
 from hivemill.serving.rollout.state import new_rollout
 
@@ -33,7 +33,7 @@ def document(canary=None, stable=None, lift=(-0.02, 0.05)):
 
 
 def finding(name, canary=None, stable=None, lift=(-0.02, 0.05), percent=5, options=OPTIONS):
-    metrics = Metrics.model_validate_json(json.dumps(document(canary, stable, lift)), strict=True)
+    metrics = RolloutMetrics.model_validate_json(json.dumps(document(canary, stable, lift)), strict=True)
     judged = guardrails.judge(new_rollout(2, 1, percent), metrics, options, NOW)
     return next(one for one in judged.findings if one.name == name)
 
@@ -112,7 +112,7 @@ def test_ctr(lift, percent, colour):
 
 
 def test_a_judgement_is_its_worst_finding():
-    metrics = Metrics.model_validate_json(json.dumps(document({"errors": 2_000}, lift=None)), strict=True)
+    metrics = RolloutMetrics.model_validate_json(json.dumps(document({"errors": 2_000}, lift=None)), strict=True)
     judged = guardrails.judge(new_rollout(2, 1, 5), metrics, OPTIONS, NOW)
     assert judged.colour == "red" and len(judged.messages("red")) == 1 and judged.messages("wait")
 
@@ -170,7 +170,7 @@ def test_metrics_must_end_about_now(hours, refused):
     rollout = dataclasses.replace(new_rollout(2, 1, 5), started_utc=(NOW - datetime.timedelta(hours=30)).isoformat())
     since = (NOW - datetime.timedelta(hours=29)).isoformat()
     made = document() | {"since_utc": since, "until_utc": until.isoformat()}
-    metrics = Metrics.model_validate_json(json.dumps(made), strict=True)
+    metrics = RolloutMetrics.model_validate_json(json.dumps(made), strict=True)
     found = guardrails.refusal(rollout, metrics, OPTIONS, NOW)
     assert (found is not None) == refused
     assert not refused or f"{abs(hours):.1f} hours {'ago' if hours < 0 else 'ahead'}" in found
@@ -179,7 +179,7 @@ def test_metrics_must_end_about_now(hours, refused):
 def _validity(valid, **options):
     made = document()
     made["sample"] = {"valid": valid, "reasons": [] if valid else ["the sample ratio is wrong: 3 % of users"]}
-    metrics = Metrics.model_validate_json(json.dumps(made), strict=True)
+    metrics = RolloutMetrics.model_validate_json(json.dumps(made), strict=True)
     judged = guardrails.judge(new_rollout(2, 1, 5), metrics, OPTIONS.model_copy(update=options), NOW)
     return next(one for one in judged.findings if one.name == "validity")
 

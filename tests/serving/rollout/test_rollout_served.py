@@ -18,7 +18,7 @@ import yaml
 from hivemill.components.pusher.warm_up import WARM_UP_FILE, warm_up_requests
 from hivemill.serving.rollout.controller import RolloutMachine
 from hivemill.serving.rollout.model_server import ModelServers
-from hivemill.serving.server.app import Server
+from hivemill.serving.server.app import DevServer
 from hivemill.serving.server.options import ServerOptions
 from hivemill.serving.store.model_store import ModelStore
 from tests.pipeline.shop import CONFIG
@@ -40,7 +40,7 @@ def shop(tmp_path):
     for number in range(2):
         store.publish(source, {"run_id": f"run-{number}"}, f"source-{number}", {WARM_UP_FILE: warm_up})
     options = ServerOptions(store.path / "models.config", port=0, rest_port=0, poll_seconds=0.05)
-    server = Server(options, log=lambda _: None)
+    server = DevServer(options, log=lambda _: None)
     server.start()
     try:
         assert server.wait_until_loaded(60)

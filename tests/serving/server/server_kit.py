@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 )
 
 from hivemill.common.storage.atomic import write_text_atomically
-from hivemill.serving.server.app import Server
+from hivemill.serving.server.app import DevServer
 from hivemill.serving.server.loading.config_file import parse
 from hivemill.serving.server.options import ServerOptions
 
@@ -60,7 +60,7 @@ class Store:
 @contextlib.contextmanager
 def running(store: Store, **options) -> Iterator[Client]:
     settings = {"port": 0, "rest_port": 0, "poll_seconds": 0.05, "grace_seconds": 10.0, **options}
-    server = Server(ServerOptions(store.config, **settings), log=lambda _: None)
+    server = DevServer(ServerOptions(store.config, **settings), log=lambda _: None)
     server.start()
     try:
         assert server.wait_until_loaded(60)
@@ -70,7 +70,7 @@ def running(store: Store, **options) -> Iterator[Client]:
 
 
 class Client:
-    def __init__(self, server: Server):
+    def __init__(self, server: DevServer):
         self.server = server
         self.channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)

@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
 )
 
 from hivemill.common.errors import ConfigError, InfrastructureError
-from hivemill.serving.server.app import Server
+from hivemill.serving.server.app import DevServer
 from hivemill.serving.server.options import ServerOptions
 from tests.serving.server.click_model import example, rows, save
 from tests.serving.server.server_kit import STATE, Store, running
@@ -547,11 +547,11 @@ def test_warm_up_requests_are_played_and_bad_ones_keep_the_version_from_serving(
 
 def test_mistakes_at_the_start_are_told(store):
     with pytest.raises(ConfigError, match="there is no"):
-        Server(ServerOptions(store.config))
+        DevServer(ServerOptions(store.config))
     for text in ("model_config_list { config {", 'model_config_list { config { name: "a" } }', "\udcff"):
         store.config.write_bytes(text.encode("utf-8", "surrogateescape"))
         with pytest.raises(ConfigError):
-            Server(ServerOptions(store.config))
+            DevServer(ServerOptions(store.config))
     store.add(1)
     store.write([1])
     with socket.socket() as taken:
@@ -559,7 +559,7 @@ def test_mistakes_at_the_start_are_told(store):
         taken.listen()
         port = taken.getsockname()[1]
         for ports in ({"port": port, "rest_port": 0}, {"port": 0, "rest_port": port}):
-            server = Server(ServerOptions(store.config, **ports), log=lambda _: None)
+            server = DevServer(ServerOptions(store.config, **ports), log=lambda _: None)
             with pytest.raises(InfrastructureError, match="cannot listen"):
                 server.start()
 
@@ -658,7 +658,7 @@ def test_status_by_label_is_that_of_all_versions_and_leading_zeros_are_a_version
 def test_a_base_path_without_versions_is_logged_once(store):
     lines = []
     store.write([])
-    server = Server(ServerOptions(store.config, port=0, rest_port=0, poll_seconds=0.05), log=lines.append)
+    server = DevServer(ServerOptions(store.config, port=0, rest_port=0, poll_seconds=0.05), log=lines.append)
     server.start()
     time.sleep(0.5)
     server.stop()

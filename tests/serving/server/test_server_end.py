@@ -55,7 +55,7 @@ def test_a_load_that_goes_on_does_not_hold_up_the_end(tmp_path):
 def test_the_grace_is_of_the_whole_end_not_of_each_part(monkeypatch, tmp_path):
     """A scheduler kills when its time is up: three parts that take the grace each would take three times as long."""
     (tmp_path / "models.config").write_text("")
-    server = app.Server(ServerOptions(tmp_path / "models.config", port=0, rest_port=0, grace_seconds=1.0), print)
+    server = app.DevServer(ServerOptions(tmp_path / "models.config", port=0, rest_port=0, grace_seconds=1.0), print)
     server.start()
     client = ask(server.rest_port, b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     time.sleep(0.2)

@@ -19,7 +19,12 @@ from hivemill.components.hive_example_gen.formats.assembly import Assembly
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.columnar import BATCH_ROWS
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import COLUMN_COUNT, OK, Cells, padded
+from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import (
+    COLUMN_COUNT,
+    OK,
+    BinaryCells,
+    padded,
+)
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_values import Fields, decode, fields, spread
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 
@@ -59,10 +64,10 @@ class LazyBinaryRows:
         self.bad.note("long_row", int((long & (lying.problem == OK)).sum()))
 
 
-def cells_of(values: pa.BinaryArray) -> Cells:
+def cells_of(values: pa.BinaryArray) -> BinaryCells:
     """Where each value lies in one padded buffer. Only whole arrays without NULL."""
     offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
     low, high = int(offsets[0]), int(offsets[-1])
     data = values.buffers()[2]
     bounds = offsets.astype(np.int64) - low
-    return Cells(padded(memoryview(data)[low:high].tobytes() if data else b""), bounds[:-1], bounds[1:])
+    return BinaryCells(padded(memoryview(data)[low:high].tobytes() if data else b""), bounds[:-1], bounds[1:])

@@ -29,15 +29,15 @@ _MICROS = 1_000_000
 _ABSURD = 1 << 40
 
 
-class Cells(NamedTuple):
+class BinaryCells(NamedTuple):
     """Where values lie in `data` (uint8, vints.PADDING bytes longer than any end): [start, end) each, int64."""
 
     data: np.ndarray
     start: np.ndarray
     end: np.ndarray
 
-    def at(self, chosen: np.ndarray) -> Cells:
-        return Cells(self.data, self.start[chosen], self.end[chosen])
+    def at(self, chosen: np.ndarray) -> BinaryCells:
+        return BinaryCells(self.data, self.start[chosen], self.end[chosen])
 
     @property
     def lengths(self) -> np.ndarray:
@@ -51,7 +51,7 @@ def padded(data: bytes) -> np.ndarray:
     return np.frombuffer(data + bytes(vints.PADDING), np.uint8)
 
 
-def primitive_widths(cells: Cells, data_type: pa.DataType) -> np.ndarray:
+def primitive_widths(cells: BinaryCells, data_type: pa.DataType) -> np.ndarray:
     """Bytes of each value that begins at `start`, its own length prefix included; more than are there if damaged."""
     types = pa.types
     count = len(cells.start)
@@ -76,7 +76,7 @@ def clipped(length: np.ndarray) -> np.ndarray:
     return np.where((length < 0) | (length > _ABSURD), _ABSURD, length)
 
 
-def decode_primitive(cells: Cells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+def decode_primitive(cells: BinaryCells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
     """The values of `cells` (strings without length prefix, none of them NULL), and a problem code for each."""
     types = pa.types
     if types.is_string(data_type):
@@ -92,7 +92,7 @@ def decode_primitive(cells: Cells, data_type: pa.DataType) -> tuple[pa.Array, np
     return _number(cells, data_type)
 
 
-def _number(cells: Cells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+def _number(cells: BinaryCells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
     if pa.types.is_floating(data_type) or data_type.bit_width < 32:
         size = data_type.bit_width // 8
         kind = f">{'f' if pa.types.is_floating(data_type) else 'i'}{size}"
@@ -110,7 +110,7 @@ def _number(cells: Cells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]
     return pa.array(values), problem
 
 
-def _boolean(cells: Cells) -> tuple[pa.Array, np.ndarray]:
+def _boolean(cells: BinaryCells) -> tuple[pa.Array, np.ndarray]:
     value = cells.data[cells.start]
     return pa.array(value == 1), problems((cells.lengths != 1) | (value > 1), STRUCTURE)
 
@@ -124,7 +124,7 @@ def fixed(data: np.ndarray, start: np.ndarray, kind: str) -> np.ndarray:
     return np.ascontiguousarray(data[start[:, None] + np.arange(size)]).view(kind).ravel()
 
 
-def binary_array(cells: Cells) -> pa.Array:
+def binary_array(cells: BinaryCells) -> pa.Array:
     """The bytes of each cell as pa.binary."""
     lengths = cells.lengths
     offsets = np.zeros(len(lengths) + 1, np.int32)
@@ -134,7 +134,7 @@ def binary_array(cells: Cells) -> pa.Array:
     )
 
 
-def _gathered(cells: Cells, offsets: np.ndarray) -> np.ndarray | bytes:
+def _gathered(cells: BinaryCells, offsets: np.ndarray) -> np.ndarray | bytes:
     total, count = int(offsets[-1]), len(cells.start)
     if not total:
         return b""
@@ -167,7 +167,7 @@ def _decodable(value: bytes | None) -> str | bool | None:
         return False
 
 
-def _timestamp_widths(cells: Cells) -> np.ndarray:
+def _timestamp_widths(cells: BinaryCells) -> np.ndarray:
     data, start = cells.data, cells.start
     has_more = (data[start] & 0x80) != 0
     first = data[np.minimum(start + 4, len(data) - 1)]
@@ -183,7 +183,7 @@ def _negative(first: np.ndarray) -> np.ndarray:
     return (signed < -120) | ((signed >= -112) & (signed < 0))
 
 
-def _timestamp(cells: Cells) -> tuple[pa.Array, np.ndarray]:
+def _timestamp(cells: BinaryCells) -> tuple[pa.Array, np.ndarray]:
     """Seconds in 31 bits and, where the top bit says so, reversed nanoseconds and the seconds' higher bits."""
     data, length = cells.data, len(cells.data)
     whole = _timestamp_widths(cells) == cells.lengths
@@ -213,7 +213,7 @@ def _reversed_digits(number: np.ndarray) -> np.ndarray:
     return result
 
 
-def _decimal_parts(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _decimal_parts(cells: BinaryCells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scale, bytes of the unscaled number, and bytes of it all."""
     scale, scale_width = vints.read(cells.data, cells.start)
     inside = np.minimum(cells.start + scale_width, len(cells.data) - vints.PADDING)
@@ -221,7 +221,7 @@ def _decimal_parts(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return scale, clipped(length), scale_width + length_width + clipped(length)
 
 
-def _decimal(cells: Cells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+def _decimal(cells: BinaryCells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
     """Rounded half up to the declared scale; what has more digits than the precision is a VALUE problem."""
     scale, length, width = _decimal_parts(cells)
     whole = (width == cells.lengths) & (length > 0) & (length <= vints.PADDING + 8) & (np.abs(scale) <= 77)
@@ -254,7 +254,7 @@ def _decimal_array(values: np.ndarray, data_type: pa.DataType) -> pa.Array:
 
 
 def _with_big_decimals(
-    array: pa.Array, problem: np.ndarray, rest: np.ndarray, cells: Cells, data_type: pa.DataType
+    array: pa.Array, problem: np.ndarray, rest: np.ndarray, cells: BinaryCells, data_type: pa.DataType
 ) -> tuple[pa.Array, np.ndarray]:
     """The few numbers beyond 64 bits, or with digits to round, one by one."""
     values = array.to_pylist()

@@ -19,7 +19,7 @@ from hivemill.components.hive_example_gen.formats.hadoop import vints
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import (
     OK,
     STRUCTURE,
-    Cells,
+    BinaryCells,
     clipped,
     decode_primitive,
     fixed,
@@ -28,14 +28,14 @@ from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives 
 )
 
 
-def widths(cells: Cells, data_type: pa.DataType) -> np.ndarray:
+def widths(cells: BinaryCells, data_type: pa.DataType) -> np.ndarray:
     """Bytes of each value that begins at `start`, its own length prefix included; more than are there if damaged."""
     if pa.types.is_nested(data_type):
         return 4 + clipped(fixed(cells.data, cells.start, ">i4").astype(np.int64))
     return primitive_widths(cells, data_type)
 
 
-def inner(cells: Cells, data_type: pa.DataType) -> Cells:
+def inner(cells: BinaryCells, data_type: pa.DataType) -> BinaryCells:
     """The values without their length prefix, where their type has one; each is known to lie inside the buffer."""
     if pa.types.is_nested(data_type):
         return cells._replace(start=np.minimum(cells.start + 4, cells.end))
@@ -45,7 +45,7 @@ def inner(cells: Cells, data_type: pa.DataType) -> Cells:
     return cells
 
 
-def decode(cells: Cells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+def decode(cells: BinaryCells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
     """The values of `cells` (without length prefix, none of them NULL), and a problem code for each.
 
     A value with a problem is NULL or arbitrary in the array: its row is left out.
@@ -69,13 +69,13 @@ class Fields(NamedTuple):
         short: whether a struct ends before its last declared field.
     """
 
-    found: list[tuple[np.ndarray, Cells]]
+    found: list[tuple[np.ndarray, BinaryCells]]
     problem: np.ndarray
     left_over: np.ndarray
     short: np.ndarray
 
 
-def fields(cells: Cells, types: list[pa.DataType]) -> Fields:
+def fields(cells: BinaryCells, types: list[pa.DataType]) -> Fields:
     """The fields of structs (or of whole rows): a byte of null bits stands before each eight of them."""
     data, place, end = cells.data, cells.start.copy(), cells.end
     problem = cells.no_problem()
@@ -87,7 +87,7 @@ def fields(cells: Cells, types: list[pa.DataType]) -> Fields:
             place += has_bits
             short |= ~has_bits
         (present,) = np.nonzero(((null_bits >> (index % 8)) & 1).astype(bool) & (problem == OK))
-        here = Cells(data, place[present], end[present])
+        here = BinaryCells(data, place[present], end[present])
         width = widths(here, data_type)
         fits = width <= here.lengths
         problem[present[~fits]] = STRUCTURE
@@ -108,7 +108,7 @@ def spread(array: pa.Array, present: np.ndarray, count: int) -> pa.Array:
     return array.take(pa.array(indices, mask=missing))
 
 
-def _struct(cells: Cells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+def _struct(cells: BinaryCells, data_type: pa.DataType) -> tuple[pa.Array, np.ndarray]:
     members = list(data_type)
     found, problem, _, _ = fields(cells, [member.type for member in members])
     children = []
@@ -129,7 +129,7 @@ class _Items(NamedTuple):
     problem: np.ndarray
 
 
-def _items(cells: Cells, per_entry: int) -> _Items:
+def _items(cells: BinaryCells, per_entry: int) -> _Items:
     entries, width = vints.read(cells.data, cells.start)
     bits_place = cells.start + width
     room = cells.end - bits_place
@@ -145,8 +145,8 @@ def _items(cells: Cells, per_entry: int) -> _Items:
 
 
 def _located(
-    cells: Cells, items: _Items, width_of: Callable[[np.ndarray, Cells], np.ndarray]
-) -> tuple[np.ndarray, Cells, np.ndarray]:
+    cells: BinaryCells, items: _Items, width_of: Callable[[np.ndarray, BinaryCells], np.ndarray]
+) -> tuple[np.ndarray, BinaryCells, np.ndarray]:
     """The places of the present items, their cells (with length prefix) in order, and the problem of each list.
 
     The next item begins where the one before ends, so all first items are measured at once, then all second ones.
@@ -161,17 +161,17 @@ def _located(
     for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         now = order[low:high]
         row = rows[now]
-        here = Cells(cells.data, place[row], cells.end[row])
+        here = BinaryCells(cells.data, place[row], cells.end[row])
         width = width_of(chosen[now], here)
         fits = width <= here.lengths
         problem[row[~fits]] = STRUCTURE
         width = np.where(fits, width, 0)
         start[now], end[now] = here.start, here.start + width
         place[row] += width
-    return chosen, Cells(cells.data, start, end), problem
+    return chosen, BinaryCells(cells.data, start, end), problem
 
 
-def _list(cells: Cells, data_type: pa.ListType) -> tuple[pa.Array, np.ndarray]:
+def _list(cells: BinaryCells, data_type: pa.ListType) -> tuple[pa.Array, np.ndarray]:
     items = _items(cells, 1)
     chosen, located, problem = _located(cells, items, lambda _, here: widths(here, data_type.value_type))
     values, own = decode(inner(located, data_type.value_type), data_type.value_type)
@@ -180,12 +180,12 @@ def _list(cells: Cells, data_type: pa.ListType) -> tuple[pa.Array, np.ndarray]:
     return pa.ListArray.from_arrays(_offsets(items.counts), values, type=data_type), problem
 
 
-def _map(cells: Cells, data_type: pa.MapType) -> tuple[pa.Array, np.ndarray]:
+def _map(cells: BinaryCells, data_type: pa.MapType) -> tuple[pa.Array, np.ndarray]:
     """Keys and values in turn; an entry whose key is NULL is left out, as in text: Arrow's maps have no NULL key."""
     items = _items(cells, 2)
     kinds = (data_type.key_type, data_type.item_type)
 
-    def width_of(index: np.ndarray, here: Cells) -> np.ndarray:
+    def width_of(index: np.ndarray, here: BinaryCells) -> np.ndarray:
         is_value = index % 2 == 1  # an even number of items before each map: parity tells keys from values
         return np.where(is_value, widths(here, kinds[1]), widths(here, kinds[0]))
 

@@ -28,7 +28,7 @@ from hivemill.components.hive_example_gen.formats.hadoop.input import (
     SYNC_ESCAPE,
     HadoopInput,
 )
-from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import Cells, padded
+from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import BinaryCells, padded
 from hivemill.components.hive_example_gen.formats.hadoop.rcfile_columns import column_decoder
 from hivemill.components.hive_example_gen.formats.hadoop.vints import Damaged
 from hivemill.components.hive_example_gen.table.spec import TableSpec
@@ -115,14 +115,14 @@ class _Column:
     places: np.ndarray
     data: np.ndarray
 
-    def cells(self, start: int, stop: int) -> Cells:
+    def cells(self, start: int, stop: int) -> BinaryCells:
         first, last = np.searchsorted(self.rows, [start, stop - 1], side="right")
         ends = np.minimum(self.rows[first : last + 1], stop)
         counts = np.diff(ends, prepend=start)
         lengths = np.repeat(self.lengths[first : last + 1], counts)
         begin = int(self.places[first] - self.lengths[first] * (self.rows[first] - start))
         bounds = np.cumsum(lengths)
-        return Cells(self.data, begin + bounds - lengths, begin + bounds)
+        return BinaryCells(self.data, begin + bounds - lengths, begin + bounds)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class _Group:
     rows: int
     columns: dict[int, _Column]
 
-    def cells(self, start: int, stop: int) -> dict[int, Cells]:
+    def cells(self, start: int, stop: int) -> dict[int, BinaryCells]:
         return {index: column.cells(start, stop) for index, column in self.columns.items()}
 
 

@@ -15,7 +15,7 @@ from hivemill.common.errors import ConfigError
 from hivemill.components.hive_example_gen.formats.assembly import Assembly
 from hivemill.components.hive_example_gen.formats.bad_rows import BadRows
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
-from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import Cells, binary_array
+from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import BinaryCells, binary_array
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_values import decode, spread
 from hivemill.components.hive_example_gen.formats.text.typed_columns import TypedColumns
 from hivemill.components.hive_example_gen.formats.text.values import null_written
@@ -31,7 +31,7 @@ class ColumnDecoder(Protocol):
 
     wanted: frozenset[int]
 
-    def batches(self, cells: Mapping[int, Cells], rows: int, first_row: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, cells: Mapping[int, BinaryCells], rows: int, first_row: int) -> Iterator[pa.RecordBatch]:
         """The rows whose columns lie in `cells` (by position, as far as the file has them)."""
         ...
 
@@ -60,7 +60,7 @@ class _LazyBinaryColumns:
         names = self.assembly.layout.names
         self.wanted = frozenset(index for index, name in enumerate(names) if name in self.assembly.wanted)
 
-    def batches(self, cells: Mapping[int, Cells], rows: int, first_row: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, cells: Mapping[int, BinaryCells], rows: int, first_row: int) -> Iterator[pa.RecordBatch]:
         layout = self.assembly.layout
         columns = {}
         for index in self.wanted:
@@ -72,7 +72,7 @@ class _LazyBinaryColumns:
         no_problem = np.zeros(rows, np.uint8)
         yield from self.assembly.batches(columns, no_problem, first_row, lambda row: _raw(cells, row))
 
-    def _column(self, cells: Cells, field: pa.Field) -> tuple[pa.Array, np.ndarray]:
+    def _column(self, cells: BinaryCells, field: pa.Field) -> tuple[pa.Array, np.ndarray]:
         lengths = cells.lengths
         (present,) = np.nonzero(lengths)
         here = cells.at(present)
@@ -92,13 +92,13 @@ class _TextColumns:
         self.names = list(spec.layout or {})
         self.wanted = frozenset(index for index, name in enumerate(self.names) if not spec.excludes(name))
 
-    def batches(self, cells: Mapping[int, Cells], rows: int, first_row: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, cells: Mapping[int, BinaryCells], rows: int, first_row: int) -> Iterator[pa.RecordBatch]:
         raw = {self.names[index]: self._strings(cells[index]) for index in sorted(self.wanted) if index in cells}
         yield self.typed.batch(raw, first_row, num_rows=rows, excerpt=lambda row: _raw(cells, row))
 
-    def _strings(self, cells: Cells) -> pa.Array:
+    def _strings(self, cells: BinaryCells) -> pa.Array:
         return null_written(binary_array(cells), self.null)
 
 
-def _raw(cells: Mapping[int, Cells], row: int) -> bytes:
+def _raw(cells: Mapping[int, BinaryCells], row: int) -> bytes:
     return b"\x01".join(c.data[c.start[row] : c.end[row]].tobytes() for _, c in sorted(cells.items()))

@@ -26,7 +26,7 @@ from hivemill.components.hive_example_gen.formats.hadoop.input import (
 )
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary import LazyBinaryRows
 from hivemill.components.hive_example_gen.formats.hadoop.lazy_binary_primitives import (
-    Cells,
+    BinaryCells,
     binary_array,
     fixed,
     padded,
@@ -109,13 +109,13 @@ def _values(source: HadoopInput, header: Header) -> Iterator[pa.BinaryArray]:
             yield binary_array(cells._replace(start=start))
 
 
-def _text(cells: Cells) -> np.ndarray:
+def _text(cells: BinaryCells) -> np.ndarray:
     """Where the bytes of a Text begin, behind their length; beyond the cell if the two do not agree."""
     length, width = vints.read(cells.data, cells.start)
     return np.where(width + length == cells.lengths, cells.start + width, cells.end + 1)
 
 
-def _bytes(cells: Cells) -> np.ndarray:
+def _bytes(cells: BinaryCells) -> np.ndarray:
     length = fixed(cells.data, cells.start, ">i4").astype(np.int64)
     return np.where(4 + length == cells.lengths, cells.start + 4, cells.end + 1)
 
@@ -123,7 +123,7 @@ def _bytes(cells: Cells) -> np.ndarray:
 _INNER_BOUNDS = {"org.apache.hadoop.io.Text": _text, "org.apache.hadoop.io.BytesWritable": _bytes}
 
 
-def _records(source: HadoopInput, header: Header) -> Iterator[Cells]:
+def _records(source: HadoopInput, header: Header) -> Iterator[BinaryCells]:
     rest, wanted = b"", _PIECE_BYTES
     while source.left:
         piece = rest + source.take(min(wanted, source.left))
@@ -131,7 +131,7 @@ def _records(source: HadoopInput, header: Header) -> Iterator[Cells]:
         rest = piece[used:]
         wanted = _missing(rest, source) or _PIECE_BYTES
         if header.codec is None:
-            yield Cells(padded(piece), np.array(start, np.int64), np.array(end, np.int64))
+            yield BinaryCells(padded(piece), np.array(start, np.int64), np.array(end, np.int64))
         else:
             yield _unpacked(piece, start, end, header.codec)
     if rest:
@@ -171,14 +171,14 @@ def _missing(rest: bytes, source: HadoopInput) -> int:
     return max(missing, _PIECE_BYTES)
 
 
-def _unpacked(piece: bytes, start: list[int], end: list[int], codec: str) -> Cells:
+def _unpacked(piece: bytes, start: list[int], end: list[int], codec: str) -> BinaryCells:
     values = [decompress(codec, piece[a:b]) for a, b in zip(start, end, strict=True)]
     bounds = np.zeros(len(values) + 1, np.int64)
     np.cumsum([len(value) for value in values], out=bounds[1:])
-    return Cells(padded(b"".join(values)), bounds[:-1], bounds[1:])
+    return BinaryCells(padded(b"".join(values)), bounds[:-1], bounds[1:])
 
 
-def _blocks(source: HadoopInput, header: Header) -> Iterator[Cells]:
+def _blocks(source: HadoopInput, header: Header) -> Iterator[BinaryCells]:
     codec = header.codec or _DEFAULT_CODEC
     while source.left:
         if source.int32() != SYNC_ESCAPE:
@@ -195,4 +195,4 @@ def _blocks(source: HadoopInput, header: Header) -> Iterator[Cells]:
         if len(values) < total:
             raise Damaged(f"a block of {total:,} bytes has {len(values):,}")
         bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        yield Cells(padded(values), bounds[:-1], bounds[1:])
+        yield BinaryCells(padded(values), bounds[:-1], bounds[1:])

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.json
 
-from hivemill.components.hive_example_gen.formats.text.values import Column, Problems
+from hivemill.components.hive_example_gen.formats.text.values import Problems, TextColumn
 
 _ODD = re.compile(rb"\}[ \t]*\{|^[ \t]*$|NaN|Inf", re.MULTILINE)
 _POSITIONAL = re.compile(r"_col\d+")
@@ -22,7 +22,7 @@ _POSITIONAL = re.compile(r"_col\d+")
 class JsonBlocks:
     """Reads blocks of rows at once; `eligible` where every column has a type that Arrow parses."""
 
-    def __init__(self, columns: Mapping[str, Column]):
+    def __init__(self, columns: Mapping[str, TextColumn]):
         self.columns = columns
         self.eligible = bool(columns) and all(_is_eligible(column) for column in columns.values())
         self.keys: dict[str, str] | None = None  # column -> key as the first row writes it
@@ -69,7 +69,7 @@ class JsonBlocks:
         return any(found.field(key).type != data_type for key, data_type in asked)  # more keys inside a struct
 
     @staticmethod
-    def _column(chunks: pa.ChunkedArray, column: Column) -> tuple[pa.Array, Problems]:
+    def _column(chunks: pa.ChunkedArray, column: TextColumn) -> tuple[pa.Array, Problems]:
         array = pa.concat_arrays(chunks.chunks)
         if pa.types.is_string(array.type):
             return column.read(array.view(pa.binary()))
@@ -77,14 +77,14 @@ class JsonBlocks:
         return array, Problems()
 
 
-def _asked_type(column: Column) -> pa.DataType:
+def _asked_type(column: TextColumn) -> pa.DataType:
     """Dates and the like as the text that they are written as."""
     types, data_type = pa.types, column.data_type
     as_it_is = types.is_nested(data_type) or types.is_integer(data_type) or types.is_boolean(data_type)
     return data_type if as_it_is or types.is_floating(data_type) else pa.string()
 
 
-def _is_eligible(column: Column) -> bool:
+def _is_eligible(column: TextColumn) -> bool:
     """A nested type must be Arrow's down to its leaves; a leaf that is not goes through its text."""
     return not pa.types.is_nested(column.data_type) or (column.bounds is None and _is_plain(column.data_type))
 

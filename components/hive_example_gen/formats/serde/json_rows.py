@@ -21,10 +21,10 @@ from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.serde.base import SplitRows
 from hivemill.components.hive_example_gen.formats.serde.json_blocks import JsonBlocks
 from hivemill.components.hive_example_gen.formats.text.values import (
-    Column,
     Problems,
     Reading,
     Rows,
+    TextColumn,
     offsets_of,
     rows_of,
     same_rows,
@@ -95,7 +95,7 @@ class JsonRows(SplitRows):
             return None
         return value
 
-    def _column(self, values: list[Any], column: Column) -> tuple[pa.Array, Problems]:
+    def _column(self, values: list[Any], column: TextColumn) -> tuple[pa.Array, Problems]:
         problems = Problems()
         builder = _Builder(Reading(column.rules, problems), self.raw_binary)
         return builder.array(values, column.data_type, column.bounds, same_rows), problems

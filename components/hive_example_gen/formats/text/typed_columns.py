@@ -18,7 +18,7 @@ from hivemill.components.hive_example_gen.formats.columnar import conformed, tar
 from hivemill.components.hive_example_gen.formats.data_file import DataFile
 from hivemill.components.hive_example_gen.formats.text import escapes
 from hivemill.components.hive_example_gen.formats.text.rules import rules_of
-from hivemill.components.hive_example_gen.formats.text.values import Column, Problems
+from hivemill.components.hive_example_gen.formats.text.values import Problems, TextColumn
 from hivemill.components.hive_example_gen.table.hive_types import name_of, parse_type
 from hivemill.components.hive_example_gen.table.spec import TableSpec
 
@@ -47,7 +47,7 @@ class TypedColumns:
         rules = rules_of(spec)
         self.rules = rules if escaped else dataclasses.replace(rules, escape=None, null=spec.text.null_text.encode())
         layout = {name: text for name, text in (spec.layout or {}).items() if not spec.excludes(name)}
-        self.columns = {name: Column.of(self.rules, parse_type(text), text) for name, text in layout.items()}
+        self.columns = {name: TextColumn.of(self.rules, parse_type(text), text) for name, text in layout.items()}
         self.schema = pa.schema([(name, column.data_type) for name, column in self.columns.items()])
         self.names = tuple(layout)
         self.present = target_schema(self.schema, spec, file)[1] if spec.file_columns is not None else None

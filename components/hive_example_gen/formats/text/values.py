@@ -55,7 +55,7 @@ class Problems:
 
 
 @dataclass(frozen=True)
-class Column:
+class TextColumn:
     """Reads one column of a type; `bounds` are its varchar and char lengths, where it has any."""
 
     rules: TextRules
@@ -63,7 +63,7 @@ class Column:
     bounds: TextBounds | None = None
 
     @classmethod
-    def of(cls, rules: TextRules, data_type: pa.DataType, hive_type: str) -> Column:
+    def of(cls, rules: TextRules, data_type: pa.DataType, hive_type: str) -> TextColumn:
         return cls(rules, data_type, text_bounds(hive_type))
 
     def read(self, values: pa.BinaryArray) -> tuple[pa.Array, Problems]:

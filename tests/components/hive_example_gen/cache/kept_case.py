@@ -82,7 +82,7 @@ class Case:
         examples.uri, manifest.uri = f"{self.root}/{name}/examples", f"{self.root}/{name}/manifest"
         context = BaseBeamExecutor.Context(beam_arguments, tmp_dir=str(self.folder / "tmp"), unique_id=name)
         outputs = {"examples": [examples], "manifest": [manifest]}
-        executor.Executor(context).Do({}, outputs, component.exec_properties)
+        executor.HiveExampleGenExecutor(context).Do({}, outputs, component.exec_properties)
         self.shards = everything_below(examples.uri)
         return everything_below(manifest.uri)["manifest.json"], {name: rows(data) for name, data in self.shards.items()}
 

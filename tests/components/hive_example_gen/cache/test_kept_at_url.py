@@ -64,7 +64,9 @@ def test_manifest_and_shards_are_the_same_as_in_a_folder(kind, tmp_path, monkeyp
         kept = _kept(objects)
         assert {name.split("/")[0] for name in kept if name[0] == "."} == {".records"}
         requests.clear()
-        monkeypatch.setattr(executor.Executor, "_make_beam_pipeline", lambda self: pytest.fail("a pipeline was made"))
+        monkeypatch.setattr(
+            executor.HiveExampleGenExecutor, "_make_beam_pipeline", lambda self: pytest.fail("a pipeline was made")
+        )
         assert case.run("again") == expected
         assert _kept(objects) == kept
         assert sum(request.startswith("COPY") for request in requests) == 6
@@ -277,7 +279,9 @@ def test_no_bucket(kind, tmp_path, monkeypatch):
 
 def test_no_permission_is_told_before_anything_is_converted(kind, tmp_path, monkeypatch):
     with bucket_case(kind, tmp_path, monkeypatch, before_write=lambda *_: 403) as (case, objects):
-        monkeypatch.setattr(executor.Executor, "_make_beam_pipeline", lambda self: pytest.fail("a pipeline was made"))
+        monkeypatch.setattr(
+            executor.HiveExampleGenExecutor, "_make_beam_pipeline", lambda self: pytest.fail("a pipeline was made")
+        )
         with pytest.raises(InfrastructureError, match=f"{case.kept}/.* cannot be written: ") as raised:
             case.run()
         assert "credentials" in raised.value.hint

@@ -84,7 +84,7 @@ class Case:
             plan_fingerprint=plan_window(self.source, WINDOW, DATE, partitions_path, self.label).fingerprint,
             partitions_path=partitions_path,
         )
-        executor.Executor(context).Do({}, outputs, component.exec_properties)
+        executor.HiveExampleGenExecutor(context).Do({}, outputs, component.exec_properties)
         return json.loads(Path(self.manifest_artifact.uri, "manifest.json").read_text())
 
 

@@ -75,5 +75,5 @@ class SummaryCase:
         arguments = ["--runner=FnApiRunner", "--sdk_container_image=none"]
         context = BaseBeamExecutor.Context(arguments, tmp_dir=str(self.folder / "tmp"), unique_id=name)
         outputs = {"examples": [examples], "manifest": [manifest]}
-        executor.Executor(context).Do({}, outputs, component.exec_properties)
+        executor.HiveExampleGenExecutor(context).Do({}, outputs, component.exec_properties)
         return examples.uri
