@@ -38,7 +38,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from benchmarks._harness import print_result, print_table
 from benchmarks._model_faults import MODEL_FAULTS, ModelFault, WeekOfExamples, model_verdict
-from hivemill.components.data_verdict.checks.registry import Evidence, run_checks
+from hivemill.components.data_verdict.checks.registry import WindowEvidence, run_checks
 from hivemill.components.data_verdict.comparison.reference import Baseline, History
 from hivemill.components.data_verdict.document import data_section
 from hivemill.components.data_verdict.findings import DataFinding
@@ -144,7 +144,7 @@ def _read_day(table: Path, day: datetime.date) -> pa.Table:
     return pa.Table.from_batches([flatten(batch) for batch in joined.to_batches()])
 
 
-def judged(days: dict[str, pa.Table], baseline: Baseline | None) -> tuple[Evidence, list[DataFinding], float]:
+def judged(days: dict[str, pa.Table], baseline: Baseline | None) -> tuple[WindowEvidence, list[DataFinding], float]:
     """Evidence and findings of one window, and the seconds that the verdict's own work took."""
     names = sorted(days)
     splits = {"train": names[:-1], "eval": names[-1:]}
@@ -157,7 +157,7 @@ def judged(days: dict[str, pa.Table], baseline: Baseline | None) -> tuple[Eviden
     facts = WindowFacts(
         rows={day: {-1: days[day].num_rows} for day in names}, splits=splits, fingerprints={day: day for day in names}
     )
-    evidence = Evidence(
+    evidence = WindowEvidence(
         statistics={split: one.datasets[0] for split, one in statistics.items()},
         anomalies=anomalies,
         schema=schema,
@@ -241,7 +241,7 @@ def _verdict(date: str, data: dict[str, Any], model: dict[str, Any], past: _Past
     return verdict.assemble(record, {"data": data, "model": model, "model_version": 1}, None, past.verdicts)
 
 
-def _say_clean(made: dict[str, Any], evidence: Evidence) -> None:
+def _say_clean(made: dict[str, Any], evidence: WindowEvidence) -> None:
     nearest = sorted(evidence.drift.values(), key=lambda row: -row.comparison.value / row.bounds.amber)[:3]
     shown = [f"{row.column} {row.comparison.value:.4f} of {row.bounds.amber:.4f}" for row in nearest]
     whole = (verdict_summary.whole_eval(made) or {"metrics": {}})["metrics"]

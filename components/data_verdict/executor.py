@@ -22,7 +22,7 @@ from tfx.utils import io_utils
 
 from hivemill.common.errors import DataVerdictError
 from hivemill.common.storage.atomic import write_json_atomically, write_text_atomically
-from hivemill.components.data_verdict.checks.registry import Evidence, Finding, run_checks
+from hivemill.components.data_verdict.checks.registry import DataFinding, WindowEvidence, run_checks
 from hivemill.components.data_verdict.comparison.reference import Baseline, read_baseline
 from hivemill.components.data_verdict.document import data_section
 from hivemill.components.data_verdict.options import DataVerdictOptions
@@ -65,7 +65,7 @@ class DataVerdictExecutor(base_executor.BaseExecutor):
         raise_if_red(findings, section)
 
 
-def raise_if_red(findings: Sequence[Finding], section: dict[str, Any] | None = None) -> None:
+def raise_if_red(findings: Sequence[DataFinding], section: dict[str, Any] | None = None) -> None:
     """Raises DataVerdictError that lists the first red findings, the first in a line of its own; `details`: section."""
     red = [finding.message for finding in findings if finding.severity == "red"]
     if not red:
@@ -84,14 +84,14 @@ def raise_if_red(findings: Sequence[Finding], section: dict[str, Any] | None = N
     )
 
 
-def _read_evidence(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> Evidence:
+def _read_evidence(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> WindowEvidence:
     statistics = artifact_utils.get_single_instance(input_dict["statistics"])
     anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
     schema_folder = artifact_utils.get_single_uri(input_dict["schema"])
     options = DataVerdictOptions.model_validate_json(exec_properties["options"])
     roles = ColumnRoles.model_validate_json(exec_properties["roles"])
     manifest = _manifest(input_dict)
-    return Evidence(
+    return WindowEvidence(
         statistics={split: _statistics(statistics, split) for split in _splits(statistics)},
         anomalies={split: _anomalies(anomalies, split) for split in _splits(anomalies)},
         schema=io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema_folder)),

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from hivemill.components.data_verdict.checks.registry import Evidence, run_checks
+from hivemill.components.data_verdict.checks.registry import WindowEvidence, run_checks
 from hivemill.components.data_verdict.options import DataVerdictOptions
 from hivemill.components.data_verdict.profile.column_roles import ColumnRoles
 
@@ -35,7 +35,7 @@ def anomalies(feature, reason, description="what TFDV says."):
 
 def findings(eval_statistics=None, eval_anomalies=None, schema_path=None, on_anomaly="red", date_column="dt", **splits):
     by_split = {"train": statistics(label()), "eval": eval_statistics or statistics(label()), **splits}
-    evidence = Evidence(
+    evidence = WindowEvidence(
         statistics={split: stats for split, stats in by_split.items() if stats is not None},
         anomalies={"eval": eval_anomalies} if eval_anomalies else {},
         schema=SCHEMA,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hivemill.components.data_verdict.checks.registry import Evidence, run_checks
+from hivemill.components.data_verdict.checks.registry import WindowEvidence, run_checks
 from hivemill.components.data_verdict.comparison.reference import Baseline, History
 from hivemill.components.data_verdict.findings import DataFinding, ranked
 from hivemill.components.data_verdict.options import DataVerdictOptions
@@ -91,16 +91,16 @@ def _by_hour(hours: np.ndarray) -> dict[int, int]:
     return dict(zip(known.tolist(), counts.tolist(), strict=True))
 
 
-def evidence_of(profile: Profile | None, baseline: Profile | None = None, **facts: Any) -> Evidence:
+def evidence_of(profile: Profile | None, baseline: Profile | None = None, **facts: Any) -> WindowEvidence:
     options = facts.pop("options", DataVerdictOptions())
     history = facts.pop("history", History())
     known = Baseline("2026-06-07-good", "2026-06-07", 17, baseline, history) if baseline else None
-    return Evidence(
+    return WindowEvidence(
         statistics={}, anomalies={}, schema=None, roles=facts.pop("roles", ROLES), options=options, profile=profile,
         baseline=known, **facts,
     )  # fmt: skip
 
 
-def judged(evidence: Evidence) -> list[DataFinding]:
+def judged(evidence: WindowEvidence) -> list[DataFinding]:
     """Findings but those of statistics, which are not given here."""
     return ranked(finding for finding in run_checks(evidence) if finding.kind != "rows")

@@ -222,7 +222,7 @@ def healthy(small_shop, tmp_path) -> Path:
     return tmp_path / "shop" / "hivemill.yaml"
 
 
-def findings(path: Path, *overrides: str) -> dict[str, checks.Finding]:
+def findings(path: Path, *overrides: str) -> dict[str, checks.DoctorFinding]:
     return {finding.name: finding for finding in checks.examine(path, overrides)}
 
 

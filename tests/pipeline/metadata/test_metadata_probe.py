@@ -52,7 +52,7 @@ def test_why_silent(listen):
     assert why_silent("no-such-host.invalid", 3306)
 
 
-def finding(tmp_path: Path, port: int) -> checks.Finding:
+def finding(tmp_path: Path, port: int) -> checks.DoctorFinding:
     config = tmp_path / "hivemill.yaml"
     config.write_text(CONFIG + f"metadata: {{backend: mysql, host: 127.0.0.1, port: {port}, user: hivemill}}\n")
     (found,) = (one for one in checks.examine(config) if one.name == "metadata")
