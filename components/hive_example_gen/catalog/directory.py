@@ -21,7 +21,7 @@ from hivemill.components.hive_example_gen.catalog.partition_files import (
     entries_of,
     is_data,
     is_hidden,
-    translated,
+    names_in,
     unreadable,
 )
 from hivemill.components.hive_example_gen.catalog.partition_names import date_text, value_of
@@ -53,10 +53,6 @@ def table_folders(source: SourceOptions) -> list[str]:
     return _root_and_names(source)[1]
 
 
-def _names(folder: str) -> list[str]:
-    return translated(table_files.names, folder)
-
-
 def table_root(source: SourceOptions) -> str:
     """The table's folder. Raises ConfigError where it is none, or a lake table's; else as `list_days`."""
     return _root_and_names(source)[0]
@@ -77,7 +73,7 @@ def _root_and_names(source: SourceOptions) -> tuple[str, list[str]]:
             hint="It must be the folder that holds the dt=... folders.",
         )
     root = root if table_files.is_url(root) else table_files.local(root)
-    names = _names(root)
+    names = names_in(root)
     lake_tables.refuse("source.table", root, names)
     return root, names
 
@@ -146,7 +142,7 @@ class _Walk:
 
     def _listed_dates(self, parent: str) -> dict[str | None, list[str]]:
         known: dict[str | None, list[str]] = {}
-        for name in self._root_names if parent == self.root else _names(parent):
+        for name in self._root_names if parent == self.root else names_in(parent):
             if _is_of(name, self.source.date_column):
                 known.setdefault(value_of(name), []).append(name)
         for name in known.get(None, []):

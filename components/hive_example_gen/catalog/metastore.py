@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from hivemill.common.errors import ConfigError
-from hivemill.components.hive_example_gen.catalog import partition_files, table_files
+from hivemill.common.errors import ConfigError, HivemillError
+from hivemill.components.hive_example_gen.catalog import lake_tables, partition_files, table_files
 from hivemill.components.hive_example_gen.catalog.descriptors import partition_definition, table_definition
 from hivemill.components.hive_example_gen.catalog.listing import PartitionListing, SourceFile, TableListing
 from hivemill.components.hive_example_gen.catalog.metastore_client import Metastore, connected, table_address
@@ -39,6 +39,7 @@ def list_days(source: SourceOptions, days: Sequence[datetime.date]) -> TableList
     with connected(table_address(source.place), source.hive) as metastore:
         definition, notes = table_definition(metastore.table())
         _check_date_column(source, definition)
+        _check_location(definition)
         found = _found(metastore, source, definition, days)
         undated = _without_date(metastore, source, definition)
     texts = {date_text(source, day): day for day in days}
@@ -73,6 +74,18 @@ def _check_date_column(source: SourceOptions, definition: TableDefinition) -> No
             f"source.date_column is {source.date_column!r}, which is no partition column of {definition.name}",
             hint=f"Partition columns: {', '.join(definition.partition_columns)}.",
         )
+
+
+def _check_location(definition: TableDefinition) -> None:
+    """A table may be registered as plain files over the folder of a lake table, by mistake or by an old tool."""
+    location = definition.location
+    if not location:
+        return
+    try:
+        names = partition_files.names_in(location)
+    except (FileNotFoundError, HivemillError):
+        return  # partitions may lie elsewhere; one that cannot be listed is reported with its name
+    lake_tables.refuse(f"the location of {definition.name}", location, names)
 
 
 def _found(

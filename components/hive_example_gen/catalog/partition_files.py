@@ -55,6 +55,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith(("_", "."))
 
 
+def names_in(folder: str) -> list[str]:
+    """Raises as `entries_of`."""
+    return translated(table_files.names, folder)
+
+
 def entries_of(folder: str) -> list[ListedEntry]:
     """Raises DataNotReadyError (local), InfrastructureError (a URL), FileNotFoundError."""
     return translated(table_files.entries, folder)
