@@ -77,7 +77,8 @@ def run_evaluator(
     context = base_beam_executor.BaseBeamExecutor.Context(
         make_beam_pipeline_fn=_pipeline, tmp_dir=str(folder / "tmp"), unique_id="1"
     )
-    (executor if on_beam else one_machine).Executor(context).Do(inputs, outputs, properties)
+    kind = executor.EvaluatorExecutor if on_beam else one_machine.OneMachineExecutor
+    kind(context).Do(inputs, outputs, properties)
     verdict = json.loads((folder / "verdict" / "verdict.json").read_text())
     return {"verdict": verdict, "blessing": outputs["blessing"][0], "evaluation": outputs["evaluation"][0]}
 
