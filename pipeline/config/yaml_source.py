@@ -113,14 +113,26 @@ def parse_value(text: str) -> Any:
     return tree.data["value"]
 
 
+MAX_VALUES = 100_000
+"""An alias of aliases of aliases makes billions of values out of some hundred bytes."""
+
+
 class _Builder:
     """Turns composed nodes into data, and notes places and mistakes on the way."""
 
     def __init__(self, tree: Tree, name: str):
         self._tree, self._name = tree, name
         self._open: list[yaml.Node] = []
+        self._built = 0
 
     def build(self, node: yaml.Node, path: Path) -> Any:
+        self._built += 1
+        if self._built == MAX_VALUES:
+            self._mistake(
+                node, path, f"the file has more than {MAX_VALUES:,} values, counting those of aliases (*name)"
+            )
+        if self._built >= MAX_VALUES:
+            return None
         if any(node is outer for outer in self._open):
             self._mistake(node, path, "an alias (*name) must not contain itself")
             return None

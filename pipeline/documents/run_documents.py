@@ -3,7 +3,6 @@ is still written, and says what is not there and why."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,13 +10,13 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from hivemill.common.storage import json_files
 from hivemill.pipeline.documents.base import Document
 from hivemill.pipeline.documents.manifest import Manifest
 from hivemill.pipeline.report.sections.serving import Serving
 from hivemill.pipeline.report.sections.volume import Volume
 
 TRUTH_NAME = "_truth.json"
-_MAX_BYTES = 64 * 2**20
 _Kind = TypeVar("_Kind", bound="Document")
 
 
@@ -386,14 +385,12 @@ def _configured_table(path: Path) -> str | None:
 
 def _read(path: Path, kind: type[_Kind], problems: dict[str, str]) -> _Kind | None:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"larger than {_MAX_BYTES:,} bytes")
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(json_files.read_object(path))
     except FileNotFoundError:
         return None
     except ValidationError as error:
         first = error.errors()[0]
         problems[path.name] = f"{'.'.join(map(str, first['loc'])) or 'the document'}: {first['msg']}"
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         problems[path.name] = str(error)
     return None

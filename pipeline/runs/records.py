@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hivemill.common.clock import utc_now
 from hivemill.common.errors import LockHeldError
+from hivemill.common.storage import json_files
 from hivemill.common.storage.atomic import write_json_atomically
 from hivemill.pipeline.documents import verdict_summary
 from hivemill.pipeline.root import lock
@@ -48,8 +50,8 @@ class RunFolder:
         return self.path / name
 
     def read(self) -> dict[str, Any] | None:
-        """The run's record, or None where there is none."""
-        return read_json(self.file(RUN_JSON))
+        """The run's record, or None where there is none, or a damaged one."""
+        return _whole_record(self.file(RUN_JSON))
 
     def write(self, record: dict[str, Any]) -> None:
         write_json_atomically(self.file(RUN_JSON), record)
@@ -85,24 +87,74 @@ def new_record(run_id: str, date: datetime.date, attempt: int, **facts: Any) -> 
     }
 
 
+class _RunRecord(BaseModel):
+    """What everybody who reads a record relies on; there may be more in it."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    version: Literal[1]
+    run_id: str
+    date: str
+    attempt: int
+    state: str
+    started_utc: str
+    finished_utc: str | None
+    exit_code: int | None
+    host: str
+    pid: int
+    model_version: int | None
+    nodes: list[dict[str, Any]]
+
+
 def list_runs(root: Path) -> list[dict[str, Any]]:
-    """All runs below `root`, oldest date first; one whose process died is shown as `killed`."""
-    records = [read_json(file) for file in sorted((root / "runs").glob(f"*/{RUN_JSON}"))]
+    """All runs below `root`, oldest date first; one whose process died is shown as `killed`.
+
+    A record that is damaged stops nobody: it is left out, and `damaged_runs` names it.
+    """
+    records = [_whole_record(file) for file in _run_files(root)]
     holder = lock.owner(root)
     return [_with_true_state(record, holder) for record in records if record]
+
+
+def damaged_runs(root: Path) -> list[str]:
+    """`<file>: <what is wrong>` of each record that `list_runs` leaves out."""
+    return [f"{file}: {why}" for file in _run_files(root) if (why := _why_damaged(file)) is not None]
+
+
+def _run_files(root: Path) -> list[Path]:
+    return sorted((root / "runs").glob(f"*/{RUN_JSON}"))
+
+
+def _whole_record(file: Path) -> dict[str, Any] | None:
+    return read_json(file) if _why_damaged(file) is None else None
+
+
+def _why_damaged(file: Path) -> str | None:
+    """None for a record that can be read, and for one that is not there."""
+    try:
+        _RunRecord.model_validate(json_files.read_object(file))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}"
+    except json_files.DamagedJsonError as error:
+        return str(error)
+    return None
 
 
 def status(root: Path) -> dict[str, Any]:
     """What runs now, who holds the lock or left it, the last finished run and what its verdict says."""
     runs = list_runs(root)
     finished = [run for run in runs if run["state"] in ("succeeded", "failed")]
-    last = max(finished, key=lambda run: run["finished_utc"], default=None)
+    last = max(finished, key=lambda run: run["finished_utc"] or "", default=None)
     return {
         "lock": lock.owner(root),
         "stale_lock": lock.stale(root),
         "running": [run for run in runs if run["state"] == "running"],
         "last_finished": last,
         "verdict": _verdict_summary(root, last) if last else None,
+        "damaged_runs": damaged_runs(root),
     }
 
 
@@ -115,10 +167,10 @@ def _verdict_summary(root: Path, record: dict[str, Any]) -> dict[str, Any] | Non
 
 
 def read_json(path: Path) -> Any | None:
-    """The document at `path`; None where it is absent or, after a crash of the machine, not whole."""
+    """The JSON object at `path`; None where it is absent or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        return json_files.read_object(path)
+    except (FileNotFoundError, json_files.DamagedJsonError):
         return None
 
 

@@ -15,9 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from hivemill.common.errors import InfrastructureError
+from hivemill.common.storage import json_files
 
 LABELS_FILE = "labels.json"
+_RESTORE_LABELS = (
+    "Restore it from a backup; audit.jsonl beside it has the labels after every change. Do not remove it: without it "
+    "the next version that is pushed becomes `stable`."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,32 +61,33 @@ class StoreState:
         return {"version": 1, **dataclasses.asdict(self), "labels": dict(sorted(self.labels.items()))}
 
 
+_STATE = TypeAdapter(StoreState)
+
+
 def read_state(folder: Path) -> StoreState:
     """The empty state where the file is missing. Raises OSError, and InfrastructureError for a damaged file."""
     file = folder / LABELS_FILE
     if not file.is_file():
         return StoreState()
-    document = read_json(file)
+    document = read_json(file, _RESTORE_LABELS)
     if document.get("version") != 1:
         raise InfrastructureError(
             f"{file}: `version` must be 1; received {document.get('version')!r}",
             hint="A newer Hivemill wrote it: use that one.",
         )
     known = {field.name for field in dataclasses.fields(StoreState)} & document.keys()
-    state = StoreState(**{name: document[name] for name in known})
-    if not isinstance(state.labels, dict) or not all(type(value) is int for value in state.labels.values()):
-        raise InfrastructureError(
-            f"{file}: `labels` must map labels to versions; received {state.labels!r}", hint="Restore the file."
-        )
-    return dataclasses.replace(state, also_served=tuple(state.also_served), removing=tuple(state.removing))
+    try:
+        return _STATE.validate_json(json.dumps({name: document[name] for name in known}), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        rule = f"`{where}`: {first['msg']}; received {str(first['input'])[:60]!r}"
+        raise InfrastructureError(f"{file}: {rule}", hint=_RESTORE_LABELS) from error
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path, hint: str = "Restore the file from a backup.") -> dict[str, Any]:
     """Raises OSError, and InfrastructureError where it is no JSON object."""
     try:
-        document = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise InfrastructureError(f"{file}: not valid JSON: {error}", hint="Restore the file or remove it.") from error
-    if not isinstance(document, dict):
-        raise InfrastructureError(f"{file}: must be a JSON object", hint="Restore the file or remove it.")
-    return document
+        return json_files.read_object(file)
+    except json_files.DamagedJsonError as error:
+        raise InfrastructureError(f"{file}: {error}", hint=hint) from error

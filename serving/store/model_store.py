@@ -26,7 +26,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -118,8 +118,20 @@ class ModelStore:
         """Of all models in the store, by folder; as if this model were in `state`, if given."""
         with _translated(self.path):
             models = sorted(entry for entry in self.path.iterdir() if (entry / LABELS_FILE).is_file())
-            states = {model: read_state(model) for model in models}
+            states = {model: found for model in models if (found := self._state_of(model)) is not None}
         return states if state is None else states | {self.folder: state}
+
+    def _state_of(self, model: Path) -> StoreState | None:
+        """None for another model whose labels.json is damaged: models do not stop each other.
+
+        Its entry in models.config stays as it is (server_config). Raises InfrastructureError for this model's own.
+        """
+        try:
+            return read_state(model)
+        except InfrastructureError:
+            if model == self.folder:
+                raise
+            return None
 
     def server_config(self, state: StoreState | None = None, base_path: str | None = None) -> str:
         """models.config as it should be now, of all models in the store; as if this model were in `state`, if given.
@@ -127,8 +139,21 @@ class ModelStore:
         `base_path` is where a server finds the store, if not at its path here.
         """
         states = self.states(state)
-        served = {model: (state.labels, state.also_served) for model, state in states.items()}
+        served: dict[Path, tuple[Mapping[str, int], Sequence[int]]] = self._served_before(states)
+        served.update((model, (state.labels, state.also_served)) for model, state in states.items())
         return server_config.models_config(served, base_path)
+
+    def _served_before(self, states: Mapping[Path, StoreState]) -> dict[Path, tuple[Mapping[str, int], Sequence[int]]]:
+        """What models.config says of the other models whose labels.json is damaged."""
+        with contextlib.suppress(OSError, ValueError):  # ParseError is one
+            text = (self.path / SERVING_CONFIG_FILE).read_text("utf-8")
+            known = server_config.parse_models_config(text).model_config_list.config
+            return {
+                self.path / one.name: (dict(one.version_labels), list(one.model_version_policy.specific.versions))
+                for one in known
+                if self.path / one.name not in states and (self.path / one.name / LABELS_FILE).is_file()
+            }
+        return {}
 
     def publish(
         self,
@@ -341,7 +366,7 @@ class ModelStore:
 
     def _write_server_config(self) -> None:
         file, text = self.path / SERVING_CONFIG_FILE, self.server_config()
-        if not file.is_file() or file.read_text("utf-8") != text:
+        if not file.is_file() or file.read_bytes() != text.encode("utf-8"):  # derived: whatever lies there is replaced
             write_text_atomically(file, text)
 
     def _write_server_files(self) -> None:
@@ -373,6 +398,9 @@ class ModelStore:
                 yield
 
 
+_LARGEST_VERSION = 2**62
+
+
 def _rollout_card(state: StoreState) -> dict[str, Any] | None:
     """What a line of the audit log says of the rollout."""
     keys = ("id", "canary", "stable", "state", "percent")
@@ -391,7 +419,8 @@ def _copy_files(source: Path, target: Path) -> None:
 
 
 def _is_version(entry: Path) -> bool:
-    return entry.name.isdecimal() and entry.is_dir()
+    """A number that TensorFlow Serving takes, and after which there are others: versions are times in seconds."""
+    return entry.name.isascii() and entry.name.isdecimal() and int(entry.name) <= _LARGEST_VERSION and entry.is_dir()
 
 
 @contextlib.contextmanager

@@ -232,6 +232,7 @@ def _status_text(document: dict[str, Any], root: Path) -> str:
         outcome = f"version {last['model_version']}" if last["model_version"] else f"exit code {last['exit_code']}"
         lines.append(f"Last finished: {last['run_id']}, {last['state']} ({outcome}), {last['finished_utc']}.")
     lines += _verdict_lines(document["verdict"])
+    lines += [f"Damaged, and left out: {one}." for one in document["damaged_runs"]]
     failed = [one for one in (last or {}).get("alerts", ()) if one["state"] == "failed"]
     lines += [f"Alert not delivered to {one['channel']}: {one['error']}." for one in failed]
     return "\n".join(lines)

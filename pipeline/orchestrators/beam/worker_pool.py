@@ -74,6 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(each, stop)
     address, server = WorkerPool.start(use_process=True, port=port)
     print(f"worker pool at {address}", flush=True)
+    print(
+        f"Warning: no authentication. It listens at port {port} of all interfaces, and whoever reaches it can run code "
+        "here. Let only the runners reach it (firewall, network policy).",
+        file=sys.stderr,
+        flush=True,
+    )
     stopped.wait()
     server.stop(0)  # the workers end with Beam's own atexit handler
 

@@ -365,3 +365,11 @@ def test_nested_too_deeply(tmp_path):
 def test_huge_number(tmp_path):
     with pytest.raises(ConfigError, match=r"training\.epochs: must be a finite number; received 999"):
         loader.load(write(tmp_path, GOOD.replace("epochs: 2", "epochs: " + "9" * 5000)), (), {})
+
+
+def test_a_bomb_of_aliases_is_refused_at_once(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]  # ten billion values
+    path = write(tmp_path, "\n".join(lines))
+    with pytest.raises(ConfigError, match="more than 100,000 values"):
+        loader.load(path, [], {})

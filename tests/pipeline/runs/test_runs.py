@@ -3,6 +3,8 @@
 import datetime
 import json
 
+import pytest
+
 from hivemill.pipeline.root import lock
 from hivemill.pipeline.runs import records
 
@@ -41,3 +43,29 @@ def test_node_records_are_read_back(tmp_path):
     assert folder.node("Trainer") == json.loads((folder.path / "nodes" / "Trainer.json").read_text())
     folder.clear_nodes()
     assert folder.node("Trainer") is None
+
+
+DAMAGES = {
+    "cut short": b'{"version": 1, "run',
+    "not UTF-8": b"\xff\xfe\x00",
+    "too deep": b"[" * 100_000,
+    "a list": b"[1]",
+    "empty": b"{}",
+    "no state": json.dumps({"version": 1, "run_id": "b"}).encode(),
+    "wrong types": json.dumps({**records.new_record("b", datetime.date(2026, 11, 15), 1), "nodes": 7}).encode(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_stops_nobody_and_is_named(tmp_path, damage):
+    _write(tmp_path, "a", state="failed", finished_utc="x")
+    _write(tmp_path, "b")
+    records.RunFolder(tmp_path, "b").file(records.RUN_JSON).write_bytes(DAMAGES[damage])
+    records.RunFolder(tmp_path, "a").file(records.VERDICT_JSON).write_bytes(DAMAGES[damage])
+    assert [run["run_id"] for run in records.list_runs(tmp_path)] == ["a"]
+    assert records.RunFolder(tmp_path, "b").read() is None
+    records.check_no_other_job(tmp_path, None)
+    status = records.status(tmp_path)
+    assert status["last_finished"]["run_id"] == "a" and status["verdict"] is None
+    (named,) = status["damaged_runs"]
+    assert named.startswith(str(tmp_path / "runs" / "b" / "run.json"))

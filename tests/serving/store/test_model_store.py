@@ -329,6 +329,49 @@ def test_a_damaged_labels_file_names_itself(store, source):
         store.labels()
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\xff\xfe", "not valid JSON in UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"version": 1, "labels": {"stable": "7"}}', "`labels.stable`"),
+        (b'{"version": 1, "labels": {}, "removing": 7}', "`removing`"),
+        (b'{"version": 1, "labels": {}, "also_served": null}', "`also_served`"),
+        (b'{"version": 1, "labels": {}, "rollout": 5}', "`rollout"),
+    ],
+)
+def test_damage_of_labels_is_told_and_never_says_remove(store, source, content, why):
+    store.publish(source, RECORD, "a")
+    (store.folder / "labels.json").write_bytes(content)
+    with pytest.raises(InfrastructureError, match=why) as caught:
+        store.labels()
+    assert "Do not remove it" in str(caught.value.hint)
+
+
+def test_another_models_damage_stops_no_publish_and_keeps_what_it_serves(store, source, tmp_path):
+    other = ModelStore(store.path, "other")
+    served = other.publish(source, RECORD, "o")
+    (other.folder / "labels.json").write_bytes(b"\xff")
+    version = store.publish(source, RECORD, "a")
+    config = (store.path / "models.config").read_text()
+    assert str(served) in config and str(version) in config
+    with pytest.raises(InfrastructureError, match=r"labels\.json"):
+        other.publish(source, RECORD, "p")
+
+
+def test_a_models_config_that_is_no_text_is_written_anew(store, source):
+    store.publish(source, RECORD, "a")
+    (store.path / "models.config").write_bytes(b"\xff\xfe")
+    version = store.publish(source, RECORD, "b")
+    assert str(store.labels()["stable"]) in (store.path / "models.config").read_text() and version in store.versions()
+
+
+def test_a_folder_with_the_largest_number_is_no_version(store, source):
+    (store.folder / str(2**63 - 1)).mkdir(parents=True)
+    version = store.publish(source, RECORD, "a")
+    assert store.versions() == [version] and version < 2**32
+
+
 def test_the_store_does_not_depend_on_where_the_model_came_from(store, source):
     version = store.publish(source, RECORD, "a")
     expected = contents(source)
