@@ -22,7 +22,7 @@ LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z
 IMAGE_USER = 10001  # of the Dockerfile
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 ALL_STEPS = "default"
-_TAKEN_PATHS = "/kfp-launcher", "/tmp", "/gcs", "/minio", "/s3", "/etc", "/dev", "/proc", "/sys", "/opt/hivemill"
+_TAKEN_PATHS = "/kfp-launcher", "/gcs", "/minio", "/s3", "/etc", "/dev", "/proc", "/sys", "/opt/hivemill"
 
 
 class StepOptions(Options):
@@ -100,8 +100,8 @@ class KubeflowOptions(Options):
     def _mount_path_is_free(cls, value: str) -> str:
         """The launcher of Kubeflow Pipelines has folders of its own in each container."""
         taken = next((path for path in _TAKEN_PATHS if f"{value.rstrip('/')}/".startswith(f"{path}/")), None)
-        if taken is not None or not value.strip("/"):
-            raise ValueError(f"must be a folder of its own, not / and not below {', '.join(_TAKEN_PATHS)}")
+        if taken is not None or value.strip("/") in ("", "tmp"):
+            raise ValueError(f"must be a folder of its own, not /, not /tmp and not below {', '.join(_TAKEN_PATHS)}")
         return value
 
     @model_validator(mode="after")

@@ -131,7 +131,7 @@ def test_every_step_has_volume_secrets_retries_no_cache_and_its_resources(docume
         ("{steps: {default: {memory: 1.5Gi}}}", "steps.default.memory"),
         ("{steps: {default: {cpu: 2 cores}}}", "steps.default.cpu"),
         ("{volume_claim: my.claim}", "volume_claim"),
-        ("{mount_path: /tmp/root}", "must be a folder of its own"),
+        ("{mount_path: /tmp}", "must be a folder of its own"),
         ("{mount_path: //}", "must be a folder of its own"),
         ("{steps: {default: {node_selector: {pool: a b}}}}", "node_selector"),
     ],
