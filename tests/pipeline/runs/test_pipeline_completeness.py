@@ -12,7 +12,7 @@ from hivemill.data.click_log.generator import click_log_options, generate
 from tests.pipeline.shop import RUN_DATE, document, hivemill, hivemill_command, make_shop, only_run
 
 pytestmark = pytest.mark.slow
-QUICK = ["--set", "training.epochs=1", "--set", "gates.metrics={clicks: {min: 1}}"]
+QUICK = ["--set", "training.epochs=20", "--set", "gates.metrics={clicks: {min: 1}}"]
 
 
 def test_a_run_waits_for_its_day_and_keeps_the_account(tmp_path):
