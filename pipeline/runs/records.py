@@ -51,7 +51,8 @@ class RunFolder:
 
     def read(self) -> dict[str, Any] | None:
         """The run's record, or None where there is none, or a damaged one."""
-        return _whole_record(self.file(RUN_JSON))
+        record = read_json(self.file(RUN_JSON))
+        return record if record is not None and isinstance(record.get("state"), str) else None
 
     def write(self, record: dict[str, Any]) -> None:
         write_json_atomically(self.file(RUN_JSON), record)

@@ -195,7 +195,7 @@ def test_runs_and_status_before_the_first_run(project, capsys):
     assert run_json(capsys, "runs") == (0, [])
     assert run_json(capsys, "status") == (
         0,
-        {"lock": None, "running": [], "last_finished": None, "verdict": None, "stale_lock": None},
+        {"lock": None, "running": [], "last_finished": None, "verdict": None, "stale_lock": None, "damaged_runs": []},
     )
     assert main.main(["runs"]) == 0
     assert capsys.readouterr().out == f"No runs below {project / 'hivemill'} yet.\n"
