@@ -207,11 +207,16 @@ def _train(
     options, chief = config.training, is_chief(strategy)
     num_validation_rows = sum(count_rows(rates.validation, "validation")) if rates.validation.files else 0
     schedule = Schedule.of(options, num_rows, strategy.num_replicas_in_sync, num_validation_rows)
+    arguments = {"num_rates": rates.width, "prior_logit": _prior_logit(rates)}
     with strategy.scope():
-        model = make_network(fields, config.model, num_rates=rates.width, prior_logit=_prior_logit(rates))
+        model = make_network(fields, config.model, **arguments)
         steps = TrainingSteps(model, make_optimizer(options, config.model.embedding_l2), strategy)
         steps.build(rates.train)
-    traced = TracedModel(model, transform_output, config.features, config.sample, rates.layer)
+    served = model
+    if options.strategy != "none":  # a function over variables of several replicas cannot be saved
+        served = make_network(fields, config.model, **arguments)
+        served(rates.train.parse_nothing()[0])
+    traced = TracedModel(served, transform_output, config.features, config.sample, rates.layer)
     checkpoints = TrainingCheckpoints(kept.folder, steps, chief, kept.put)
     validation = evaluation_batches(rates.validation, max(schedule.batch_size, 1024)) if num_validation_rows else None
     views = EmbeddingViews(model, config.features)
@@ -220,11 +225,14 @@ def _train(
         history = train(steps, schedule, options, rates.train, validation, checkpoints, log, watch)
     if options.tensorboard.projector_terms and chief:
         views.write_projector(log_folder / "train", transform_output, options.tensorboard.projector_terms)
+    if served is not model:  # by all workers: reading moving statistics is a collective
+        for target, trained in zip(served.variables, model.variables, strict=True):
+            target.assign(trained)
     calibration = Calibration()
     if validation is not None and options.calibration == "auto":
-        calibration = calibrate(model, validation)
+        calibration = calibrate(served, validation)
         traced.calibrate(calibration.scale, calibration.offset)
-    return model, traced, history, calibration
+    return served, traced, history, calibration
 
 
 @contextlib.contextmanager

@@ -157,7 +157,7 @@ def test_chief_and_worker_train_one_model_though_both_are_killed_in_turn(volume,
     assert document(folder / "nodes", "Trainer.json")["state"] == "succeeded"
     assert len(_models(root)) == 1
     (history,) = (root / "artifacts" / "Trainer" / "model_run").rglob("history.json")
-    assert [one["epoch"] for one in json.loads(history.read_text())["epochs"]] == list(range(1, EPOCHS + 1))
+    assert json.loads(history.read_text())["checks"][-1]["epoch"] == EPOCHS
     assert not list((root / "checkpoints").iterdir())
     assert not [*(tmp_path / "chief-0").iterdir(), *(tmp_path / "worker-0").iterdir()]
 
