@@ -53,10 +53,13 @@ class TrainingSteps:
         for _ in tf.range(num_steps):
             self.strategy.run(self._train_step, args=next(batches))
 
-    def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
-        """Mean loss and AUC over a finite dataset. Every worker reads all of it, so all of them agree on the result."""
+    def catch_up(self) -> None:
+        """Brings rows that the optimizer has left behind to where they belong, before anyone uses the weights."""
         if isinstance(self.optimizer, LazyAdam):
             self.optimizer.catch_up()
+
+    def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
+        """Mean loss and AUC over a finite dataset. Every worker reads all of it, so all of them agree on the result."""
         self.reset_metrics()
         self._evaluate(self.strategy.experimental_distribute_dataset(batches))
         return self.metrics()

@@ -151,6 +151,7 @@ def _check(
     checkpoints: TrainingCheckpoints,
     log: TensorBoardLog,
 ) -> None:
+    steps.catch_up()  # for the validation, and for the weights that are kept and exported
     rate = float(steps.optimizer.learning_rate.numpy())
     trained = steps.metrics()
     log.train(step, {**trained, "learning_rate": rate, "examples_per_second": speed, **steps.embedding_norms()})

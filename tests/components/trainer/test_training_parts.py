@@ -10,10 +10,15 @@ import tensorflow as tf
 
 from hivemill.common.errors import ConfigError
 from hivemill.components.trainer.input import InputSource, count_rows, evaluation_batches, training_batches
+from hivemill.components.trainer.loop.checkpoints import TrainingCheckpoints
 from hivemill.components.trainer.loop.history import Plateau, TrainingHistory
+from hivemill.components.trainer.loop.monitoring import TensorBoardLog
+from hivemill.components.trainer.loop.optimizers import LazyAdam
+from hivemill.components.trainer.loop.steps import TrainingSteps
 from hivemill.components.trainer.loop.strategies import is_chief, make_strategy
 from hivemill.components.trainer.loop.streaming_auc import LogitAUC
-from hivemill.components.trainer.loop.training_loop import Schedule
+from hivemill.components.trainer.loop.training_loop import Schedule, train
+from hivemill.components.trainer.model.deepfm import DeepFM, IdField
 from hivemill.components.trainer.options import PlateauOptions, TrainingOptions
 from hivemill.components.transform.layout import FieldLayout
 
@@ -155,6 +160,20 @@ def test_checks_come_twice_an_epoch_and_more_often_in_long_ones_but_cost_little(
     assert Schedule.of(TrainingOptions(batch_size=100), 1_000_000, 1, 10_000).check_steps == 400
     assert Schedule.of(TrainingOptions(batch_size=100), 1_000_000, 1, 100_000).check_steps == 2000
     assert Schedule.of(TrainingOptions(batch_size=100), 1_000, 1).check_steps == 20
+
+
+def test_without_validation_too_an_id_that_no_batch_had_is_exported_with_its_penalty(source, tmp_path):
+    model = DeepFM([IdField(0, 30, 2)], embedding_size=2, hidden_units=[4])
+    optimizer = LazyAdam(0.01, table_l2=0.1, dense_numbers=0)
+    steps = TrainingSteps(model, optimizer, make_strategy("none"))
+    steps.build(source)
+    (table,) = optimizer._large_tables
+    before = np.linalg.norm(table.numpy()[29])
+    options = TrainingOptions(batch_size=6, epochs=6, warmup_steps=0)
+    with TensorBoardLog(None) as log:
+        checkpoints = TrainingCheckpoints(tmp_path, steps)
+        train(steps, Schedule.of(options, 23, 1), options, source, None, checkpoints, log)
+    assert np.linalg.norm(table.numpy()[29]) < 0.9 * before
 
 
 def test_multi_worker_without_tf_config_says_what_to_set(monkeypatch):
