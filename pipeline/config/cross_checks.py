@@ -11,9 +11,9 @@ from hivemill.common.storage import urls
 from hivemill.common.text import did_you_mean
 from hivemill.components.features import CategoricalFeature, CrossFeature, MultivalentFeature, NumericFeature
 from hivemill.components.hive_example_gen.options import SourceOptions
-from hivemill.components.trainer.option_changes import mistake, sections_of
+from hivemill.components.trainer.option_changes import Sections, mistake, sections_of, with_values
 from hivemill.components.tuner import space
-from hivemill.pipeline.config.network_rules import network_rules
+from hivemill.pipeline.config.network_rules import network_rules, optimizer_rule
 from hivemill.pipeline.config.row_rules import row_rules
 from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.config.worker_rules import worker_rules
@@ -85,11 +85,19 @@ def _members(config: PipelineConfig) -> Found:
     for index, values in enumerate(config.members):
         if values in config.members[:index]:
             yield ("members", index), "is the same as one before it, and would add nothing; change training.seed"
-        for key, value in values.items():
-            if key.startswith("rates.") or key in ("training.strategy", "training.calibration"):
-                yield ("members", index, key), "must be the same for all members; set it in its section"
-            elif message := mistake(sections, key, value):
-                yield ("members", index, key), message
+        found = [(("members", index, key), message) for key, message in _member(values, sections)]
+        if not found and (rule := optimizer_rule(with_values(sections, values))):
+            found = [(("members", index), f"training.optimizer {rule}")]
+        yield from found
+
+
+def _member(values: Mapping[str, Any], sections: Sections) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong with it)"""
+    for key, value in values.items():
+        if key.startswith("rates.") or key in ("training.strategy", "training.calibration"):
+            yield key, "must be the same for all members; set it in its section"
+        elif message := mistake(sections, key, value):
+            yield key, message
 
 
 def _tuning(config: PipelineConfig) -> Found:

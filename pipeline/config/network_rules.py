@@ -1,4 +1,4 @@
-"""What `model.type` demands of the rest of the config."""
+"""What `model` and `training` demand of each other, and `model.type` of the rest of the config."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from hivemill.common.text import did_you_mean
 from hivemill.components.features import CategoricalFeature, Feature, MultivalentFeature
+from hivemill.components.trainer.option_changes import Sections, sections_of
 from hivemill.pipeline.config.schema import PipelineConfig
 from hivemill.pipeline.config.yaml_source import Path
 
@@ -23,6 +24,16 @@ def network_rules(config: PipelineConfig) -> Found:
         yield ("model", "type"), rule
     if kind == "din":
         yield from _sequences(config)
+    if not config.members and (rule := optimizer_rule(sections_of(config.model, config.training, config.rates))):
+        yield ("training", "optimizer"), rule
+
+
+def optimizer_rule(sections: Sections) -> str | None:
+    """What is wrong with training.optimizer, if anything."""
+    penalty = sections["model"]["embedding_l2"]
+    if sections["training"]["optimizer"] == "adagrad" and penalty:
+        return f"is adagrad, which has no L2 penalty; set model.embedding_l2 (now {penalty:g}) to 0, or take adam"
+    return None
 
 
 def _sequences(config: PipelineConfig) -> Found:

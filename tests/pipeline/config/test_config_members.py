@@ -21,12 +21,17 @@ def test_members_change_the_run(tmp_path):
     assert with_members.semantic_fingerprint() != load(tmp_path, "[]").config.semantic_fingerprint()
 
 
+def test_a_member_may_train_with_adagrad_where_it_has_no_penalty(tmp_path):
+    load(tmp_path, "[{}, {training.optimizer: adagrad, model.embedding_l2: 0.0}]")
+
+
 @pytest.mark.parametrize(
     ("members", "words"),
     [
         ("[{training.seed: 1}]", "has one member"),
         ("[{}, {}]", "is the same as one before it"),
         ("[{}, {rates.max_pairs: 3}]", "must be the same for all members"),
+        ("[{}, {training.optimizer: adagrad}]", "members.1: training.optimizer is adagrad, which has no L2 penalty"),
         ("[{}, {model.dropout: 3}]", "members.1.model.dropout"),
         ("[{}, {window.train_days: 3}]", "must be a key of model, training"),
     ],

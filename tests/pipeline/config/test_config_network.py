@@ -68,6 +68,12 @@ MISTAKES = {
         9,
         "training.early_stopping: unknown key; `training.plateau` took its place",
     ),
+    "a penalty that adagrad lacks": (
+        "model:\n",
+        "training: {optimizer: adagrad}\nmodel:\n",
+        9,
+        "training.optimizer: is adagrad, which has no L2 penalty; set model.embedding_l2 (now 0.001) to 0",
+    ),
     "no rank": ("  type: din\n", "  type: din\n  cross: {rank: 0}\n", 11, "model.cross.rank: must be greater than 0"),
 }
 
