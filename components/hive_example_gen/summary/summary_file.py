@@ -78,12 +78,15 @@ class SummaryFile:
 
     def __init__(self, path: Path):
         self._path = path
-        header = json.loads(self._bytes(_HEADER))
-        if header["version"] != VERSION:
-            raise InfrastructureError(f"{path} is a summary of version {header['version']}, not {VERSION}")
-        self.rows: int = header["rows"]
-        self.request = SummaryRequest.model_validate(header["request"])
-        self.statistics_version: str = header["statistics_version"]
+        try:
+            header = json.loads(self._bytes(_HEADER))
+            if header["version"] != VERSION:
+                raise self._unusable(f"its version is {header['version']}, not {VERSION}")
+            self.rows: int = header["rows"]
+            self.request = SummaryRequest.model_validate(header["request"])
+            self.statistics_version: str = header["statistics_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._unusable(f"{_HEADER} in it is not a summary's: {error!r}") from error
         self._header: dict[str, Any] = header
 
     def rows_with_value(self, wanted: CountedValues) -> int:
@@ -91,7 +94,12 @@ class SummaryFile:
 
     def counts(self, wanted: CountedValues) -> CountStream:
         """Counts by value, ascending."""
-        name = f"counts-{self.request.counted.index(wanted)}.arrow"
+        try:
+            yield from self._counts(f"counts-{self.request.counted.index(wanted)}.arrow")
+        except (OSError, zipfile.BadZipFile, pa.ArrowInvalid) as error:
+            raise self._unusable(str(error)) from error
+
+    def _counts(self, name: str) -> CountStream:
         with zipfile.ZipFile(self._path) as archive:
             if name not in archive.namelist():
                 return
@@ -125,6 +133,8 @@ class SummaryFile:
             with zipfile.ZipFile(self._path) as archive:
                 return archive.read(name)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise InfrastructureError(
-                f"{self._path} cannot be read: {error}", hint="Remove it and run again: it is made anew from the rows."
-            ) from error
+            raise self._unusable(str(error)) from error
+
+    def _unusable(self, reason: str) -> InfrastructureError:
+        hint = "Remove it and run again: it is made anew from the rows."
+        return InfrastructureError(f"{self._path} cannot be read: {reason}", hint=hint)

@@ -1,6 +1,7 @@
 """The summary that a conversion writes: as one made of its TFRecords; kept, handed out, made anew where it lacks."""
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from hivemill.components.hive_example_gen.summary import from_examples, split_su
 from hivemill.components.hive_example_gen.summary.builder import Summariser
 from hivemill.components.hive_example_gen.summary.request import CountedValues, SummarisedNumbers, SummaryRequest
 from hivemill.components.hive_example_gen.summary.row_sample import limit_of
+from hivemill.components.hive_example_gen.summary.summary_file import SummaryFile
 from tests.components.hive_example_gen.summary.summary_case import SummaryCase, row_of
 
 USER = CountedValues(column="user", values="first")
@@ -116,6 +118,25 @@ def test_a_damaged_one_is_named(case):
     damaged.write_bytes(content[:100])
     with pytest.raises(InfrastructureError, match=f"{damaged} cannot be read"):
         split_summary.carried(uri, ["train"], REQUEST)
+
+
+def test_a_flipped_bit_in_the_counts_is_found(case):
+    path = case.summaries()[0] if case.run(REQUEST) else None
+    with zipfile.ZipFile(path) as archive:
+        place = path.read_bytes().index(archive.read("counts-0.arrow"))
+    content = bytearray(path.read_bytes())
+    content[place + 300] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InfrastructureError, match=f"{path} cannot be read: Bad CRC-32"):
+        list(SummaryFile(path).counts(REQUEST.counted[0]))
+
+
+@pytest.mark.parametrize("header", [b"{", b"[]", b"{}", b'{"version": 99}'])
+def test_a_file_that_is_not_a_summary_is_named(tmp_path, header):
+    with zipfile.ZipFile(tmp_path / "a.summary", "w") as archive:
+        archive.writestr("summary.json", header)
+    with pytest.raises(InfrastructureError, match=r"a\.summary cannot be read: "):
+        SummaryFile(tmp_path / "a.summary")
 
 
 def test_lists_that_are_not_parallel_are_refused(case):
