@@ -207,7 +207,7 @@ def _train(
     options, chief = config.training, is_chief(strategy)
     num_validation_rows = sum(count_rows(rates.validation, "validation")) if rates.validation.files else 0
     schedule = Schedule.of(options, num_rows, strategy.num_replicas_in_sync, num_validation_rows)
-    arguments = {"num_rates": rates.width, "prior_logit": _prior_logit(rates)}
+    arguments = {"num_rates": rates.width, "prior_logit": math.log(rates.prior) - math.log1p(-rates.prior)}
     with strategy.scope():
         model = make_network(fields, config.model, **arguments)
         steps = TrainingSteps(model, make_optimizer(options, config.model.embedding_l2), strategy)
@@ -247,11 +247,6 @@ def _rates_folder(checkpoints: Path, strategy: tf.distribute.Strategy) -> Iterat
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _prior_logit(rates: PreparedRates) -> float:
-    prior = rates.document["prior"]
-    return math.log(prior) - math.log1p(-prior)
 
 
 def _checkpoint_place(config: TrainingConfig, fn_args: Any, train_source: InputSource, eval_source: InputSource) -> str:

@@ -29,6 +29,7 @@ FIELD_IDS_KEY = "field_ids"
 FIELD_VALUES_KEY = "field_values"
 LABEL_KEY = "label"
 WEIGHT_KEY = "weight"
+BLOCK_ROWS = 8_192  # neighbours in time that stand together in one file: the Transform node deals, readers gather
 
 
 def ids_key(field: str) -> str:

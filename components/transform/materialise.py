@@ -16,16 +16,16 @@ from tfx_bsl.tfxio import tensor_to_arrow
 from hivemill.components.features import FeatureSet
 from hivemill.components.hive_example_gen.cache.tfrecord import TFRecordWriter
 from hivemill.components.transform.analysis import needed_columns, read_records
+from hivemill.components.transform.layout import BLOCK_ROWS
 
 NUM_SHARDS = 8
-BATCH_ROWS = 8_192
 
 
 def write_transformed(output: tft.TFTransformOutput, features: FeatureSet, files: Sequence[str], prefix: str) -> None:
     """Writes `<prefix>-0000i-of-0000n.gz`, n at most NUM_SHARDS.
 
-    Batches go to the shards in turn, so each shard has rows of the whole split: the trainer reads several at once, and
-    its shuffle buffer need not span the days.
+    Blocks of BLOCK_ROWS rows go to the shards in turn, so each shard has rows of the whole split: the trainer reads
+    several at once, and its shuffle buffer need not span the days.
 
     Args:
         output: the graph, and the raw and transformed schemas.
@@ -60,7 +60,7 @@ def _transformed(output: tft.TFTransformOutput, features: FeatureSet, files: Seq
     def transformed(serialized: tf.Tensor) -> dict[str, Any]:
         return transform(tf.io.parse_example(serialized, spec))
 
-    batches = read_records(files, BATCH_ROWS).map(transformed, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = read_records(files, BLOCK_ROWS).map(transformed, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 

@@ -13,8 +13,7 @@ import tensorflow as tf
 from hivemill.components.trainer.input import InputSource, RateFiles
 from hivemill.components.trainer.rates.layer import ClickRates
 from hivemill.components.trainer.rates.rows import in_time_order, places_in_time
-
-_BATCH_ROWS = 8_192
+from hivemill.components.transform.layout import BLOCK_ROWS
 
 
 def write_training_rates(
@@ -23,10 +22,10 @@ def write_training_rates(
     """`of_newest` float16 [N, R]: the numbers of the newest rows. Older ones are looked up; they were not counted."""
     places = places_in_time(rows_of_files)
     num_older = len(places) - len(of_newest)
-    older = in_time_order(source).take(num_older).batch(_BATCH_ROWS).map(source.parse) if num_older else ()
+    older = in_time_order(source).take(num_older).batch(BLOCK_ROWS).map(source.parse) if num_older else ()
     looked_up = (rates(inputs).numpy().astype(np.float16) for inputs, _, _ in older)
-    starts = range(0, len(of_newest), _BATCH_ROWS)
-    known = (of_newest[start : start + _BATCH_ROWS] for start in starts)
+    starts = range(0, len(of_newest), BLOCK_ROWS)
+    known = (of_newest[start : start + BLOCK_ROWS] for start in starts)
     files = _files(folder, "train", len(rows_of_files))
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(file.open("wb")) for file in files]
@@ -47,7 +46,7 @@ def write_validation_rates(source: InputSource, rates: ClickRates, folder: Path)
     )
     for name, file in zip(source.files, files, strict=True):
         with file.open("wb") as opened:
-            for batch in tf.data.TFRecordDataset(name, "GZIP").batch(_BATCH_ROWS):
+            for batch in tf.data.TFRecordDataset(name, "GZIP").batch(BLOCK_ROWS):
                 opened.write(lookup(batch).numpy().tobytes())
     return RateFiles(tuple(map(str, files)), rates.width)
 

@@ -52,7 +52,7 @@ def fit(rows: CountedRows, max_pairs: int, strict: bool, scratch: Path) -> Fitte
     blocks = blocks_of(rows.num_rows)
     tables: list[RateTable] = []
     columns: list[Path] = []
-    for combination in _combinations(rows, blocks, max_pairs, strict):
+    for combination in _combinations(rows, max_pairs, strict):
         occurrences, distinct = combination.occurrences(rows, blocks)
         smoothing = choose(occurrences, strict)
         if not smoothing.is_useful:
@@ -95,13 +95,13 @@ class _Combination:
         return (np.stack(sums, axis=1) / np.maximum(lengths, 1)[:, np.newaxis]).astype(np.float32)
 
 
-def _combinations(rows: CountedRows, blocks: np.ndarray, max_pairs: int, strict: bool) -> Iterator[_Combination]:
+def _combinations(rows: CountedRows, max_pairs: int, strict: bool) -> Iterator[_Combination]:
     for column, num_ids in enumerate(rows.num_ids):
         yield _Combination((column,), None, num_ids)
     for field, num_ids in rows.bag_num_ids.items():
         if len(rows.bags[field].ids):
             yield _Combination((), field, num_ids)
-    for pair in pairs.choose_pairs(rows, blocks, max_pairs, strict):
+    for pair in pairs.choose_pairs(rows, max_pairs, strict):
         yield _Combination(pair, None, rows.num_ids[pair[0]] * rows.num_ids[pair[1]], rows.num_ids[pair[1]])
 
 

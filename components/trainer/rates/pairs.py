@@ -24,7 +24,7 @@ def keys_of(rows: CountedRows, columns: tuple[int, ...], chosen: slice = slice(N
     return first.astype(np.int64) * rows.num_ids[columns[1]] + rows.columns[columns[1]][chosen]
 
 
-def choose_pairs(rows: CountedRows, blocks: np.ndarray, max_pairs: int, strict: bool) -> list[tuple[int, int]]:
+def choose_pairs(rows: CountedRows, max_pairs: int, strict: bool) -> list[tuple[int, int]]:
     """At most `max_pairs`: those that correlate most with what the single rates leave unexplained on a sample."""
     if max_pairs == 0:
         return []

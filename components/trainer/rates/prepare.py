@@ -19,8 +19,12 @@ from hivemill.components.transform import layout as layout_lib
 
 @dataclasses.dataclass(frozen=True)
 class PreparedRates:
-    """`layer` is None where no rate tells more than the click rate of all rows; the sources are as they came then."""
+    """`layer` is None where no rate tells more than `prior`, the click rate of all rows; the sources are as they came.
 
+    `document` is what history.json says.
+    """
+
+    prior: float
     layer: ClickRates | None
     train: InputSource
     validation: InputSource
@@ -41,8 +45,8 @@ def prepare(
 ) -> PreparedRates:
     """Counts the training split and writes the rates of both splits below `folder`, which must exist."""
     if options.use == "off":
-        document: dict[str, Any] = {"use": "off", "prior": click_rate(train), "tables": []}
-        return PreparedRates(None, train, validation, document)
+        prior = click_rate(train)
+        return PreparedRates(prior, None, train, validation, {"use": "off", "prior": prior, "tables": []})
     by_position = sorted((field for field in fields if isinstance(field, IdField)), key=lambda field: field.position)
     bags = {field.ids_key: field.num_ids for field in fields if isinstance(field, MultivalentField)}
     bag_ids = {name: bags[layout_lib.ids_key(name)] for name in train.layout.multivalent_fields}
@@ -51,11 +55,12 @@ def prepare(
     fitted = fit(rows, options.max_pairs, options.strict, folder)
     document = {"use": "auto", "rows": rows.num_rows, "prior": fitted.prior, "tables": _described(fitted, train.layout)}
     if not fitted.tables:
-        return PreparedRates(None, train, validation, document)
+        return PreparedRates(fitted.prior, None, train, validation, document)
     layer = ClickRates(fitted.tables, fitted.boundaries, bag_ids)
     of_train = write_training_rates(train, rows_of_files, fitted.training_numbers, layer, folder)
     of_validation = write_validation_rates(validation, layer, folder) if validation.files else None
     return PreparedRates(
+        fitted.prior,
         layer,
         dataclasses.replace(train, rates=of_train),
         dataclasses.replace(validation, rates=of_validation),

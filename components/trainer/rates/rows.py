@@ -14,10 +14,10 @@ import tensorflow as tf
 from hivemill.components.trainer.input import InputSource
 from hivemill.components.trainer.rates.counting import bounded_share
 from hivemill.components.transform import layout as layout_lib
+from hivemill.components.transform.layout import BLOCK_ROWS
 
 NUM_BUCKETS = 20  # of a number that has no ids of its own
 _QUANTILE_ROWS = 200_000
-_BATCH_ROWS = 8_192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +49,14 @@ class CountedRows:
 def in_time_order(source: InputSource) -> tf.data.Dataset:
     """The serialised rows as they came from the partitions.
 
-    Transform deals batches of 8,192 rows to the shards in turn (components/transform/materialise.py); shards that Beam
+    Transform deals blocks of rows to the shards in turn (`write_transformed`); shards that Beam
     wrote hold bundles of neighbouring rows, which this order keeps together too.
     """
     files = tf.data.Dataset.from_tensor_slices(list(source.files))
     return files.interleave(
         lambda name: tf.data.TFRecordDataset(name, "GZIP", 1 << 20),
         cycle_length=len(source.files),
-        block_length=_BATCH_ROWS,
+        block_length=BLOCK_ROWS,
     )
 
 
@@ -66,7 +66,7 @@ def places_in_time(rows_of_files: Sequence[int]) -> np.ndarray:
     left = list(rows_of_files)
     while any(left):
         for number, rows in enumerate(left):
-            taken = min(rows, _BATCH_ROWS)
+            taken = min(rows, BLOCK_ROWS)
             blocks.append(np.full(taken, number, np.int32))
             left[number] -= taken
     return np.concatenate(blocks) if blocks else np.zeros(0, np.int32)
@@ -107,7 +107,7 @@ def read_rows(
 def click_rate(source: InputSource) -> float:
     """Weighted clicks by weights of a split, kept off 0 and 1 by half a click."""
     clicks = weights = 0.0
-    for _, label, weight in in_time_order(source).batch(_BATCH_ROWS).map(source.parse).prefetch(2):
+    for _, label, weight in in_time_order(source).batch(BLOCK_ROWS).map(source.parse).prefetch(2):
         clicks += float(tf.reduce_sum(label * weight))
         weights += float(tf.reduce_sum(weight))
     return float(bounded_share(np.asarray(clicks), np.asarray(weights)))
@@ -124,7 +124,7 @@ class _Part:
 
 def _batches(source: InputSource, skip: int) -> Iterator[_Part]:
     layout = source.layout
-    for inputs, label, weight in in_time_order(source).skip(skip).batch(_BATCH_ROWS).map(source.parse).prefetch(2):
+    for inputs, label, weight in in_time_order(source).skip(skip).batch(BLOCK_ROWS).map(source.parse).prefetch(2):
         rows = int(label.shape[0])
         ids, values = inputs.get(layout_lib.FIELD_IDS_KEY), inputs.get(layout_lib.FIELD_VALUES_KEY)
         yield _Part(

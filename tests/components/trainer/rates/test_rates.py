@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hivemill.components.trainer.rates import pairs
+from hivemill.components.trainer.rates import pairs, smoothing
 from hivemill.components.trainer.rates.counting import NUM_BLOCKS, blocks_of
 from hivemill.components.trainer.rates.files import write_training_rates
 from hivemill.components.trainer.rates.fitting import fit
@@ -136,6 +136,15 @@ def test_shuffled_labels_leave_nothing_to_learn(tmp_path, strict):
     labels = np.random.default_rng(5).permutation(_rows().clicks)
     found = fit(_rows(labels=labels), 60, strict, tmp_path)
     assert len(found.tables) <= 1  # two standard errors: one of ten may pass by luck
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_row_learns_nothing_of_its_own_label(tmp_path, strict, monkeypatch):
+    """Rates of labels that are pure luck, used all the same, do not rank the rows that they were counted on."""
+    monkeypatch.setattr(smoothing, "_NEEDED_GAIN", -np.inf)
+    labels = np.random.default_rng(5).permutation(_rows().clicks)
+    found = fit(_rows(labels=labels), 60, strict, tmp_path)
+    assert len(found.tables) >= 5
     for column in np.asarray(found.training_numbers, np.float64).T[::2]:
         clicked, other = column[labels == 1], column[labels == 0]
         ranks = np.argsort(np.argsort(np.concatenate([clicked, other])))
@@ -145,15 +154,15 @@ def test_shuffled_labels_leave_nothing_to_learn(tmp_path, strict):
 
 def test_the_most_telling_pairs_are_chosen():
     rows = _rows()
-    chosen = pairs.choose_pairs(rows, blocks_of(NUM_ROWS), 1, False)
+    chosen = pairs.choose_pairs(rows, 1, False)
     assert chosen == [(0, 1)]
-    assert pairs.choose_pairs(rows, blocks_of(NUM_ROWS), 0, False) == []
+    assert pairs.choose_pairs(rows, 0, False) == []
 
 
 def test_a_pair_that_repeats_one_of_its_fields_is_left_out():
     rows = _rows()
     copy = dataclasses.replace(rows, columns=[*rows.columns, rows.columns[0] * 2], num_ids=[*rows.num_ids, 80])
-    assert (0, 3) not in pairs.choose_pairs(copy, blocks_of(NUM_ROWS), 60, False)
+    assert (0, 3) not in pairs.choose_pairs(copy, 60, False)
 
 
 def test_rows_stand_in_the_files_where_transform_dealt_them(tmp_path):
