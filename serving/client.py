@@ -13,6 +13,7 @@ within the same deadline; the exposure still says canary, with the error. Loads 
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import datetime
@@ -112,7 +113,7 @@ class Answer:
         ]
 
 
-class _Client:
+class _Client(abc.ABC):
     """What both clients have in common: everything but the calls."""
 
     def __init__(
@@ -148,8 +149,9 @@ class _Client:
         self._types: dict[str, ColumnTypes] = {}
         self._ask_types_at = 0.0
 
+    @abc.abstractmethod
     def _connect(self, address: str, credentials: Any) -> Any:
-        raise NotImplementedError
+        """The channel: a blocking one, or one of asyncio."""
 
     def _begin(self, rows: Sequence[Any], user: UserId, timeout_seconds: float | None, request_id: str | None) -> _Call:
         timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
