@@ -182,6 +182,8 @@ class SourceOptions(Options):
         """With `path_format`, the partition columns are those that it makes."""
         if self.path_format is None:
             return self
+        if self.date_format != SourceOptions.model_fields["date_format"].default:
+            raise ValueError(f"`path_format` and `date_format` exclude each other; remove {self.date_format!r}")
         hour = (self.hour_column or "hour") if "%H" in self.path_format else None
         made = {self.date_column: "string", **({hour: "int"} if hour else {})}
         if "partition_columns" in self.model_fields_set and self.partition_columns != made:

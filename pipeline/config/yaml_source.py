@@ -225,6 +225,8 @@ def _syntax_mistake(error: yaml.MarkedYAMLError, text: str, name: str) -> Mistak
         )
     elif "expected <block end>" in problem or "could not find expected ':'" in problem:
         message += "; check that the lines of a section are indented alike and that each key ends with `: `"
+    elif "cannot start any token" in problem:
+        message += "; put a value that begins with such a character in quotes, as in date_format: '%Y%m%d'"
     elif "single document" in problem:
         message = "only one document is allowed; remove the `---` lines"
     return Mistake(f"{name}:{line}", (), message)

@@ -18,6 +18,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd  # noqa: E402
 from tfx.orchestration.local import runner_utils  # noqa: E402
 from tfx.orchestration.portable import launcher  # noqa: E402
 from tfx.proto.orchestration import pipeline_pb2  # noqa: E402
+from tfx.types.standard_artifacts import PushedModel  # noqa: E402
 
 import hivemill.components.tfx_io.filesystem  # noqa: E402, F401 (TFX's launcher makes and removes URIs)
 from hivemill.common import errors  # noqa: E402
@@ -146,7 +147,7 @@ def _outcome(store: Any, execution_id: int | None, node_id: str) -> _Outcome:
     cached = execution.last_known_state == mlmd.Execution.CACHED
     if cached:
         _check_present(artifacts[True], node_id)
-    rows = _num_rows(artifacts[True]) or _num_rows(artifacts[False])
+    rows = _rows_of_node(artifacts[False], artifacts[True])
     if cached:
         return _Outcome("cached", rows)
     return _Outcome("succeeded", rows, output_bytes(artifact.uri for artifact in artifacts[True]))
@@ -163,6 +164,14 @@ def _check_present(outputs: list[mlmd.Artifact], node_id: str) -> None:
 
 def _is_there(uri: str) -> bool:
     return bool(object_store.sizes(uri)) if urls.is_url(uri) else Path(uri).exists()
+
+
+def _rows_of_node(inputs: list[mlmd.Artifact], outputs: list[mlmd.Artifact]) -> int | None:
+    """Those that its outputs tell of, else those of its examples. The Pusher takes only some of them, for warm-up."""
+    if any(artifact.type == PushedModel.TYPE_NAME for artifact in outputs):
+        return None
+    rows = _num_rows(outputs)
+    return _num_rows(inputs) if rows is None else rows
 
 
 def _num_rows(artifacts: list[mlmd.Artifact]) -> int | None:

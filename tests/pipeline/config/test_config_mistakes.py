@@ -104,6 +104,7 @@ MISTAKES = {
     "tab": (EPOCHS, "\tepochs: 2\n", 13, "a tab indents this line; YAML indents with spaces only"),
     "indentation": (EPOCHS, EPOCHS + " batch_size: 4\n", 14, "not valid YAML: "),
     "colon in a value": (EPOCHS, "  epochs: a: b\n", 13, "put a value that contains `: ` in quotes"),
+    "percent sign": (EPOCHS, "  epochs: %Y\n", 13, "put a value that begins with such a character in quotes"),
     "open bracket": (AUC, "auc: {min: 0.6", 17, "not valid YAML: "),
     "two documents": (EPOCHS, "  epochs: 2\n---\n", 14, "only one document is allowed; remove the `---` lines"),
     "tag": (

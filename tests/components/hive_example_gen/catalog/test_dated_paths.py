@@ -94,6 +94,11 @@ def test_a_date_format_is_a_whole_day_and_nothing_finer(date_format, message):
         SourceOptions(table="t", date_format=date_format)
 
 
+def test_a_date_format_beside_a_path_format_is_refused():
+    with pytest.raises(ValidationError, match=r"`path_format` and `date_format` exclude each other; remove '%Y%m%d'"):
+        SourceOptions(table="t", path_format="%Y/%m/%d", date_format="%Y%m%d")
+
+
 @pytest.mark.parametrize("date_format", ["%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%d-%m-%Y", "%Y_%m_%d", "%y%j"])
 def test_formats_of_a_day_are_taken(date_format):
     assert SourceOptions(table="t", date_format=date_format).date_format == date_format
